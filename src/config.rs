@@ -1,0 +1,102 @@
+//! The settings: text in layers, parsed, and checked once into a [`Config`] that is trusted from then on.
+
+use std::{path::PathBuf, time::Duration};
+
+use log::LevelFilter;
+
+use crate::secret::Secret;
+
+/// Every setting, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub provider: Provider,
+    pub litestream: Litestream,
+    pub heartbeat: Heartbeat,
+    /// On tmpfs: the token's lock, the instance's lock, the state that outlives a daemon restart.
+    pub runtime_directory: PathBuf,
+    /// On the data partition: the mark of a refused PIN.
+    pub state_directory: PathBuf,
+    pub log: LevelFilter,
+}
+
+/// How the credential provider is asked.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Host name alone; it is also the TLS server name.
+    pub host: String,
+    /// 443 unless the endpoint names another.
+    pub port: u16,
+    pub role_alias: String,
+    pub thing_name: Option<String>,
+    /// PEM file with the device's certificate (and its chain).
+    pub certificate: PathBuf,
+    pub key: PrivateKey,
+    /// PEM file of the authorities the server is checked against; the system's store if none.
+    pub ca_file: Option<PathBuf>,
+    pub connect_timeout: Duration,
+    /// The whole request, once the key is at hand.
+    pub fetch_timeout: Duration,
+    /// After this the fetch child is killed, whatever it hangs in.
+    pub fetch_deadline: Duration,
+    /// Rotation begins at min(lead, half the lifetime) before expiry.
+    pub lead: Duration,
+}
+
+/// Where the device's private key is.
+#[derive(Clone, Debug)]
+pub enum PrivateKey {
+    /// A PEM file, for boards without an HSM.
+    File(PathBuf),
+    Token(Token),
+}
+
+/// A key that stays in a PKCS#11 token.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The `pkcs11:` URI without its PIN and module attributes, as the engine or provider gets it.
+    pub uri: String,
+    pub module: PathBuf,
+    pub pin: Pin,
+    pub route: Route,
+    /// Names of further environment variables that the module reads.
+    pub module_environment: Vec<String>,
+}
+
+/// Where the token's PIN comes from.
+#[derive(Clone, Debug)]
+pub enum Pin {
+    /// The token asks for none.
+    None,
+    File(PathBuf),
+    /// `pin-value` of the URI.
+    Value(Secret),
+}
+
+/// How OpenSSL reaches the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Engine,
+    Provider,
+}
+
+/// How the credentials are handed to Litestream.
+#[derive(Clone, Debug)]
+pub struct Litestream {
+    pub environment_file: PathBuf,
+    pub region: String,
+    /// The program and its arguments; no shell. Empty: something else watches the file.
+    pub restart_command: Vec<String>,
+    pub restart_timeout: Duration,
+    pub unit: String,
+    pub pid_file: Option<PathBuf>,
+}
+
+/// The heartbeat and its database.
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    pub database: PathBuf,
+    pub interval: Duration,
+    /// 0: no pruning.
+    pub keep_rows: u64,
+    pub allow_volatile_database: bool,
+}

@@ -1,0 +1,9 @@
+//! edgerotate keeps short-lived AWS credentials fresh on a device whose private key never leaves its HSM.
+//!
+//! The core decides and the edges act: see `docs/architecture.md`.
+
+pub mod config;
+pub mod credentials;
+pub mod failure;
+pub mod fetch_reply;
+pub mod secret;
