@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use log::LevelFilter;
+use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
@@ -20,7 +21,7 @@ pub struct Config {
 }
 
 /// How the credential provider is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Provider {
     /// Host name alone; it is also the TLS server name.
     pub host: String,
@@ -43,7 +44,7 @@ pub struct Provider {
 }
 
 /// Where the device's private key is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum PrivateKey {
     /// A PEM file, for boards without an HSM.
     File(PathBuf),
@@ -51,7 +52,7 @@ pub enum PrivateKey {
 }
 
 /// A key that stays in a PKCS#11 token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Token {
     /// The `pkcs11:` URI without its PIN and module attributes, as the engine or provider gets it.
     pub uri: String,
@@ -63,7 +64,7 @@ pub struct Token {
 }
 
 /// Where the token's PIN comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Pin {
     /// The token asks for none.
     None,
@@ -73,7 +74,7 @@ pub enum Pin {
 }
 
 /// How OpenSSL reaches the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Route {
     Engine,
     Provider,

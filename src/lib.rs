@@ -5,5 +5,7 @@
 pub mod config;
 pub mod credentials;
 pub mod failure;
+pub mod fetch;
+pub mod fetch_child;
 pub mod fetch_reply;
 pub mod secret;
