@@ -35,7 +35,11 @@ pub enum Cause {
 impl Failure {
     /// A failure without a `Retry-After`.
     pub fn new(cause: Cause, detail: impl Into<String>) -> Self {
-        Self { cause, detail: detail.into(), retry_after: None }
+        Self {
+            cause,
+            detail: detail.into(),
+            retry_after: None,
+        }
     }
 }
 
