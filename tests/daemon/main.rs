@@ -1,22 +1,15 @@
-//! The daemon against real parts.
+//! The daemon against real parts: a token, a cloud that checks what AWS checks, both generations of Litestream.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on shall say so and stop"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests watch the real clock; the product does not"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
-#[test]
-fn the_token_signs_and_keeps_its_key() {
-    let scratch = support::Scratch::new("token");
-    let token = support::Token::new(&scratch);
-    assert!(
-        token
-            .certificate_request("thing-1")
-            .ends_with("-----END CERTIFICATE REQUEST-----\n")
-    );
-    assert!(
-        token.describe_key().contains("never extractable"),
-        "{}",
-        token.describe_key()
-    );
-    let (handed_out, answer) = token.try_to_read_key();
-    assert!(!handed_out, "{answer}");
-    assert!(answer.contains("CKR_ATTRIBUTE_SENSITIVE"), "{answer}");
-}
+mod harness;

@@ -33,6 +33,15 @@ pub struct Request {
     pub bytes: u64,
 }
 
+/// Credentials that the cloud issued.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: String,
+    pub expiration: DateTime<Utc>,
+}
+
 /// The file a certificate was written to, and the id that control knows it by.
 #[derive(Clone, Debug)]
 pub struct Certificate {
@@ -173,8 +182,16 @@ impl Cloud {
             .collect()
     }
 
-    /// Credentials handed out so far.
-    pub fn issued(&self) -> usize {
+    /// Credentials issued so far, in order; the client may not have got them.
+    pub fn issued(&self) -> Vec<Issued> {
+        let text = fs::read_to_string(self.directory.join("credentials.jsonl")).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| Issued::parse(&serde_json::from_str(line).ok()?))
+            .collect()
+    }
+
+    /// Requests that the provider answered with 200.
+    pub fn fetches(&self) -> usize {
         self.requests()
             .iter()
             .filter(|r| r.side == "provider" && r.status == 200)
@@ -224,13 +241,28 @@ impl Cloud {
     }
 }
 
+impl Issued {
+    fn parse(line: &Value) -> Option<Self> {
+        let text = |name: &str| line[name].as_str().map(str::to_owned);
+        Some(Self {
+            access_key_id: text("access_key_id")?,
+            secret_access_key: text("secret_access_key")?,
+            session_token: text("session_token")?,
+            expiration: DateTime::parse_from_rfc3339(&text("expiration")?)
+                .ok()?
+                .with_timezone(&Utc),
+        })
+    }
+}
+
 impl Request {
     fn parse(line: &Value) -> Option<Self> {
         let text = |name: &str| line[name].as_str().map(str::to_owned);
         Some(Self {
-            time: DateTime::parse_from_rfc3339(line["time"].as_str()?)
-                .ok()?
-                .with_timezone(&Utc),
+            time: chrono::TimeDelta::try_milliseconds(
+                (line["time"].as_f64()? * 1000.0).round() as i64
+            )
+            .map(|since| DateTime::UNIX_EPOCH + since)?,
             side: text("side")?,
             operation: text("operation").unwrap_or_default(),
             status: line["status"].as_u64().unwrap_or_default(),

@@ -31,11 +31,9 @@ impl Secrets {
 
     /// Takes in what has been issued since.
     pub fn observe(&mut self, device: &Device) {
-        let variables = device.variables();
-        for name in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
-            if let Some(value) = variables.get(name) {
-                self.add(value);
-            }
+        for issued in device.cloud.issued() {
+            self.add(&issued.secret_access_key);
+            self.add(&issued.session_token);
         }
     }
 
