@@ -6,4 +6,5 @@ pub mod config;
 pub mod credentials;
 pub mod failure;
 pub mod fetch_reply;
+pub mod pkcs11_uri;
 pub mod secret;
