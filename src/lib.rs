@@ -9,5 +9,6 @@ pub mod credentials;
 pub mod failure;
 pub mod fetch_reply;
 pub mod lifetime;
+pub mod pkcs11_uri;
 pub mod rotation;
 pub mod secret;
