@@ -1,14 +1,39 @@
 //! The settings: text in layers, parsed, and checked once into a [`Config`] that is trusted from then on.
+//!
+//! Each step of trust is a type, and there is no way around a step:
+//! 1. a file's bytes become assignments, as systemd reads them (`env_file`);
+//! 2. all files and the environment become [`Layers`], in which every key is a known one;
+//! 3. the layers become a [`Config`], in which every value was looked at ([`Config::from_layers`]).
+//!
+//! Nothing here reads the environment or a clock: the caller hands the environment in. And no error, warning
+//! or `Debug` of these types shows a PIN, wherever in the settings it was put.
+
+mod check;
+mod duration;
+mod endpoint;
+mod env_file;
+mod key;
+mod layers;
+mod problem;
+mod settings;
+mod values;
+mod words;
 
 use std::{path::PathBuf, time::Duration};
 
 use log::LevelFilter;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    check::UnknownKeys,
+    layers::{LayerFile, Layers},
+    problem::{ConfigErrors, Place, Problem, Warning},
+    settings::{SETTINGS, Setting, help},
+};
 use crate::secret::Secret;
 
 /// Every setting, checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub provider: Provider,
     pub litestream: Litestream,
@@ -21,7 +46,7 @@ pub struct Config {
 }
 
 /// How the credential provider is asked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provider {
     /// Host name alone; it is also the TLS server name.
     pub host: String,
@@ -44,7 +69,7 @@ pub struct Provider {
 }
 
 /// Where the device's private key is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PrivateKey {
     /// A PEM file, for boards without an HSM.
     File(PathBuf),
@@ -52,7 +77,7 @@ pub enum PrivateKey {
 }
 
 /// A key that stays in a PKCS#11 token.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// The `pkcs11:` URI without its PIN and module attributes, as the engine or provider gets it.
     pub uri: String,
@@ -64,7 +89,7 @@ pub struct Token {
 }
 
 /// Where the token's PIN comes from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pin {
     /// The token asks for none.
     None,
@@ -81,7 +106,7 @@ pub enum Route {
 }
 
 /// How the credentials are handed to Litestream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Litestream {
     pub environment_file: PathBuf,
     pub region: String,
@@ -93,7 +118,7 @@ pub struct Litestream {
 }
 
 /// The heartbeat and its database.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
     pub database: PathBuf,
     pub interval: Duration,
@@ -101,3 +126,6 @@ pub struct Heartbeat {
     pub keep_rows: u64,
     pub allow_volatile_database: bool,
 }
+
+#[cfg(test)]
+mod tests;

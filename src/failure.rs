@@ -339,11 +339,7 @@ causes! {
 impl Failure {
     /// A failure without a `Retry-After`.
     pub fn new(cause: Cause, detail: impl Into<String>) -> Self {
-        Self {
-            cause,
-            detail: detail.into(),
-            retry_after: None,
-        }
+        Self { cause, detail: detail.into(), retry_after: None }
     }
 
     pub fn class(&self) -> Class {
@@ -389,8 +385,7 @@ mod tests {
             let name = cause.name();
             assert!(names.insert(name), "{name} twice");
             assert!(
-                name.chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+                name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
                 "{name}"
             );
             assert_eq!(serde_json::to_value(cause).unwrap(), name);

@@ -22,6 +22,3 @@ mod request;
 mod text;
 mod token;
 mod transport;
-
-/// The device's wall clock, which only `crate::clock` may read.
-pub type Wall = fn() -> chrono::DateTime<chrono::Utc>;

@@ -22,9 +22,9 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use crate::{
+    clock,
     config::{Config, PrivateKey, Provider, Route},
     failure::{Cause, Failure},
-    fetch::Wall,
     fetch_reply::{Envelope, FetchReply, MAX_REPLY_BYTES, Order},
 };
 
@@ -98,11 +98,8 @@ impl Launcher {
             state_directory: self.state_directory.clone(),
         };
         let talked = timeout_at(deadline, talk(&mut child, &order)).await;
-        let ended = if talked.is_ok() {
-            timeout(TIME_TO_END, child.wait()).await.ok()
-        } else {
-            None
-        };
+        let ended =
+            if talked.is_ok() { timeout(TIME_TO_END, child.wait()).await.ok() } else { None };
         let status = match ended {
             Some(status) => status,
             None => kill(&mut child, on_unreapable).await,
@@ -116,10 +113,7 @@ impl Launcher {
 
     fn spawn(&self, provider: &Provider) -> io::Result<Child> {
         let mut command = Command::new(&self.program);
-        command
-            .args(["fetch", "--child"])
-            .env_clear()
-            .envs(self.environment_for(provider));
+        command.args(["fetch", "--child"]).env_clear().envs(self.environment_for(provider));
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -137,12 +131,8 @@ impl Launcher {
         let wanted = |name: &OsString| {
             ENVIRONMENT.iter().any(|n| name == n) || further.iter().any(|n| name == n.as_str())
         };
-        let mut environment: Vec<_> = self
-            .environment
-            .iter()
-            .filter(|(name, _)| wanted(name))
-            .cloned()
-            .collect();
+        let mut environment: Vec<_> =
+            self.environment.iter().filter(|(name, _)| wanted(name)).cloned().collect();
         if let Some(token) = token.filter(|token| token.route == Route::Provider) {
             environment.push(("PKCS11_PROVIDER_MODULE".into(), token.module.clone().into()));
         }
@@ -164,10 +154,7 @@ async fn talk(child: &mut Child, order: &Order) -> io::Result<Zeroizing<Vec<u8>>
     }
     // Allocated once: a buffer that grows leaves copies of the secrets behind.
     let mut reply = Zeroizing::new(Vec::with_capacity(MAX_REPLY_BYTES + 1));
-    stdout
-        .take(MAX_REPLY_BYTES as u64 + 1)
-        .read_to_end(&mut reply)
-        .await?;
+    stdout.take(MAX_REPLY_BYTES as u64 + 1).read_to_end(&mut reply).await?;
     Ok(reply)
 }
 
@@ -203,11 +190,10 @@ fn judge(text: &[u8], status: &io::Result<ExitStatus>) -> FetchReply {
                     Signal::try_from(signal).map_or("an unknown signal", |signal| signal.as_str());
                 Failure::new(Cause::FetchCrashed, format!("by {name}")).into()
             }
-            None => Failure::new(
-                Cause::FetchBroken,
-                format!("{status}, {} bytes of reply", text.len()),
-            )
-            .into(),
+            None => {
+                Failure::new(Cause::FetchBroken, format!("{status}, {} bytes of reply", text.len()))
+                    .into()
+            }
         },
         Err(e) => Failure::new(Cause::FetchBroken, e.to_string()).into(),
     }
@@ -230,7 +216,6 @@ fn hung(provider: &Provider) -> String {
 pub async fn by_hand(
     config: &Config,
     launcher: &Launcher,
-    wall: Wall,
     out: &mut dyn Write,
 ) -> Result<(), ByHandError> {
     let started = Instant::now();
@@ -249,17 +234,9 @@ pub async fn by_hand(
         writeln!(out, "role alias     {}", provider.role_alias)?;
         writeln!(out, "thing name     {thing}")?;
         writeln!(out, "access key id  {}", credentials.access_key_id)?;
-        writeln!(
-            out,
-            "expiration     {}",
-            credentials.expiration.to_rfc3339()
-        )?;
-        writeln!(
-            out,
-            "took           {:.2} s",
-            started.elapsed().as_secs_f32()
-        )?;
-        writeln!(out, "clock          {}", skew(date.as_deref(), wall))
+        writeln!(out, "expiration     {}", credentials.expiration.to_rfc3339())?;
+        writeln!(out, "took           {:.2} s", started.elapsed().as_secs_f32())?;
+        writeln!(out, "clock          {}", skew(date.as_deref()))
     };
     write(out).map_err(ByHandError::Write)
 }
@@ -272,11 +249,11 @@ pub enum ByHandError {
 }
 
 /// What this device's clock says, against the provider's. The header has whole seconds and was written some time ago.
-fn skew(date: Option<&str>, wall: Wall) -> String {
+fn skew(date: Option<&str>) -> String {
     let Some(date) = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok()) else {
         return "the answer has no Date to compare with".to_owned();
     };
-    let seconds = (wall() - date.to_utc()).num_seconds();
+    let seconds = (clock::wall() - date.to_utc()).num_seconds();
     match seconds {
         -2..=2 => "agrees with the provider's".to_owned(),
         3.. => format!("{seconds} s ahead of the provider's"),

@@ -46,9 +46,6 @@ pub enum FetchReply {
 impl From<Failure> for FetchReply {
     /// A failure before any answer came.
     fn from(failure: Failure) -> Self {
-        Self::Failed {
-            failure,
-            date: None,
-        }
+        Self::Failed { failure, date: None }
     }
 }

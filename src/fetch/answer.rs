@@ -33,10 +33,7 @@ impl Answer {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find_map(|line| {
             let (found, value) = line.split_once(':')?;
-            found
-                .trim()
-                .eq_ignore_ascii_case(name)
-                .then(|| value.trim())
+            found.trim().eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
 
@@ -60,9 +57,8 @@ impl Answer {
         let credentials = Credentials::from_answer(&self.body)
             .map_err(|what| Failure::new(Cause::AnswerNotUnderstood, self.in_words(&what)))?;
         // Both times are the provider's: whatever the device's clock says, these credentials are of no use.
-        if let Some(date) = self
-            .header("date")
-            .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
+        if let Some(date) =
+            self.header("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok())
         {
             if credentials.expiration <= date {
                 let what = format!(
@@ -181,11 +177,7 @@ mod tests {
             (400, "Bad", Cause::BadRequest),
             (403, "Invalid thing name passed", Cause::ThingNotAttached),
             (403, "Access Denied", Cause::AccessDenied),
-            (
-                403,
-                "Certificate is invalid on this endpoint",
-                Cause::CertificateNotAccepted,
-            ),
+            (403, "Certificate is invalid on this endpoint", Cause::CertificateNotAccepted),
             (403, "Forbidden", Cause::Forbidden),
             (404, "Role alias does not exist", Cause::RoleAliasMissing),
             (404, "no", Cause::NotFound),
@@ -217,10 +209,7 @@ mod tests {
             "X-Amzn-RequestId: 7f3a\r\n",
         ];
         let failure = refused(403, &headers, "{\"message\":\"Access Denied\"}");
-        assert_eq!(
-            failure.detail,
-            "HTTP 403, Access Denied, AccessDeniedException, request 7f3a"
-        );
+        assert_eq!(failure.detail, "HTTP 403, Access Denied, AccessDeniedException, request 7f3a");
         let failure = refused(302, &["Location: https://login.example/\r\n"], "<html>");
         assert_eq!(failure.detail, "HTTP 302, to https://login.example/");
     }
@@ -232,22 +221,10 @@ mod tests {
             Some(Duration::from_secs(7))
         );
         let at = "Retry-After: Thu, 18 Jan 2018 08:19:06 GMT\r\n";
+        assert_eq!(refused(503, &[DATE, at], "").retry_after, Some(Duration::from_secs(60)));
+        assert_eq!(refused(503, &[at], "").retry_after, None, "without a Date it means nothing");
         assert_eq!(
-            refused(503, &[DATE, at], "").retry_after,
-            Some(Duration::from_secs(60))
-        );
-        assert_eq!(
-            refused(503, &[at], "").retry_after,
-            None,
-            "without a Date it means nothing"
-        );
-        assert_eq!(
-            refused(
-                503,
-                &[DATE, "Retry-After: Thu, 18 Jan 2018 08:10:00 GMT"],
-                ""
-            )
-            .retry_after,
+            refused(503, &[DATE, "Retry-After: Thu, 18 Jan 2018 08:10:00 GMT"], "").retry_after,
             Some(Duration::ZERO)
         );
         assert_eq!(refused(503, &["Retry-After: -1"], "").retry_after, None);
@@ -259,9 +236,7 @@ mod tests {
         let body = r#"{"credentials":{"accessKeyId":"ASIAEXAMPLE","secretAccessKey":"wJalr/XUtn+FEMI=",
             "sessionToken":"AgoGb3JpZ2lu","expiration":"2018-01-18T09:18:06Z"}}"#;
         let reply = answer(200, &["date: Thu, 18 Jan 2018 08:18:06 GMT\r\n"], body).into_reply();
-        let FetchReply::Credentials { credentials, date } = reply else {
-            panic!("{reply:?}")
-        };
+        let FetchReply::Credentials { credentials, date } = reply else { panic!("{reply:?}") };
         assert_eq!(credentials.access_key_id, "ASIAEXAMPLE");
         assert_eq!(date.as_deref(), Some("Thu, 18 Jan 2018 08:18:06 GMT"));
 

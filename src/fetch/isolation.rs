@@ -71,11 +71,7 @@ pub fn enter() -> Result<Isolated, String> {
     if u32::try_from(getppid().as_raw()) != Ok(order.parent) {
         return Err("the parent is gone".to_owned());
     }
-    Ok(Isolated {
-        order,
-        reply: ReplyPipe(reply),
-        printed,
-    })
+    Ok(Isolated { order, reply: ReplyPipe(reply), printed })
 }
 
 fn read_order(pipe: File) -> Result<Order, String> {

@@ -53,11 +53,7 @@ impl FileCauses {
 /// The error without Rust's ` (os error 2)`.
 pub fn io_words(error: &io::Error) -> String {
     let words = error.to_string();
-    words
-        .split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    words.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// The device's certificate, then the rest of its chain.
@@ -84,9 +80,7 @@ pub fn authorities(path: &Path) -> Result<X509Store, Failure> {
 }
 
 fn stack(pem: &[u8]) -> Option<Vec<X509>> {
-    X509::stack_from_pem(pem)
-        .ok()
-        .filter(|certificates| !certificates.is_empty())
+    X509::stack_from_pem(pem).ok().filter(|certificates| !certificates.is_empty())
 }
 
 /// A key from a PEM file.
@@ -107,10 +101,7 @@ pub fn check_match(
     let fits = match chain.first().map(|leaf| leaf.public_key()) {
         Some(Ok(public)) => public.public_eq(key),
         _ => {
-            return Err(Failure::new(
-                Cause::CertificateNotPem,
-                certificate.display().to_string(),
-            ));
+            return Err(Failure::new(Cause::CertificateNotPem, certificate.display().to_string()));
         }
     };
     if fits {

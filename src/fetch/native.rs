@@ -151,14 +151,7 @@ impl Engine {
             unsafe { free(engine.as_ptr()) };
             return Err(Some(errors));
         }
-        Ok(Self {
-            engine,
-            load_key,
-            wrap_prompt,
-            destroy_prompt,
-            finish,
-            free,
-        })
+        Ok(Self { engine, load_key, wrap_prompt, destroy_prompt, finish, free })
     }
 
     /// Opens a key. It must be dropped before the engine.
@@ -277,9 +270,7 @@ impl Module {
                 Option<unsafe extern "C" fn(*mut *const FunctionList) -> c_ulong>,
             >(address)
         };
-        functions
-            .map(|functions| Self { functions })
-            .ok_or(NoModule::NotPkcs11)
+        functions.map(|functions| Self { functions }).ok_or(NoModule::NotPkcs11)
     }
 
     /// The tokens that the module sees; `None` if it is not started or does not answer.
@@ -290,12 +281,8 @@ impl Module {
             return None;
         }
         // SAFETY: the module gave its CK_FUNCTION_LIST, which is static.
-        let (slots_of, info_of) = unsafe {
-            (
-                (*list).functions[C_GET_SLOT_LIST],
-                (*list).functions[C_GET_TOKEN_INFO],
-            )
-        };
+        let (slots_of, info_of) =
+            unsafe { ((*list).functions[C_GET_SLOT_LIST], (*list).functions[C_GET_TOKEN_INFO]) };
         if slots_of.is_null() || info_of.is_null() {
             return None;
         }
@@ -318,27 +305,22 @@ impl Module {
         if unsafe { slots_of(1, slots.as_mut_ptr(), &mut count) } != 0 {
             return None;
         }
-        let seen = slots
-            .iter()
-            .take(usize::try_from(count).ok()?)
-            .filter_map(|&slot| {
-                let mut info = MaybeUninit::<TokenInfo>::zeroed();
-                // SAFETY: room for one CK_TOKEN_INFO, of which every bit pattern is one.
-                let info =
-                    unsafe { (info_of(slot, info.as_mut_ptr()) == 0).then(|| info.assume_init()) }?;
-                let text = |bytes: &[u8]| {
-                    String::from_utf8_lossy(bytes)
-                        .trim_end_matches([' ', '\0'])
-                        .to_owned()
-                };
-                Some(SeenToken {
-                    label: text(&info.label),
-                    manufacturer: text(&info.manufacturer),
-                    model: text(&info.model),
-                    serial: text(&info.serial),
-                    flags: info.flags,
-                })
-            });
+        let seen = slots.iter().take(usize::try_from(count).ok()?).filter_map(|&slot| {
+            let mut info = MaybeUninit::<TokenInfo>::zeroed();
+            // SAFETY: room for one CK_TOKEN_INFO, of which every bit pattern is one.
+            let info =
+                unsafe { (info_of(slot, info.as_mut_ptr()) == 0).then(|| info.assume_init()) }?;
+            let text = |bytes: &[u8]| {
+                String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_owned()
+            };
+            Some(SeenToken {
+                label: text(&info.label),
+                manufacturer: text(&info.manufacturer),
+                model: text(&info.model),
+                serial: text(&info.serial),
+                flags: info.flags,
+            })
+        });
         Some(seen.collect())
     }
 }

@@ -18,9 +18,7 @@ const PIPE_BYTES: usize = 64 * 1024;
 pub fn collect(printed: OwnedFd, pin: Option<&str>) -> String {
     let mut raw = Zeroizing::new(Vec::with_capacity(PIPE_BYTES + 1));
     // Ends with WouldBlock, as this process itself holds the writing end; what was read by then is kept.
-    let _ = File::from(printed)
-        .take(PIPE_BYTES as u64)
-        .read_to_end(&mut raw);
+    let _ = File::from(printed).take(PIPE_BYTES as u64).read_to_end(&mut raw);
     clean(&String::from_utf8_lossy(&raw), pin)
 }
 
@@ -29,13 +27,8 @@ pub fn clean(text: &str, pin: Option<&str>) -> String {
     let mut text = text.to_owned();
     if let Some(pin) = pin.filter(|pin| !pin.is_empty()) {
         let hex = |separator: &str, upper: bool| {
-            let digits = pin.bytes().map(|b| {
-                if upper {
-                    format!("{b:02X}")
-                } else {
-                    format!("{b:02x}")
-                }
-            });
+            let digits =
+                pin.bytes().map(|b| if upper { format!("{b:02X}") } else { format!("{b:02x}") });
             digits.collect::<Vec<_>>().join(separator)
         };
         let forms = [

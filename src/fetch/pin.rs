@@ -34,10 +34,7 @@ pub fn read(pin: &Pin) -> Result<Option<Held>, Failure> {
             check(value.expose()).map_err(|what| {
                 Failure::new(Cause::PinUnfit, format!("in the settings: {what}"))
             })?;
-            Ok(Some(Held {
-                pin: value.clone(),
-                source: Source::Settings,
-            }))
+            Ok(Some(Held { pin: value.clone(), source: Source::Settings }))
         }
         Pin::File(path) => read_file(path).map(Some),
     }
@@ -66,23 +63,15 @@ fn read_file(path: &Path) -> Result<Held, Failure> {
     let text = std::str::from_utf8(&raw).map_err(|_| unfit("it is not UTF-8"))?;
     let pin = without_line_end(text);
     if pin.is_empty() {
-        return Err(Failure::new(
-            Cause::PinFileEmpty,
-            path.display().to_string(),
-        ));
+        return Err(Failure::new(Cause::PinFileEmpty, path.display().to_string()));
     }
     check(pin).map_err(unfit)?;
-    Ok(Held {
-        pin: Secret::new(pin.to_owned()),
-        source,
-    })
+    Ok(Held { pin: Secret::new(pin.to_owned()), source })
 }
 
 /// Editors and `echo` end a file with a newline, which the token would take for a part of the PIN.
 fn without_line_end(text: &str) -> &str {
-    text.strip_suffix("\r\n")
-        .or_else(|| text.strip_suffix('\n'))
-        .unwrap_or(text)
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text)
 }
 
 fn check(pin: &str) -> Result<(), &'static str> {
@@ -142,9 +131,6 @@ mod tests {
         }
         let failure = read_file(Path::new("/nonexistent/pin")).err().unwrap();
         assert_eq!(failure.cause, Cause::PinFileMissing);
-        assert_eq!(
-            read_file(Path::new("/")).err().unwrap().cause,
-            Cause::PinFileUnreadable
-        );
+        assert_eq!(read_file(Path::new("/")).err().unwrap().cause, Cause::PinFileUnreadable);
     }
 }

@@ -116,20 +116,11 @@ fn standing(pin: &Pin, state_directory: &Path) -> Standing {
     };
     let mark_path = state_directory.join(FILE_NAME);
     let applies = |at| {
-        Standing::Applies(Refused {
-            at,
-            mark: mark_path.clone(),
-            pin_file: pin_file.cloned(),
-        })
+        Standing::Applies(Refused { at, mark: mark_path.clone(), pin_file: pin_file.cloned() })
     };
     let text = match fs::read(&mark_path) {
         Ok(text) => text,
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Standing::Unmarked;
         }
         Err(_) => return applies(None),
@@ -159,23 +150,12 @@ pub(super) fn remember(
         Source::Lasting(identity) => Some(identity),
         Source::Settings | Source::Passing => None,
     };
-    let mut text = serde_json::to_vec(&Mark {
-        refused_at: now,
-        cause,
-        pin_file,
-    })?;
+    let mut text = serde_json::to_vec(&Mark { refused_at: now, cause, pin_file })?;
     text.push(b'\n');
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_directory)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(state_directory)?;
     let new = state_directory.join(format!("{FILE_NAME}.new"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(&new)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
     file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(&new, state_directory.join(FILE_NAME))?;
@@ -215,11 +195,7 @@ pub(super) fn not_remembered(state_directory: &Path, error: &io::Error) -> Strin
 impl Source {
     pub(super) fn of(file: &File) -> io::Result<Self> {
         let lasting = fstatfs(file).is_ok_and(|fs| LASTING.contains(&fs.filesystem_type()));
-        Ok(if lasting {
-            Self::Lasting(Identity::of(&file.metadata()?))
-        } else {
-            Self::Passing
-        })
+        Ok(if lasting { Self::Lasting(Identity::of(&file.metadata()?)) } else { Self::Passing })
     }
 }
 
@@ -268,18 +244,9 @@ mod tests {
         let state = directory.0.join("state");
         assert!(check(&pin, &state).is_ok());
 
-        remember(
-            Cause::PinIncorrect,
-            lasting(&path),
-            DateTime::UNIX_EPOCH,
-            &state,
-        )
-        .unwrap();
+        remember(Cause::PinIncorrect, lasting(&path), DateTime::UNIX_EPOCH, &state).unwrap();
         let mark = fs::read_to_string(state.join(FILE_NAME)).unwrap();
-        assert!(
-            !mark.contains("648219") && mark.contains("pin-incorrect"),
-            "{mark}"
-        );
+        assert!(!mark.contains("648219") && mark.contains("pin-incorrect"), "{mark}");
         let failure = check(&pin, &state).unwrap_err();
         assert_eq!(failure.cause, Cause::PinRefusedEarlier);
         assert!(failure.detail.contains("1970-01-01T00:00:00Z"), "{failure}");
@@ -297,19 +264,10 @@ mod tests {
         let path = directory.0.join("pin");
         fs::write(&path, "648219").unwrap();
         for (pin, source) in [
-            (
-                Pin::Value(Secret::new("648219".to_owned())),
-                Source::Settings,
-            ),
+            (Pin::Value(Secret::new("648219".to_owned())), Source::Settings),
             (Pin::File(path.clone()), Source::Passing),
         ] {
-            remember(
-                Cause::PinIncorrect,
-                source,
-                DateTime::UNIX_EPOCH,
-                &directory.0,
-            )
-            .unwrap();
+            remember(Cause::PinIncorrect, source, DateTime::UNIX_EPOCH, &directory.0).unwrap();
             fs::write(&path, "648220").unwrap();
             assert!(check(&pin, &directory.0).is_err());
             fs::remove_file(directory.0.join(FILE_NAME)).unwrap();
@@ -322,11 +280,6 @@ mod tests {
         let directory = Directory::new("broken");
         fs::write(directory.0.join(FILE_NAME), "{").unwrap();
         let pin = Pin::Value(Secret::new("648219".to_owned()));
-        assert!(
-            check(&pin, &directory.0)
-                .unwrap_err()
-                .detail
-                .contains("refused at unknown")
-        );
+        assert!(check(&pin, &directory.0).unwrap_err().detail.contains("refused at unknown"));
     }
 }

@@ -18,10 +18,10 @@ use super::{
     transport::{self, Fault, Phase, ServerCertificate},
 };
 use crate::{
+    clock,
     config::Provider,
     credentials::MAX_ANSWER_BYTES,
     failure::{Cause, Failure},
-    fetch::Wall,
 };
 
 /// The provider sends about 0.5 KiB of headers; more than this is no provider.
@@ -50,19 +50,13 @@ pub fn check_tls_backend() -> Result<(), Failure> {
 }
 
 /// Asks once. The answer may be any; a failure means that none came.
-pub fn ask(provider: &Provider, identity: Identity, wall: Wall) -> Result<Answer, Failure> {
-    let certificate = identity
-        .chain
-        .first()
-        .map(|leaf| transport::certificate_words(leaf))
-        .unwrap_or_default();
+pub fn ask(provider: &Provider, identity: Identity) -> Result<Answer, Failure> {
+    let certificate =
+        identity.chain.first().map(|leaf| transport::certificate_words(leaf)).unwrap_or_default();
     let mut easy = Easy2::new(Exchange::new(identity));
     let setup = |easy: &mut Easy2<Exchange>| configure(easy, provider);
     setup(&mut easy).map_err(|e| {
-        Failure::new(
-            Cause::TransportOther,
-            format!("libcurl refuses an option: {e}"),
-        )
+        Failure::new(Cause::TransportOther, format!("libcurl refuses an option: {e}"))
     })?;
 
     let _ = take_queue();
@@ -92,10 +86,7 @@ pub fn ask(provider: &Provider, identity: Identity, wall: Wall) -> Result<Answer
     let server = SERVER.take();
     Err(transport::explain(&Fault {
         code: error.code(),
-        words: error
-            .extra_description()
-            .unwrap_or_else(|| error.description())
-            .to_owned(),
+        words: error.extra_description().unwrap_or_else(|| error.description()).to_owned(),
         phase,
         errno,
         queue: all,
@@ -103,21 +94,14 @@ pub fn ask(provider: &Provider, identity: Identity, wall: Wall) -> Result<Answer
         server,
         certificate,
         provider,
-        now: wall(),
+        now: clock::wall(),
     }))
 }
 
 fn configure(easy: &mut Easy2<Exchange>, provider: &Provider) -> Result<(), curl::Error> {
-    let Provider {
-        host,
-        port,
-        role_alias,
-        ..
-    } = provider;
+    let Provider { host, port, role_alias, .. } = provider;
     // The scheme is ours and redirects are not followed, so nothing but https can be asked.
-    easy.url(&format!(
-        "https://{host}:{port}/role-aliases/{role_alias}/credentials"
-    ))?;
+    easy.url(&format!("https://{host}:{port}/role-aliases/{role_alias}/credentials"))?;
     easy.follow_location(false)?;
     // Empty rather than unset: no proxy, whatever the environment says.
     easy.proxy("")?;
@@ -177,11 +161,7 @@ impl Exchange {
     }
 
     fn configure_tls(&mut self, tls: &mut SslContextBuilder) -> Result<(), ErrorStack> {
-        let Identity {
-            chain,
-            key,
-            authorities,
-        } = &mut self.identity;
+        let Identity { chain, key, authorities } = &mut self.identity;
         let (leaf, rest) = chain.split_first().ok_or_else(ErrorStack::get)?;
         tls.set_certificate(leaf)?;
         for certificate in rest {
@@ -208,11 +188,7 @@ fn witness(ok: bool, context: &X509StoreContextRef) {
         return;
     };
     let verdict = if ok { 0 } else { context.error().as_raw() };
-    let words = if ok {
-        String::new()
-    } else {
-        context.error().error_string().to_owned()
-    };
+    let words = if ok { String::new() } else { context.error().error_string().to_owned() };
     SERVER.with_borrow_mut(|server| {
         if server.as_ref().is_none_or(|server| server.verdict == 0) {
             *server = Some(ServerCertificate::of(certificate, verdict, words));
@@ -240,8 +216,7 @@ impl Handler for Exchange {
         if line.starts_with(b"HTTP/") {
             self.headers.clear();
         } else {
-            self.headers
-                .push(String::from_utf8_lossy(line).into_owned());
+            self.headers.push(String::from_utf8_lossy(line).into_owned());
         }
         true
     }

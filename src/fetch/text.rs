@@ -2,10 +2,7 @@
 
 /// At most `max` characters, printable ones only, without blanks at the ends.
 pub fn printable(text: &str, max: usize) -> String {
-    let clean: String = text
-        .chars()
-        .map(|c| if is_printable(c) { c } else { ' ' })
-        .collect();
+    let clean: String = text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
     let clean = clean.trim();
     match clean.char_indices().nth(max) {
         Some((end, _)) => format!("{}…", clean[..end].trim_end()),

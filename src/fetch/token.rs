@@ -46,22 +46,12 @@ pub struct TokenLock(#[allow(dead_code, reason = "held, not read")] Flock<File>)
 pub fn lock(runtime_directory: &Path, wait: Duration) -> Result<TokenLock, Failure> {
     let path = runtime_directory.join(LOCK_NAME);
     let unusable = |e: &io::Error| {
-        Failure::new(
-            Cause::TokenLockUnusable,
-            format!("{} ({})", path.display(), io_words(e)),
-        )
+        Failure::new(Cause::TokenLockUnusable, format!("{} ({})", path.display(), io_words(e)))
     };
     // Read-only and readable to all: where root fetched once by hand, the daemon can still open it.
     let open = || {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(runtime_directory)?;
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_CREAT)
-            .mode(0o644)
-            .open(&path)
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(runtime_directory)?;
+        OpenOptions::new().read(true).custom_flags(nix::libc::O_CREAT).mode(0o644).open(&path)
     };
     let file = open().map_err(|e| unusable(&e))?;
     // flock has no timeout: a thread waits in it, and it goes with the process if nothing comes of it.
@@ -116,10 +106,7 @@ pub fn open(token: &Token, pin: Option<&Secret>) -> Result<TokenKey, Failure> {
         Failure::new(Cause::EngineMissing, printable(&words, MAX_WORDS))
     })?;
     match engine.key(&uri) {
-        Ok(key) => Ok(TokenKey {
-            key,
-            _engine: engine,
-        }),
+        Ok(key) => Ok(TokenKey { key, _engine: engine }),
         Err((errors, pin_asked)) => Err(explain(&Observed {
             queue: entries(&errors),
             pin_asked,
@@ -142,10 +129,7 @@ fn load(path: &Path) -> Result<Module, Failure> {
         NoModule::NotLoadable(words) => {
             // The loader begins with the path, mostly; said twice it makes the line harder to read.
             let path = path.display().to_string();
-            let words = words
-                .strip_prefix(&path)
-                .unwrap_or(&words)
-                .trim_start_matches([':', ' ']);
+            let words = words.strip_prefix(&path).unwrap_or(&words).trim_start_matches([':', ' ']);
             Failure::new(
                 Cause::ModuleNotLoadable,
                 format!("{path} ({})", printable(words, MAX_WORDS)),
@@ -174,12 +158,8 @@ const CKF_USER_PIN_FINAL_TRY: c_ulong = 0x2_0000;
 const CKF_USER_PIN_LOCKED: c_ulong = 0x4_0000;
 
 fn explain(seen: &Observed) -> Failure {
-    let fitting: Vec<&SeenToken> = seen
-        .tokens
-        .iter()
-        .flatten()
-        .filter(|token| fits(seen.uri, token))
-        .collect();
+    let fitting: Vec<&SeenToken> =
+        seen.tokens.iter().flatten().filter(|token| fits(seen.uri, token)).collect();
     let flag = |flag: c_ulong| fitting.iter().any(|token| token.flags & flag != 0);
     let words = printable(&in_words(&seen.queue), MAX_WORDS);
     let module = seen.module.display();
@@ -192,11 +172,7 @@ fn explain(seen: &Observed) -> Failure {
         .map(|e| (e.code, pin_cause(e.code)));
     match refusal {
         Some((_, Some(cause @ Cause::PinIncorrect))) => {
-            let cause = if flag(CKF_USER_PIN_LOCKED) {
-                Cause::PinLocked
-            } else {
-                cause
-            };
+            let cause = if flag(CKF_USER_PIN_LOCKED) { Cause::PinLocked } else { cause };
             let left = if flag(CKF_USER_PIN_FINAL_TRY) {
                 ", and one more wrong PIN will lock it"
             } else {
@@ -210,18 +186,10 @@ fn explain(seen: &Observed) -> Failure {
     if seen.pin_asked {
         return with(Cause::PinNeeded, seen.uri.to_owned());
     }
-    if seen
-        .queue
-        .iter()
-        .any(|e| e.library == LIBP11 && e.reason.contains("load PKCS#11 module"))
-    {
+    if seen.queue.iter().any(|e| e.library == LIBP11 && e.reason.contains("load PKCS#11 module")) {
         return with(Cause::ModuleNotLoadable, format!("{module} ({words})"));
     }
-    if seen
-        .queue
-        .iter()
-        .any(|e| e.library == ENGINE_LIBRARY && e.reason == "invalid id")
-    {
+    if seen.queue.iter().any(|e| e.library == ENGINE_LIBRARY && e.reason == "invalid id") {
         return with(Cause::KeyUriInvalid, seen.uri.to_owned());
     }
     let Some(tokens) = &seen.tokens else {
@@ -229,10 +197,8 @@ fn explain(seen: &Observed) -> Failure {
     };
     match fitting.as_slice() {
         [] => {
-            let labels: Vec<String> = tokens
-                .iter()
-                .map(|token| format!("\"{}\"", token.label))
-                .collect();
+            let labels: Vec<String> =
+                tokens.iter().map(|token| format!("\"{}\"", token.label)).collect();
             let here = if labels.is_empty() {
                 "it sees none".to_owned()
             } else {
@@ -243,14 +209,12 @@ fn explain(seen: &Observed) -> Failure {
                 printable(&format!("{}, module {module}: {here}", seen.uri), MAX_WORDS),
             )
         }
-        [_, _, ..] => with(
-            Cause::TokenAmbiguous,
-            format!("{} fits {} tokens", seen.uri, fitting.len()),
-        ),
-        [token] if refusal.is_some() => with(
-            Cause::TokenFault,
-            printable(&format!("\"{}\" ({words})", token.label), MAX_WORDS),
-        ),
+        [_, _, ..] => {
+            with(Cause::TokenAmbiguous, format!("{} fits {} tokens", seen.uri, fitting.len()))
+        }
+        [token] if refusal.is_some() => {
+            with(Cause::TokenFault, printable(&format!("\"{}\" ({words})", token.label), MAX_WORDS))
+        }
         [token] if token.flags & CKF_USER_PIN_INITIALIZED == 0 => {
             with(Cause::PinNotSet, format!("\"{}\"", token.label))
         }
@@ -275,23 +239,19 @@ fn pin_cause(code: u32) -> Option<Cause> {
 /// Whether the URI's token attributes fit the token, as libp11 compares them.
 fn fits(uri: &str, token: &SeenToken) -> bool {
     let path = uri.strip_prefix("pkcs11:").unwrap_or(uri);
-    path.split('?')
-        .next()
-        .unwrap_or_default()
-        .split(';')
-        .all(|attribute| {
-            let Some((name, value)) = attribute.split_once('=') else {
-                return true;
-            };
-            let seen = match name {
-                "token" => &token.label,
-                "manufacturer" => &token.manufacturer,
-                "model" => &token.model,
-                "serial" => &token.serial,
-                _ => return true,
-            };
-            percent_decoded(value) == seen.as_bytes()
-        })
+    path.split('?').next().unwrap_or_default().split(';').all(|attribute| {
+        let Some((name, value)) = attribute.split_once('=') else {
+            return true;
+        };
+        let seen = match name {
+            "token" => &token.label,
+            "manufacturer" => &token.manufacturer,
+            "model" => &token.model,
+            "serial" => &token.serial,
+            _ => return true,
+        };
+        percent_decoded(value) == seen.as_bytes()
+    })
 }
 
 fn percent_decoded(text: &str) -> Vec<u8> {

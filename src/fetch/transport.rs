@@ -69,10 +69,7 @@ pub fn explain(fault: &Fault) -> Failure {
         )
     };
     if fault.too_large {
-        return at(
-            Cause::AnswerTooLarge,
-            "given up after 64 KiB of body or 16 KiB of headers",
-        );
+        return at(Cause::AnswerTooLarge, "given up after 64 KiB of body or 16 KiB of headers");
     }
     // The device's own half failed, in the middle of the handshake. libcurl takes the first entry of the queue into
     // its words.
@@ -117,14 +114,7 @@ pub fn explain(fault: &Fault) -> Failure {
             // A cut in the middle has nothing in the queue but the end of the stream.
             let cut =
                 fault.words.contains("SSL_ERROR_SYSCALL") || fault.words.contains("unexpected eof");
-            at(
-                if cut {
-                    Cause::ConnectionCut
-                } else {
-                    Cause::TlsHandshake
-                },
-                &fault.words,
-            )
+            at(if cut { Cause::ConnectionCut } else { Cause::TlsHandshake }, &fault.words)
         }
         curl_sys::CURLE_GOT_NOTHING
         | curl_sys::CURLE_SEND_ERROR
@@ -135,11 +125,7 @@ pub fn explain(fault: &Fault) -> Failure {
         }
         code => at(
             Cause::TransportOther,
-            &format!(
-                "libcurl code {code}: {} {}",
-                fault.words,
-                in_words(&fault.queue)
-            ),
+            &format!("libcurl code {code}: {} {}", fault.words, in_words(&fault.queue)),
         ),
     }
 }
@@ -152,18 +138,15 @@ fn timed_out(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     let whole = fault.provider.fetch_timeout.as_secs_f32();
     match fault.phase {
         Phase::Lookup => at(Cause::Dns, &fault.words),
-        Phase::Connect => at(
-            Cause::ConnectTimeout,
-            &format!("nothing answered within {connect} s"),
-        ),
-        Phase::Handshake => at(
-            Cause::ConnectTimeout,
-            &format!("TLS was not up within {connect} s"),
-        ),
-        Phase::Answer => at(
-            Cause::Timeout,
-            &format!("not whole within {whole} s: {}", fault.words),
-        ),
+        Phase::Connect => {
+            at(Cause::ConnectTimeout, &format!("nothing answered within {connect} s"))
+        }
+        Phase::Handshake => {
+            at(Cause::ConnectTimeout, &format!("TLS was not up within {connect} s"))
+        }
+        Phase::Answer => {
+            at(Cause::Timeout, &format!("not whole within {whole} s: {}", fault.words))
+        }
     }
 }
 
@@ -174,33 +157,22 @@ fn not_verified(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
         // X509_V_ERR_CERT_NOT_YET_VALID
         9 => at(
             Cause::ServerCertificateNotYetValid,
-            &format!(
-                "{} is valid from {}; here it is {now}",
-                server.subject, server.not_before
-            ),
+            &format!("{} is valid from {}; here it is {now}", server.subject, server.not_before),
         ),
         // X509_V_ERR_CERT_HAS_EXPIRED
         10 => at(
             Cause::ServerCertificateExpired,
-            &format!(
-                "{} was valid until {}; here it is {now}",
-                server.subject, server.not_after
-            ),
+            &format!("{} was valid until {}; here it is {now}", server.subject, server.not_after),
         ),
-        0 if fault.words.contains("subject name") || fault.words.contains("subjectAltName") => at(
-            Cause::ServerOtherHost,
-            &format!("it is for {}", server.names.join(", ")),
-        ),
+        0 if fault.words.contains("subject name") || fault.words.contains("subjectAltName") => {
+            at(Cause::ServerOtherHost, &format!("it is for {}", server.names.join(", ")))
+        }
         _ => {
             let trusted = match &fault.provider.ca_file {
                 Some(path) => format!("CA file {}", path.display()),
                 None => "the system's store".to_owned(),
             };
-            let words = if server.words.is_empty() {
-                &fault.words
-            } else {
-                &server.words
-            };
+            let words = if server.words.is_empty() { &fault.words } else { &server.words };
             at(
                 Cause::ServerNotTrusted,
                 &format!("{words}; issued by {}; trusted is {trusted}", server.issuer),
@@ -225,16 +197,10 @@ fn alert(fault: &Fault) -> Option<Alert> {
     let (number, reason) = from_queue.or_else(|| {
         let (_, words) = fault.words.split_once(" alert ")?;
         let words = words.split(',').next().unwrap_or_default();
-        let number = ALERTS
-            .iter()
-            .find(|(_, name)| *name == words)
-            .map(|(number, _)| *number)?;
+        let number = ALERTS.iter().find(|(_, name)| *name == words).map(|(number, _)| *number)?;
         Some((number, words.to_owned()))
     })?;
-    let words = reason
-        .split_once("alert ")
-        .map_or(reason.as_str(), |(_, words)| words)
-        .to_owned();
+    let words = reason.split_once("alert ").map_or(reason.as_str(), |(_, words)| words).to_owned();
     let cause = match number {
         42 | 43 | 49 | 51 | 116 => Cause::DeviceCertificateRejected,
         44 => Cause::DeviceCertificateRevoked,
@@ -298,21 +264,13 @@ impl ServerCertificate {
 
 /// `CN=device-1, valid until Nov 22 12:00:00 2027 GMT`.
 pub fn certificate_words(certificate: &X509Ref) -> String {
-    format!(
-        "{}, valid until {}",
-        name_words(certificate.subject_name()),
-        certificate.not_after()
-    )
+    format!("{}, valid until {}", name_words(certificate.subject_name()), certificate.not_after())
 }
 
 fn name_words(name: &openssl::x509::X509NameRef) -> String {
     let parts = name.entries().map(|entry| {
         let kind = entry.object().nid().short_name().unwrap_or("?");
-        let value = entry
-            .data()
-            .to_string()
-            .map(|value| printable(&value, 80))
-            .unwrap_or_default();
+        let value = entry.data().to_string().map(|value| printable(&value, 80)).unwrap_or_default();
         format!("{kind}={value}")
     });
     parts.collect::<Vec<_>>().join(", ")

@@ -1,0 +1,327 @@
+//! Every setting there is, in one table: the checks, `run --help`, the search for misspelt keys and the
+//! README all go by it, so that none of them can forget one.
+
+/// A setting's names and what a person must know of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    pub name: &'static str,
+    /// What the article this project grew out of calls it; as good as `name`.
+    pub article_name: Option<&'static str>,
+    /// As a person would write it; `required` and `none` say what they say.
+    pub default: &'static str,
+    /// What it takes, with its unit.
+    pub help: &'static str,
+    /// What it is for and a value to copy, for a required setting that is missing.
+    pub example: &'static str,
+    /// Whether a bad value may be shown: what is put here by mistake could be the secret itself.
+    pub(super) may_hold_secret: bool,
+}
+
+impl Setting {
+    const fn new(name: &'static str, default: &'static str, help: &'static str) -> Self {
+        Self { name, article_name: None, default, help, example: "", may_hold_secret: false }
+    }
+
+    const fn article(mut self, name: &'static str) -> Self {
+        self.article_name = Some(name);
+        self
+    }
+
+    const fn example(mut self, example: &'static str) -> Self {
+        self.example = example;
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.may_hold_secret = true;
+        self
+    }
+}
+
+pub const ENDPOINT: Setting = Setting::new(
+    "EDGEROTATE_ENDPOINT",
+    "required",
+    "host of the AWS IoT credential provider: `HOST`, `HOST:PORT` or `https://HOST[:PORT]`",
+)
+.article("CREDENTIAL_ENDPOINT")
+.example(
+    "where to ask for credentials, such as c1a2b3c4d5e6f7.credentials.iot.eu-west-1.amazonaws.com",
+);
+pub const ROLE_ALIAS: Setting = Setting::new(
+    "EDGEROTATE_ROLE_ALIAS",
+    "required",
+    "role alias: 1 to 128 of `A-Z a-z 0-9 _ = , @ -`",
+)
+.article("CREDENTIAL_ROLE_ALIAS")
+.example("which role to ask for, such as litestream-replica");
+pub const THING_NAME: Setting = Setting::new(
+    "EDGEROTATE_THING_NAME",
+    "none",
+    "thing that the certificate is attached to, for policies with `${credentials-iot:ThingName}`: 1 to 128 of `A-Z a-z 0-9 : _ -`",
+);
+pub const CERTIFICATE: Setting = Setting::new(
+    "EDGEROTATE_CERTIFICATE",
+    "required",
+    "PEM file with the device's certificate, and its chain if it has one",
+)
+.article("DEVICE_CERT_PATH")
+.example("the certificate to show to AWS, such as /data/edgerotate/device.crt");
+pub const PRIVATE_KEY: Setting = Setting::new(
+    "EDGEROTATE_PRIVATE_KEY",
+    "required",
+    "the certificate's key: a `pkcs11:` URI (RFC 7512), or a PEM file where there is no HSM",
+)
+.article("DEVICE_PRIVATE_KEY_PKCS11_PHRASE")
+.example("the certificate's key, such as pkcs11:token=edgerotate;object=device;type=private")
+.secret();
+pub const PKCS11_MODULE: Setting = Setting::new(
+    "EDGEROTATE_PKCS11_MODULE",
+    "`module-path` in the URI",
+    "the HSM's PKCS#11 module, a shared library; needed with a `pkcs11:` key",
+)
+.example("the library that talks to the HSM, such as /usr/lib/softhsm/libsofthsm2.so");
+pub const PKCS11_PIN_FILE: Setting = Setting::new(
+    "EDGEROTATE_PKCS11_PIN_FILE",
+    "`pin-source` or `pin-value` in the URI, else no PIN",
+    "file with the token's PIN; a newline at its end is no part of it",
+)
+.secret();
+pub const PKCS11_ROUTE: Setting = Setting::new(
+    "EDGEROTATE_PKCS11_ROUTE",
+    "`engine`",
+    "how OpenSSL reaches the module: `engine` (libp11) or `provider` (pkcs11-provider)",
+);
+pub const MODULE_ENVIRONMENT: Setting = Setting::new(
+    "EDGEROTATE_MODULE_ENVIRONMENT",
+    "none",
+    "names of further environment variables that the PKCS#11 module reads, separated by spaces",
+);
+pub const CA_FILE: Setting = Setting::new(
+    "EDGEROTATE_CA_FILE",
+    "the system's store",
+    "PEM file with the authorities the endpoint's certificate is checked against",
+);
+pub const REGION: Setting = Setting::new(
+    "EDGEROTATE_REGION",
+    "the region in the endpoint's name",
+    "region handed to Litestream as `AWS_DEFAULT_REGION`; required if the endpoint's name has none",
+)
+.example("the bucket's region, as the endpoint's name has none, such as eu-west-1");
+pub const ENVIRONMENT_FILE: Setting = Setting::new(
+    "EDGEROTATE_ENVIRONMENT_FILE",
+    "`litestream.env` in the runtime directory",
+    "the file with the credentials that Litestream's unit reads; belongs on tmpfs",
+)
+.article("SYSTEMD_LITESTREAM_CONFIG_PATH");
+pub const DATABASE: Setting = Setting::new(
+    "EDGEROTATE_DATABASE",
+    "required",
+    "the SQLite database the heartbeat is written to; made if it is not there",
+)
+.article("SQLITE3_SAMPLE_DB_PATH")
+.example("the database that Litestream replicates, such as /data/edgerotate/heartbeat.db");
+pub const HEARTBEAT_INTERVAL: Setting = Setting::new(
+    "EDGEROTATE_HEARTBEAT_INTERVAL",
+    "`5s`",
+    "time between two heartbeats: `100ms` to `1h`",
+);
+pub const HEARTBEAT_KEEP_ROWS: Setting = Setting::new(
+    "EDGEROTATE_HEARTBEAT_KEEP_ROWS",
+    "`100000`",
+    "number of heartbeats kept, the newest ones: 100 or more, or 0 to keep all",
+);
+pub const ALLOW_VOLATILE_DATABASE: Setting = Setting::new(
+    "EDGEROTATE_ALLOW_VOLATILE_DATABASE",
+    "`no`",
+    "whether the database may be on tmpfs, where a power cut ends it: `yes` or `no`",
+);
+pub const RESTART_COMMAND: Setting = Setting::new(
+    "EDGEROTATE_RESTART_COMMAND",
+    "none: something else watches the file",
+    "program and arguments that restart Litestream, quoted as in a unit's `ExecStart=`; no shell",
+);
+pub const RESTART_TIMEOUT: Setting = Setting::new(
+    "EDGEROTATE_RESTART_TIMEOUT",
+    "`90s`",
+    "how long a restart may take: `1s` to `10min`",
+);
+pub const LITESTREAM_UNIT: Setting = Setting::new(
+    "EDGEROTATE_LITESTREAM_UNIT",
+    "`litestream.service`",
+    "Litestream's systemd unit, whose start is confirmed after a rotation",
+);
+pub const LITESTREAM_PID_FILE: Setting = Setting::new(
+    "EDGEROTATE_LITESTREAM_PID_FILE",
+    "none",
+    "file with Litestream's process id, by which its start is confirmed where there is no systemd",
+);
+pub const RUNTIME_DIRECTORY: Setting = Setting::new(
+    "EDGEROTATE_RUNTIME_DIRECTORY",
+    "`$RUNTIME_DIRECTORY`, else `/run/edgerotate`",
+    "directory on tmpfs for locks and for what outlives a restart of the daemon",
+);
+pub const STATE_DIRECTORY: Setting = Setting::new(
+    "EDGEROTATE_STATE_DIRECTORY",
+    "`$STATE_DIRECTORY`, else `/var/lib/edgerotate`",
+    "directory that outlives a reboot, for the mark of a refused PIN",
+);
+pub const ROTATION_LEAD: Setting = Setting::new(
+    "EDGEROTATE_ROTATION_LEAD",
+    "`5min`",
+    "how long before expiry a rotation begins, at most half the lifetime: `1s` to `1h`",
+);
+pub const CONNECT_TIMEOUT: Setting = Setting::new(
+    "EDGEROTATE_CONNECT_TIMEOUT",
+    "`10s`",
+    "how long the connection to the endpoint may take: `1s` to `2min`",
+);
+pub const FETCH_TIMEOUT: Setting = Setting::new(
+    "EDGEROTATE_FETCH_TIMEOUT",
+    "`30s`",
+    "how long one whole request may take: `1s` to `5min`",
+);
+pub const FETCH_DEADLINE: Setting = Setting::new(
+    "EDGEROTATE_FETCH_DEADLINE",
+    "`60s`",
+    "when a fetch is killed, whatever it hangs in: more than `EDGEROTATE_FETCH_TIMEOUT`, up to `10min`",
+);
+pub const LOG: Setting =
+    Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
+
+/// All settings, in the order in which a person reads them.
+pub static SETTINGS: [&Setting; 27] = [
+    &ENDPOINT,
+    &ROLE_ALIAS,
+    &THING_NAME,
+    &CERTIFICATE,
+    &PRIVATE_KEY,
+    &PKCS11_MODULE,
+    &PKCS11_PIN_FILE,
+    &PKCS11_ROUTE,
+    &MODULE_ENVIRONMENT,
+    &CA_FILE,
+    &REGION,
+    &ENVIRONMENT_FILE,
+    &DATABASE,
+    &HEARTBEAT_INTERVAL,
+    &HEARTBEAT_KEEP_ROWS,
+    &ALLOW_VOLATILE_DATABASE,
+    &RESTART_COMMAND,
+    &RESTART_TIMEOUT,
+    &LITESTREAM_UNIT,
+    &LITESTREAM_PID_FILE,
+    &RUNTIME_DIRECTORY,
+    &STATE_DIRECTORY,
+    &ROTATION_LEAD,
+    &CONNECT_TIMEOUT,
+    &FETCH_TIMEOUT,
+    &FETCH_DEADLINE,
+    &LOG,
+];
+
+/// The setting that goes by this name, and whether that is the article's.
+pub(super) fn by_name(name: &str) -> Option<(&'static Setting, bool)> {
+    SETTINGS.iter().find_map(|setting| {
+        if setting.name == name {
+            Some((*setting, false))
+        } else if setting.article_name == Some(name) {
+            Some((*setting, true))
+        } else {
+            None
+        }
+    })
+}
+
+/// The known name that a misspelt one is probably meant to be.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    // Letters that change alone make a name; what all names have in common says nothing.
+    let typed = name.to_ascii_uppercase();
+    let names = SETTINGS.iter().flat_map(|s| std::iter::once(s.name).chain(s.article_name));
+    let (distance, nearest) =
+        names.map(|known| (edits(&typed, known), known)).min_by_key(|found| found.0)?;
+    let own_letters = nearest.len() - "EDGEROTATE_".len().min(nearest.len() / 2);
+    (distance <= (own_letters / 3).max(2)).then_some(nearest)
+}
+
+/// How many letters have to be put in, taken out or changed (Levenshtein).
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut previous: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in to.iter().enumerate() {
+            let changed = previous[j] + usize::from(a != *b);
+            row.push(changed.min(previous[j + 1] + 1).min(row[j] + 1));
+        }
+        previous = row;
+    }
+    previous[to.len()]
+}
+
+/// The settings as `edgerotate run --help` lists them.
+pub fn help() -> String {
+    let mut text = String::new();
+    for setting in SETTINGS {
+        text.push_str(&format!("  {}", setting.name));
+        if let Some(name) = setting.article_name {
+            text.push_str(&format!(" (or {name})"));
+        }
+        text.push_str(&format!("\n      {}\n", setting.help.replace('`', "")));
+        text.push_str(&match setting.default {
+            "required" => "      required\n".to_owned(),
+            default => format!("      default: {}\n", default.replace('`', "")),
+        });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_is_there_twice_and_a_required_setting_has_an_example() {
+        let mut names: Vec<_> =
+            SETTINGS.iter().flat_map(|s| std::iter::once(s.name).chain(s.article_name)).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for setting in SETTINGS {
+            assert!(
+                setting.default != "required" || !setting.example.is_empty(),
+                "{}",
+                setting.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_finds_its_neighbour_and_a_foreign_one_none() {
+        for (typed, meant) in [
+            ("EDGEROTATE_ENDPONT", Some("EDGEROTATE_ENDPOINT")),
+            ("EDGEROTATE_END_POINT", Some("EDGEROTATE_ENDPOINT")),
+            ("edgerotate_endpoint", Some("EDGEROTATE_ENDPOINT")),
+            ("EDGEROTATE_ROLE_ALAIS", Some("EDGEROTATE_ROLE_ALIAS")),
+            ("EDGEROTATE_PIN_FILE", None),
+            ("EDGEROTATE_PKCS11_PINFILE", Some("EDGEROTATE_PKCS11_PIN_FILE")),
+            ("EDGROTATE_LOG", Some("EDGEROTATE_LOG")),
+            ("DEVICE_CERT_PAHT", Some("DEVICE_CERT_PATH")),
+            ("SQLITE_SAMPLE_DB_PATH", Some("SQLITE3_SAMPLE_DB_PATH")),
+            ("EDGEROTATE_DELIVERY", None),
+            ("AWS_ACCESS_KEY_ID", None),
+            ("PATH", None),
+        ] {
+            assert_eq!(nearest(typed), meant, "{typed}");
+        }
+    }
+
+    #[test]
+    fn help_has_every_setting() {
+        let help = help();
+        for setting in SETTINGS {
+            assert!(help.contains(&format!("  {}", setting.name)), "{}", setting.name);
+        }
+        assert!(!help.contains('`'));
+    }
+}

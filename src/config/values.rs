@@ -1,0 +1,112 @@
+//! The values of single settings, each from its text; an error says what is wrong, the caller adds where.
+
+use std::path::PathBuf;
+
+use log::LevelFilter;
+
+use super::{Route, endpoint};
+
+pub(super) fn role_alias(text: &str) -> Result<String, String> {
+    let is_usual = |c: char| c.is_ascii_alphanumeric() || "_=,@-".contains(c);
+    if (1..=128).contains(&text.len()) && text.chars().all(is_usual) {
+        return Ok(text.to_owned());
+    }
+    Err("must be 1 to 128 of A-Z a-z 0-9 _ = , @ - (the alias's name, not its ARN)".to_owned())
+}
+
+/// The alphabet is AWS's; it also keeps quoting out of the environment file.
+pub(super) fn thing_name(text: &str) -> Result<String, String> {
+    let is_usual = |c: char| c.is_ascii_alphanumeric() || ":_-".contains(c);
+    if (1..=128).contains(&text.len()) && text.chars().all(is_usual) {
+        return Ok(text.to_owned());
+    }
+    Err("must be 1 to 128 of A-Z a-z 0-9 : _ -".to_owned())
+}
+
+pub(super) fn region(text: &str) -> Result<String, String> {
+    if endpoint::is_region(text) {
+        return Ok(text.to_owned());
+    }
+    Err("is not a region such as eu-west-1".to_owned())
+}
+
+/// An absolute path to something that has a name.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if !text.starts_with('/') {
+        return Err("must be an absolute path".to_owned());
+    }
+    if text.chars().any(char::is_control) {
+        return Err("has a control character in the path".to_owned());
+    }
+    let path = PathBuf::from(text);
+    if path.file_name().is_none() {
+        return Err("must be the path of something with a name".to_owned());
+    }
+    Ok(path)
+}
+
+/// The path of a file; a directory's is recognized by its end.
+pub(super) fn file(text: &str) -> Result<PathBuf, String> {
+    if text.ends_with('/') {
+        return Err("must be the path of a file, not of a directory".to_owned());
+    }
+    path(text)
+}
+
+pub(super) fn route(text: &str) -> Result<Route, String> {
+    match text {
+        "engine" => Ok(Route::Engine),
+        "provider" => Ok(Route::Provider),
+        _ => Err("must be engine or provider".to_owned()),
+    }
+}
+
+/// Names of environment variables, separated by spaces.
+pub(super) fn variable_names(text: &str) -> Result<Vec<String>, String> {
+    let is_name = |name: &&str| {
+        !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    if text.split_ascii_whitespace().all(|name| is_name(&name)) {
+        return Ok(text.split_ascii_whitespace().map(str::to_owned).collect());
+    }
+    Err("must be names of environment variables, separated by spaces, without their values"
+        .to_owned())
+}
+
+/// What systemd takes for a boolean.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Ok(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Ok(false),
+        _ => Err("must be yes or no".to_owned()),
+    }
+}
+
+/// 0 for all, else at least as many rows as a person needs to see what happened.
+pub(super) fn keep_rows(text: &str) -> Result<u64, String> {
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse() {
+        Ok(rows) if is_number && (rows == 0 || rows >= 100) => Ok(rows),
+        _ => Err("must be a number of rows, 100 or more, or 0 to keep all".to_owned()),
+    }
+}
+
+pub(super) fn unit(text: &str) -> Result<String, String> {
+    let is_usual = |c: char| c.is_ascii_alphanumeric() || ":_.\\@-".contains(c);
+    let has_name = text.strip_suffix(".service").is_some_and(|name| !name.is_empty());
+    if has_name && text.len() <= 255 && text.chars().all(is_usual) {
+        return Ok(text.to_owned());
+    }
+    Err("must be the name of a systemd unit that ends in .service".to_owned())
+}
+
+pub(super) fn log_level(text: &str) -> Result<LevelFilter, String> {
+    match text {
+        "error" => Ok(LevelFilter::Error),
+        "warn" => Ok(LevelFilter::Warn),
+        "info" => Ok(LevelFilter::Info),
+        "debug" => Ok(LevelFilter::Debug),
+        _ => Err("must be error, warn, info or debug".to_owned()),
+    }
+}
