@@ -2,18 +2,34 @@
 
 use openssl::error::ErrorStack;
 
-/// Under this name libp11 hands on what the PKCS#11 module answered; the codes are CKR_….
-pub const MODULE_LIBRARY: &str = "PKCS#11 module";
+/// Under these names libp11's engine and OpenSSL's pkcs11 provider hand on what the PKCS#11 module answered; the codes
+/// are CKR_….
+const MODULES: [&str; 2] = ["PKCS#11 module", "pkcs11"];
 
 /// One entry of the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueEntry {
-    /// `SSL routines`, `PKCS#11 module` (libp11), `pkcs11 engine`, …
+    /// `SSL routines`, `PKCS#11 module`, `pkcs11 engine`, …
     pub library: String,
-    /// For the PKCS#11 libraries this is the CKR_… code.
     pub code: u32,
     pub reason: String,
     pub data: String,
+}
+
+impl QueueEntry {
+    /// Whether the PKCS#11 module said this.
+    pub fn is_modules(&self) -> bool {
+        MODULES.contains(&self.library.as_str())
+    }
+}
+
+/// Whether libcurl's words quote the PKCS#11 module: it takes the first entry of the queue into them, as
+/// `error:41800090:PKCS#11 module::Operation active`.
+pub fn quotes_module(words: &str) -> bool {
+    words
+        .split("error:")
+        .skip(1)
+        .any(|quoted| quoted.split(':').nth(1).is_some_and(|name| MODULES.contains(&name)))
 }
 
 /// Empties this thread's error queue.

@@ -15,14 +15,17 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
-use openssl::pkey::{PKey, Private};
+use openssl::{
+    error::ErrorStack,
+    pkey::{PKey, Private},
+};
 use zeroize::Zeroizing;
 
 use super::{
     elf,
     material::io_words,
-    native::{Engine, Module, NoModule, SeenToken},
-    observed::{MODULE_LIBRARY, QueueEntry, entries, in_words},
+    native::{Engine, Module, NoKey, NoModule, SeenToken, Store},
+    observed::{QueueEntry, entries, in_words},
     text::printable,
 };
 use crate::{
@@ -37,7 +40,7 @@ const MAX_WORDS: usize = 300;
 /// A key, and what must live as long as it does. The order is that of dropping.
 pub struct TokenKey {
     pub key: PKey<Private>,
-    _engine: Engine,
+    _engine: Option<Engine>,
 }
 
 /// Held while the token is used.
@@ -75,15 +78,6 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
     };
     let uri = c_string(token.uri.as_bytes())?;
     let path = c_string(token.module.as_os_str().as_bytes())?;
-    match token.route {
-        Route::Engine => {}
-        Route::Provider => {
-            return Err(Failure::new(
-                Cause::ProviderMissing,
-                "this build of edgerotate has the engine route only",
-            ));
-        }
-    }
     // `pin::read` has refused a NUL already. Allocated once, and wiped.
     let pin_text = pin.map(|pin| {
         let mut text = Zeroizing::new(Vec::with_capacity(pin.expose().len() + 1));
@@ -98,23 +92,42 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
         ),
         None => None,
     };
-    let engine = Engine::open(&path, pin_text).map_err(|errors| {
-        let words = match errors {
-            None => "this OpenSSL has no engines at all".to_owned(),
-            Some(errors) => in_words(&entries(&errors)),
-        };
-        Failure::new(Cause::EngineMissing, printable(&words, MAX_WORDS))
-    })?;
-    match engine.key(&uri) {
+    one_token(token, module, pin.is_some())?;
+    let missing = |cause, none: &str, errors: Option<ErrorStack>| {
+        let words = errors.map_or_else(|| none.to_owned(), |errors| in_words(&entries(&errors)));
+        Failure::new(cause, printable(&words, MAX_WORDS))
+    };
+    let (key, engine) = match token.route {
+        Route::Engine => {
+            let engine = Engine::open(&path, pin_text).map_err(|errors| {
+                missing(Cause::EngineMissing, "this OpenSSL has no engines at all", errors)
+            })?;
+            (engine.key(&uri), Some(engine))
+        }
+        Route::Provider => {
+            let store = Store::open().map_err(|errors| {
+                missing(Cause::ProviderMissing, "this OpenSSL has no providers at all", errors)
+            })?;
+            (store.key(&uri, pin_text), None)
+        }
+    };
+    match key {
         Ok(key) => Ok(TokenKey { key, _engine: engine }),
-        Err((errors, pin_asked)) => Err(explain(&Observed {
+        Err(NoKey { errors, pin_needed }) => Err(explain(&Observed {
             queue: entries(&errors),
-            pin_asked,
-            tokens: module.tokens(),
+            pin_needed,
+            flags: flags_now(token, module),
             uri: &token.uri,
-            module: &token.module,
         })),
     }
+}
+
+/// What the token says of itself, after what happened to it.
+fn flags_now(token: &Token, module: &Module) -> c_ulong {
+    let seen = module.tokens().unwrap_or_default();
+    // Where the token is gone it says nothing, least of all that its PIN is not set.
+    let fitting = seen.iter().find(|seen| fits(&token.uri, seen));
+    fitting.map_or(CKF_USER_PIN_INITIALIZED, |seen| seen.flags)
 }
 
 /// Loads the module, which does not start it yet.
@@ -146,91 +159,87 @@ pub fn load(path: &Path) -> Result<Module, Failure> {
     })
 }
 
+/// Starts the module and looks whether the URI names one token that can be used.
+///
+/// Before any login, as neither of OpenSSL's ways tells a missing token from a missing key, and the provider tries the
+/// PIN on each token that fits.
+fn one_token(token: &Token, module: &Module, with_pin: bool) -> Result<(), Failure> {
+    module.start().map_err(|code| {
+        let words = format!("{} (C_Initialize answers {code:#x})", token.module.display());
+        Failure::new(Cause::ModuleNotStarted, words)
+    })?;
+    let seen = module.tokens().unwrap_or_default();
+    let fitting: Vec<&SeenToken> = seen.iter().filter(|seen| fits(&token.uri, seen)).collect();
+    match fitting.as_slice() {
+        [] => {
+            let labels: Vec<String> =
+                usable(&seen).map(|seen| format!("\"{}\"", seen.label)).collect();
+            let here = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+            let words = format!("{}; module {} sees {here}", token.uri, token.module.display());
+            Err(Failure::new(Cause::TokenMissing, printable(&words, MAX_WORDS)))
+        }
+        [_, _, ..] if with_pin => Err(Failure::new(
+            Cause::TokenAmbiguous,
+            format!("{} fits {} tokens", token.uri, fitting.len()),
+        )),
+        [one] if one.flags & CKF_USER_PIN_LOCKED != 0 => {
+            Err(Failure::new(Cause::PinLocked, format!("\"{}\", as it says itself", one.label)))
+        }
+        _ => Ok(()),
+    }
+}
+
+const CKF_USER_PIN_INITIALIZED: c_ulong = 0x8;
+const CKF_TOKEN_INITIALIZED: c_ulong = 0x400;
+const CKF_USER_PIN_FINAL_TRY: c_ulong = 0x2_0000;
+const CKF_USER_PIN_LOCKED: c_ulong = 0x4_0000;
+
 /// What was seen when a key could not be opened.
 struct Observed<'a> {
     queue: Vec<QueueEntry>,
     /// A PIN was asked for and none was there.
-    pin_asked: bool,
-    tokens: Option<Vec<SeenToken>>,
+    pin_needed: bool,
+    /// What the token says of itself now.
+    flags: c_ulong,
     uri: &'a str,
-    module: &'a Path,
 }
 
-/// libp11's other names in OpenSSL's error queue.
+/// libp11's engine's name in OpenSSL's error queue.
 const ENGINE_LIBRARY: &str = "pkcs11 engine";
-const LIBP11: &str = "libp11";
-
-const CKF_USER_PIN_INITIALIZED: c_ulong = 0x8;
-const CKF_USER_PIN_FINAL_TRY: c_ulong = 0x2_0000;
-const CKF_USER_PIN_LOCKED: c_ulong = 0x4_0000;
 
 fn explain(seen: &Observed) -> Failure {
-    let fitting: Vec<&SeenToken> =
-        seen.tokens.iter().flatten().filter(|token| fits(seen.uri, token)).collect();
-    let flag = |flag: c_ulong| fitting.iter().any(|token| token.flags & flag != 0);
     let words = printable(&in_words(&seen.queue), MAX_WORDS);
-    let module = seen.module.display();
-    let with = |cause, detail: String| Failure::new(cause, detail);
-
-    let refusal = seen
-        .queue
-        .iter()
-        .find(|e| e.library == MODULE_LIBRARY)
-        .map(|e| (e.code, pin_cause(e.code)));
-    match refusal {
-        Some((_, Some(cause @ Cause::PinIncorrect))) => {
-            let cause = if flag(CKF_USER_PIN_LOCKED) { Cause::PinLocked } else { cause };
-            let left = if flag(CKF_USER_PIN_FINAL_TRY) {
-                ", and one more wrong PIN will lock it"
-            } else {
-                ""
-            };
-            return with(cause, format!("{} ({words}{left})", seen.uri));
-        }
-        Some((_, Some(cause))) => return with(cause, format!("{} ({words})", seen.uri)),
-        _ => {}
+    let with_words =
+        |cause, more: &str| Failure::new(cause, format!("{} ({words}{more})", seen.uri));
+    let answered: Vec<u32> = seen.queue.iter().filter(|e| e.is_modules()).map(|e| e.code).collect();
+    if let Some(cause) = answered.iter().find_map(|&code| pin_cause(code)) {
+        return match cause {
+            Cause::PinIncorrect if seen.flags & CKF_USER_PIN_LOCKED != 0 => {
+                with_words(Cause::PinLocked, ", and that was the last try")
+            }
+            Cause::PinIncorrect if seen.flags & CKF_USER_PIN_FINAL_TRY != 0 => {
+                with_words(cause, ", and one more wrong PIN will lock it")
+            }
+            cause => with_words(cause, ""),
+        };
     }
-    if seen.pin_asked {
-        return with(Cause::PinNeeded, seen.uri.to_owned());
-    }
-    if seen.queue.iter().any(|e| e.library == LIBP11 && e.reason.contains("load PKCS#11 module")) {
-        return with(Cause::ModuleNotLoadable, format!("{module} ({words})"));
+    if seen.pin_needed {
+        return Failure::new(Cause::PinNeeded, seen.uri);
     }
     if seen.queue.iter().any(|e| e.library == ENGINE_LIBRARY && e.reason == "invalid id") {
-        return with(Cause::KeyUriInvalid, seen.uri.to_owned());
+        return Failure::new(Cause::KeyUriInvalid, seen.uri);
     }
-    let Some(tokens) = &seen.tokens else {
-        return with(Cause::ModuleNotStarted, format!("{module} ({words})"));
-    };
-    match fitting.as_slice() {
-        [] => {
-            let labels: Vec<String> =
-                tokens.iter().map(|token| format!("\"{}\"", token.label)).collect();
-            let here = if labels.is_empty() {
-                "it sees none".to_owned()
-            } else {
-                format!("it sees {}", labels.join(", "))
-            };
-            with(
-                Cause::TokenMissing,
-                printable(&format!("{}, module {module}: {here}", seen.uri), MAX_WORDS),
-            )
-        }
-        [_, _, ..] => {
-            with(Cause::TokenAmbiguous, format!("{} fits {} tokens", seen.uri, fitting.len()))
-        }
-        [token] if refusal.is_some() => {
-            with(Cause::TokenFault, printable(&format!("\"{}\" ({words})", token.label), MAX_WORDS))
-        }
-        [token] if token.flags & CKF_USER_PIN_INITIALIZED == 0 => {
-            with(Cause::PinNotSet, format!("\"{}\"", token.label))
-        }
-        [_] => with(Cause::KeyObjectMissing, seen.uri.to_owned()),
+    if !answered.is_empty() {
+        return with_words(Cause::TokenFault, "");
     }
+    if seen.flags & CKF_USER_PIN_INITIALIZED == 0 {
+        return Failure::new(Cause::PinNotSet, seen.uri);
+    }
+    Failure::new(Cause::KeyObjectMissing, seen.uri)
 }
 
 /// The CKR_… codes that C_Login answers with when it is about the PIN.
-pub fn pin_cause(code: u32) -> Option<Cause> {
+fn pin_cause(code: u32) -> Option<Cause> {
     match code {
         // CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE: whether the last two cost a try is the token's
         // secret, so they count as refused.
@@ -243,8 +252,16 @@ pub fn pin_cause(code: u32) -> Option<Cause> {
     }
 }
 
-/// Whether the URI's token attributes fit the token, as libp11 compares them.
+/// Slots without an initialized token count for nothing, as with libp11 and OpenSSL's provider.
+fn usable(seen: &[SeenToken]) -> impl Iterator<Item = &SeenToken> {
+    seen.iter().filter(|seen| seen.flags & CKF_TOKEN_INITIALIZED != 0)
+}
+
+/// Whether the URI's token attributes fit the token, compared as libp11 does.
 fn fits(uri: &str, token: &SeenToken) -> bool {
+    if token.flags & CKF_TOKEN_INITIALIZED == 0 {
+        return false;
+    }
     let path = uri.strip_prefix("pkcs11:").unwrap_or(uri);
     path.split('?').next().unwrap_or_default().split(';').all(|attribute| {
         let Some((name, value)) = attribute.split_once('=') else {
@@ -255,6 +272,7 @@ fn fits(uri: &str, token: &SeenToken) -> bool {
             "manufacturer" => &token.manufacturer,
             "model" => &token.model,
             "serial" => &token.serial,
+            "slot-id" => return value.parse() == Ok(token.slot),
             _ => return true,
         };
         percent_decoded(value) == seen.as_bytes()

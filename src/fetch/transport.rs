@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use openssl::x509::X509Ref;
 
 use super::{
-    observed::{MODULE_LIBRARY, QueueEntry, in_words},
+    observed::{QueueEntry, in_words, quotes_module},
     text::printable,
 };
 use crate::{
@@ -71,11 +71,9 @@ pub fn explain(fault: &Fault) -> Failure {
     if fault.too_large {
         return at(Cause::AnswerTooLarge, "given up after 64 KiB of body or 16 KiB of headers");
     }
-    // The device's own half failed, in the middle of the handshake. libcurl takes the first entry of the queue into
-    // its words.
-    let own = |e: &&QueueEntry| e.library == MODULE_LIBRARY || e.library == "pkcs11";
-    if fault.words.contains(MODULE_LIBRARY) || fault.queue.iter().any(|e| own(&e)) {
-        let queue: Vec<QueueEntry> = fault.queue.iter().filter(own).cloned().collect();
+    // The device's own half failed, in the middle of the handshake.
+    let queue: Vec<QueueEntry> = fault.queue.iter().filter(|e| e.is_modules()).cloned().collect();
+    if !queue.is_empty() || quotes_module(&fault.words) {
         let words = format!("while it signed: {} {}", fault.words, in_words(&queue));
         return at(signing_cause(&words), &words);
     }

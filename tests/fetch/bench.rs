@@ -1,8 +1,10 @@
 //! A device that can fetch, and its cloud.
 
 use std::{
+    env,
     ffi::OsString,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -56,7 +58,7 @@ impl Bench {
                 uri: token.key_uri(),
                 module: SOFTHSM.into(),
                 pin: Pin::File(token.pin_file.clone()),
-                route: Route::Engine,
+                route: route(),
                 module_environment: Vec::new(),
             }),
             ca_file: Some(cloud.ca_file()),
@@ -66,7 +68,7 @@ impl Bench {
             lead: Duration::from_secs(300),
         };
         let launcher = Launcher {
-            program: program(),
+            program: program_in_root(&scratch),
             runtime_directory: scratch.join("run"),
             state_directory: scratch.join("state"),
             environment: vec![("SOFTHSM2_CONF".into(), token.configuration.clone().into())],
@@ -179,6 +181,26 @@ impl Bench {
 /// How often a line with `text` is in a file.
 pub fn count(path: &Path, text: &str) -> usize {
     fs::read_to_string(path).unwrap_or_default().lines().filter(|line| line.contains(text)).count()
+}
+
+/// `tests/provider-route` runs these tests with OpenSSL's provider in place of its engine.
+pub fn route() -> Route {
+    match env::var("EDGEROTATE_TEST_ROUTE").as_deref() {
+        Ok("provider") => Route::Provider,
+        _ => Route::Engine,
+    }
+}
+
+/// edgerotate, in the root directory that `tests/provider-route` made if there is one: the parent's side stays outside.
+fn program_in_root(scratch: &Path) -> PathBuf {
+    let Some(root) = env::var_os("EDGEROTATE_TEST_ROOT").map(PathBuf::from) else {
+        return program();
+    };
+    let script = scratch.join("edgerotate");
+    let text = format!("#!/bin/sh\nexec /usr/sbin/chroot {} /edgerotate \"$@\"\n", root.display());
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    script
 }
 
 /// What was logged, by all tests of this program.

@@ -183,7 +183,7 @@ fn tokens_and_keys_that_are_not_there() {
     let mut bench = Bench::new("labels");
     let uri = bench.token.key_uri();
     bench.token_settings().uri = uri.replace("token=device", "token=other");
-    bench.assert_fails(Cause::TokenMissing, &["token=other", "it sees \"device\""]);
+    bench.assert_fails(Cause::TokenMissing, &["token=other", "sees \"device\";"]);
     bench.token_settings().uri = uri.replace("object=device-key", "object=other");
     bench.assert_fails(Cause::KeyObjectMissing, &["object=other"]);
     bench.token_settings().uri = "pkcs11:token=device;object=%zz".to_owned();

@@ -1,0 +1,193 @@
+//! A PKCS#11 module, asked directly: whether it is one, what it sees, and that it ends well.
+
+use std::{
+    ffi::{CStr, CString, c_ulong, c_void},
+    mem::{MaybeUninit, transmute},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    ptr::{self, NonNull},
+};
+
+/// Why a file is no usable module.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoModule {
+    /// The dynamic loader's words.
+    NotLoadable(String),
+    NotPkcs11,
+}
+
+/// A PKCS#11 module that was loaded. It is never unloaded: modules leave threads behind.
+pub struct Module {
+    functions: unsafe extern "C" fn(*mut *const FunctionList) -> c_ulong,
+}
+
+/// A token that the module sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenToken {
+    pub slot: c_ulong,
+    pub label: String,
+    pub manufacturer: String,
+    pub model: String,
+    pub serial: String,
+    /// CKF_….
+    pub flags: c_ulong,
+}
+
+/// CK_FUNCTION_LIST: the functions stand in the order of the standard, each a pointer.
+#[repr(C)]
+struct FunctionList {
+    version: [u8; 2],
+    functions: [Option<NonNull<c_void>>; 68],
+}
+
+const C_INITIALIZE: usize = 0;
+const C_FINALIZE: usize = 1;
+const C_GET_SLOT_LIST: usize = 4;
+const C_GET_TOKEN_INFO: usize = 6;
+
+/// CK_C_INITIALIZE_ARGS: the module may use the system's own locks, as libp11 and OpenSSL's provider have it too.
+#[repr(C)]
+struct Arguments {
+    mutexes: [Option<NonNull<c_void>>; 4],
+    flags: c_ulong,
+    reserved: Option<NonNull<c_void>>,
+}
+
+const CKF_OS_LOCKING_OK: c_ulong = 2;
+
+/// CK_TOKEN_INFO.
+#[repr(C)]
+struct TokenInfo {
+    label: [u8; 32],
+    manufacturer: [u8; 32],
+    model: [u8; 16],
+    serial: [u8; 16],
+    flags: c_ulong,
+    counts: [c_ulong; 10],
+    versions: [u8; 4],
+    time: [u8; 16],
+}
+
+impl Module {
+    /// Loads the module as libp11 will, so that the loader's own words explain why it can't be loaded.
+    pub fn load(path: &Path) -> Result<Self, NoModule> {
+        let name = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| NoModule::NotLoadable("its path has a NUL in it".to_owned()))?;
+        // SAFETY: a C string. The module's constructors run, which is what it is loaded for.
+        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        if handle.is_null() {
+            // SAFETY: the answer is null or a C string that lives until the next call, which comes later.
+            let words = unsafe {
+                let words = libc::dlerror();
+                if words.is_null() {
+                    String::new()
+                } else {
+                    CStr::from_ptr(words).to_string_lossy().into_owned()
+                }
+            };
+            return Err(NoModule::NotLoadable(words));
+        }
+        // SAFETY: a live handle and a C string.
+        let address = unsafe { libc::dlsym(handle, c"C_GetFunctionList".as_ptr()) };
+        // SAFETY: the type that PKCS#11 gives to this name; null becomes None.
+        let functions = unsafe {
+            transmute::<
+                *mut c_void,
+                Option<unsafe extern "C" fn(*mut *const FunctionList) -> c_ulong>,
+            >(address)
+        };
+        functions.map(|functions| Self { functions }).ok_or(NoModule::NotPkcs11)
+    }
+
+    fn function(&self, index: usize) -> Option<NonNull<c_void>> {
+        let mut list = ptr::null();
+        // SAFETY: C_GetFunctionList may be called at any time, with a place for one pointer.
+        if unsafe { (self.functions)(&mut list) } != 0 {
+            return None;
+        }
+        // SAFETY: null, or the module's CK_FUNCTION_LIST, which is static.
+        unsafe { list.as_ref() }.and_then(|list| list.functions[index])
+    }
+
+    /// Starts the module. OpenSSL's ways to it take it as it is then.
+    ///
+    /// # Errors
+    /// The CKR_… code.
+    pub fn start(&self) -> Result<(), c_ulong> {
+        /// CKR_FUNCTION_NOT_SUPPORTED, of a module that does not even have this function.
+        const NOT_SUPPORTED: c_ulong = 0x54;
+        let initialize = self.function(C_INITIALIZE).ok_or(NOT_SUPPORTED)?;
+        let mut arguments =
+            Arguments { mutexes: [None; 4], flags: CKF_OS_LOCKING_OK, reserved: None };
+        // SAFETY: the type that PKCS#11 gives to this function, and its arguments, which it does not keep.
+        let code = unsafe {
+            let initialize = transmute::<
+                NonNull<c_void>,
+                unsafe extern "C" fn(*mut Arguments) -> c_ulong,
+            >(initialize);
+            initialize(&mut arguments)
+        };
+        if code == 0 { Ok(()) } else { Err(code) }
+    }
+
+    /// The tokens that the module sees; `None` if it is not started or does not answer.
+    pub fn tokens(&self) -> Option<Vec<SeenToken>> {
+        let (slots_of, info_of) =
+            (self.function(C_GET_SLOT_LIST)?, self.function(C_GET_TOKEN_INFO)?);
+        // SAFETY: the types that PKCS#11 gives to the functions at these two places.
+        let (slots_of, info_of) = unsafe {
+            (
+                transmute::<
+                    NonNull<c_void>,
+                    unsafe extern "C" fn(u8, *mut c_ulong, *mut c_ulong) -> c_ulong,
+                >(slots_of),
+                transmute::<
+                    NonNull<c_void>,
+                    unsafe extern "C" fn(c_ulong, *mut TokenInfo) -> c_ulong,
+                >(info_of),
+            )
+        };
+        // More slots than any device has; a longer list answers "buffer too small" and is not looked at.
+        let mut slots = [0; 64];
+        let mut count = slots.len() as c_ulong;
+        // SAFETY: room for `count` slots.
+        if unsafe { slots_of(1, slots.as_mut_ptr(), &mut count) } != 0 {
+            return None;
+        }
+        let seen = slots.iter().take(usize::try_from(count).ok()?).filter_map(|&slot| {
+            let mut info = MaybeUninit::<TokenInfo>::zeroed();
+            // SAFETY: room for one CK_TOKEN_INFO, of which every bit pattern is one.
+            let info =
+                unsafe { (info_of(slot, info.as_mut_ptr()) == 0).then(|| info.assume_init()) }?;
+            let text = |bytes: &[u8]| {
+                String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_owned()
+            };
+            Some(SeenToken {
+                slot,
+                label: text(&info.label),
+                manufacturer: text(&info.manufacturer),
+                model: text(&info.model),
+                serial: text(&info.serial),
+                flags: info.flags,
+            })
+        });
+        Some(seen.collect())
+    }
+}
+
+impl Drop for Module {
+    /// Logs out and ends the module's sessions: libp11 holds on to itself through its keys and never does.
+    fn drop(&mut self) {
+        if let Some(finalize) = self.function(C_FINALIZE) {
+            // SAFETY: the type that PKCS#11 gives to this function, and the null that it asks for. A module that was
+            // never started answers that.
+            unsafe {
+                let finalize = transmute::<
+                    NonNull<c_void>,
+                    unsafe extern "C" fn(*mut c_void) -> c_ulong,
+                >(finalize);
+                finalize(ptr::null_mut());
+            }
+        }
+    }
+}
