@@ -1,5 +1,7 @@
 //! OpenSSL's error queue as data, so that what explains it can be tested on what was captured.
 
+use std::ffi::c_ulong;
+
 use openssl::error::ErrorStack;
 
 /// Under these names libp11's engine and OpenSSL's pkcs11 provider hand on what the PKCS#11 module answered; the codes
@@ -17,6 +19,18 @@ pub struct QueueEntry {
 }
 
 impl QueueEntry {
+    /// What the PKCS#11 module answered to us, rather than to OpenSSL.
+    pub fn of_module(code: c_ulong) -> Self {
+        // The standard's codes fit 32 bits.
+        let code = u32::try_from(code).unwrap_or(u32::MAX);
+        let reason = match code {
+            0xa0 => "PIN incorrect".to_owned(),
+            0xa4 => "PIN locked".to_owned(),
+            _ => format!("code {code:#x}"),
+        };
+        Self { library: MODULES[0].to_owned(), code, reason, data: String::new() }
+    }
+
     /// Whether the PKCS#11 module said this.
     pub fn is_modules(&self) -> bool {
         MODULES.contains(&self.library.as_str())

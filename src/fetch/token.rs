@@ -92,7 +92,7 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
         ),
         None => None,
     };
-    one_token(token, module, pin.is_some())?;
+    let slot = one_token(token, module, pin.is_some())?;
     let missing = |cause, none: &str, errors: Option<ErrorStack>| {
         let words = errors.map_or_else(|| none.to_owned(), |errors| in_words(&entries(&errors)));
         Failure::new(cause, printable(&words, MAX_WORDS))
@@ -108,6 +108,19 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
             let store = Store::open().map_err(|errors| {
                 missing(Cause::ProviderMissing, "this OpenSSL has no providers at all", errors)
             })?;
+            // The provider hides why a login failed, so it gets a token that is logged in. (libp11 would end this login:
+            // it begins with C_CloseAllSessions.)
+            if let Some(pin) = pin {
+                module.login(slot, pin.expose().as_bytes()).map_err(|code| {
+                    let queue = vec![QueueEntry::of_module(code)];
+                    explain(&Observed {
+                        queue,
+                        pin_needed: false,
+                        flags: flags_now(token, module),
+                        uri: &token.uri,
+                    })
+                })?;
+            }
             (store.key(&uri, pin_text), None)
         }
     };
@@ -163,7 +176,7 @@ pub fn load(path: &Path) -> Result<Module, Failure> {
 ///
 /// Before any login, as neither of OpenSSL's ways tells a missing token from a missing key, and the provider tries the
 /// PIN on each token that fits.
-fn one_token(token: &Token, module: &Module, with_pin: bool) -> Result<(), Failure> {
+fn one_token(token: &Token, module: &Module, with_pin: bool) -> Result<c_ulong, Failure> {
     module.start().map_err(|code| {
         let words = format!("{} (C_Initialize answers {code:#x})", token.module.display());
         Failure::new(Cause::ModuleNotStarted, words)
@@ -185,7 +198,7 @@ fn one_token(token: &Token, module: &Module, with_pin: bool) -> Result<(), Failu
         [one] if one.flags & CKF_USER_PIN_LOCKED != 0 => {
             Err(Failure::new(Cause::PinLocked, format!("\"{}\", as it says itself", one.label)))
         }
-        _ => Ok(()),
+        [one, ..] => Ok(one.slot),
     }
 }
 

@@ -35,7 +35,7 @@ fn nobody_there() {
     bench.provider.host = "localhost".to_owned();
     bench.provider.port = listener.local_addr().unwrap().port();
     bench.provider.connect_timeout = Duration::from_secs(1);
-    bench.assert_fails(Cause::ConnectTimeout, &["not up within 1 s: SSL connection timeout"]);
+    bench.assert_fails(Cause::ConnectTimeout, &["not up within 1 s: "]);
 }
 
 #[test]

@@ -44,6 +44,8 @@ const C_INITIALIZE: usize = 0;
 const C_FINALIZE: usize = 1;
 const C_GET_SLOT_LIST: usize = 4;
 const C_GET_TOKEN_INFO: usize = 6;
+const C_OPEN_SESSION: usize = 12;
+const C_LOGIN: usize = 18;
 
 /// CK_C_INITIALIZE_ARGS: the module may use the system's own locks, as libp11 and OpenSSL's provider have it too.
 #[repr(C)]
@@ -54,6 +56,9 @@ struct Arguments {
 }
 
 const CKF_OS_LOCKING_OK: c_ulong = 2;
+
+/// CKR_FUNCTION_NOT_SUPPORTED, of a module that does not even have the function.
+const NOT_SUPPORTED: c_ulong = 0x54;
 
 /// CK_TOKEN_INFO.
 #[repr(C)]
@@ -114,8 +119,6 @@ impl Module {
     /// # Errors
     /// The CKR_… code.
     pub fn start(&self) -> Result<(), c_ulong> {
-        /// CKR_FUNCTION_NOT_SUPPORTED, of a module that does not even have this function.
-        const NOT_SUPPORTED: c_ulong = 0x54;
         let initialize = self.function(C_INITIALIZE).ok_or(NOT_SUPPORTED)?;
         let mut arguments =
             Arguments { mutexes: [None; 4], flags: CKF_OS_LOCKING_OK, reserved: None };
@@ -128,6 +131,49 @@ impl Module {
             initialize(&mut arguments)
         };
         if code == 0 { Ok(()) } else { Err(code) }
+    }
+
+    /// Logs in, once, for all sessions of this process. The session stays open, as the login lasts as long as one does.
+    ///
+    /// # Errors
+    /// The CKR_… code.
+    pub fn login(&self, slot: c_ulong, pin: &[u8]) -> Result<(), c_ulong> {
+        type OpenSession = unsafe extern "C" fn(
+            c_ulong,
+            c_ulong,
+            *mut c_void,
+            *mut c_void,
+            *mut c_ulong,
+        ) -> c_ulong;
+        type Login = unsafe extern "C" fn(c_ulong, c_ulong, *mut u8, c_ulong) -> c_ulong;
+        /// CKF_SERIAL_SESSION: as each session has to be; without CKF_RW_SESSION, as nothing is written.
+        const READ_ONLY: c_ulong = 4;
+        const CKU_USER: c_ulong = 1;
+        const CKR_USER_ALREADY_LOGGED_IN: c_ulong = 0x100;
+
+        let open = self.function(C_OPEN_SESSION).ok_or(NOT_SUPPORTED)?;
+        let login = self.function(C_LOGIN).ok_or(NOT_SUPPORTED)?;
+        let mut session = 0;
+        // SAFETY: the type that PKCS#11 gives to this function; no notifications, and a place for the session.
+        let code = unsafe {
+            transmute::<NonNull<c_void>, OpenSession>(open)(
+                slot,
+                READ_ONLY,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                &mut session,
+            )
+        };
+        if code != 0 {
+            return Err(code);
+        }
+        let length = c_ulong::try_from(pin.len()).unwrap_or_default();
+        // SAFETY: the type that PKCS#11 gives to this function, which reads the PIN and does not change it.
+        let code = unsafe {
+            let login = transmute::<NonNull<c_void>, Login>(login);
+            login(session, CKU_USER, pin.as_ptr().cast_mut(), length)
+        };
+        if matches!(code, 0 | CKR_USER_ALREADY_LOGGED_IN) { Ok(()) } else { Err(code) }
     }
 
     /// The tokens that the module sees; `None` if it is not started or does not answer.

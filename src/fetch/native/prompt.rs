@@ -8,11 +8,11 @@ use std::{
 
 use openssl::error::ErrorStack;
 
-/// Answers with the PIN once, if it has one; else with nothing, and remembers that it was asked. A prompt on a terminal
-/// would wait for ever, an empty PIN would cost the token a try, and so would the same wrong one again.
+/// Answers with the PIN if it has one; else with nothing, and remembers that it was asked. A prompt on a terminal would
+/// wait for ever, and an empty PIN would cost the token a try.
 pub struct Prompt<'a> {
     pin: Option<&'a CStr>,
-    asked: Cell<u32>,
+    asked: Cell<bool>,
     method: NonNull<c_void>,
     destroy: unsafe extern "C" fn(*mut c_void),
 }
@@ -29,7 +29,7 @@ impl<'a> Prompt<'a> {
         // SAFETY: a function of the type that pem_password_cb has; 0 says that it is not asked for a new PIN.
         let method =
             NonNull::new(unsafe { wrap(answer, 0) }).ok_or_else(|| Some(ErrorStack::get()))?;
-        Ok(Self { pin, asked: Cell::new(0), method, destroy })
+        Ok(Self { pin, asked: Cell::new(false), method, destroy })
     }
 
     /// The UI_METHOD, which lives as long as this does.
@@ -44,7 +44,7 @@ impl<'a> Prompt<'a> {
 
     /// Whether a PIN was asked for and none was there.
     pub fn asked_in_vain(&self) -> bool {
-        self.pin.is_none() && self.asked.get() > 0
+        self.pin.is_none() && self.asked.get()
     }
 }
 
@@ -58,8 +58,8 @@ impl Drop for Prompt<'_> {
 extern "C" fn answer(buffer: *mut c_char, size: c_int, _: c_int, prompt: *mut c_void) -> c_int {
     // SAFETY: OpenSSL hands back the pointer it was given, to a prompt that outlives the call it was given to.
     let prompt = unsafe { &*prompt.cast::<Prompt>() };
-    prompt.asked.set(prompt.asked.get() + 1);
-    let Some(pin) = prompt.pin.filter(|_| prompt.asked.get() == 1) else { return -1 };
+    prompt.asked.set(true);
+    let Some(pin) = prompt.pin else { return -1 };
     let pin = pin.to_bytes();
     match c_int::try_from(pin.len()) {
         Ok(length) if length <= size => {
