@@ -47,7 +47,9 @@ impl Credentials {
         let fields = serde_json::from_slice::<Answer>(body)
             .map_err(|e| {
                 let what = match e.classify() {
-                    serde_json::error::Category::Data => "JSON, but not of the form {\"credentials\":{…}}",
+                    serde_json::error::Category::Data => {
+                        "JSON, but not of the form {\"credentials\":{…}}"
+                    }
                     _ => "not JSON",
                 };
                 format!("{what} (line {}, column {})", e.line(), e.column())

@@ -2,9 +2,13 @@
 //!
 //! The core decides and the edges act: see `docs/architecture.md`.
 
+pub mod backoff;
+pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod failure;
 pub mod fetch_reply;
+pub mod lifetime;
 pub mod pkcs11_uri;
+pub mod rotation;
 pub mod secret;

@@ -1,0 +1,559 @@
+//! When to fetch credentials, when to hand them on, and when to try again: a state machine without effects.
+//!
+//! Events and the time go in, actions come out; [`Rotation::next_wake`] says when it wants to be called even
+//! if nothing happens. It reads no clock, file or socket, so that years run in a second (`simulation`).
+//!
+//! An action that is under way is a ticket ([`Fetch`], [`Write`], [`Restart`]) which only this module can
+//! make and which its result hands back. So "a fetch failed that was never begun", or two fetches at once,
+//! can't be written down.
+//!
+//! Two things go on side by side: *acquiring* credentials, and *handing over* the newest to Litestream.
+//! A failing restart must not keep the next fetch from starting, nor the other way round.
+
+use std::{mem, time::Duration};
+
+use crate::{
+    backoff::{Backoff, Random},
+    clock::Boottime,
+    failure::Class,
+};
+
+#[cfg(test)]
+mod simulation;
+
+/// How the device behaves, fixed for the life of the daemon.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// A rotation begins this long before expiry, or at half the lifetime if that is less.
+    pub lead: Duration,
+    /// This device's place in the fleet, from 0 to 1: a rotation begins earlier by this share of
+    /// [`JITTER`] of the lifetime, so that devices which booted together drift apart.
+    pub jitter: f64,
+}
+
+/// The share of the lifetime over which a fleet's rotations are spread.
+const JITTER: f64 = 0.1;
+
+/// Faults that pass. The cap keeps an outage's end from going unnoticed for more than a minute.
+const PASSING: Backoff = Backoff {
+    floor: Duration::from_secs(1),
+    first: Duration::from_secs(2),
+    cap: Duration::from_secs(60),
+};
+
+/// Mistakes that a person mends: quick enough for the technician who waits, rare enough for a fleet whose
+/// role alias was deleted.
+const SETUP: Backoff = Backoff {
+    floor: Duration::from_secs(30),
+    first: Duration::from_secs(120),
+    cap: Duration::from_secs(900),
+};
+
+/// A write or a restart that failed: local, so no jitter is needed and Litestream waits for it.
+const HAND_OVER: Backoff = Backoff {
+    floor: Duration::from_secs(1),
+    first: Duration::from_secs(1),
+    cap: Duration::from_secs(60),
+};
+
+/// The longest `Retry-After` that is obeyed: beyond it a wrong header would cost more than it saves.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// How often a refused PIN is looked at for a change. It costs one stat.
+const PIN_LOOK: Duration = Duration::from_secs(30);
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Time has passed.
+    Woke,
+    /// Credentials came; they live for `lifetime` from the moment the fetch began.
+    Fetched {
+        fetch: Fetch,
+        lifetime: Duration,
+    },
+    FetchFailed {
+        fetch: Fetch,
+        class: Class,
+        retry_after: Option<Duration>,
+    },
+    /// The PIN that was refused is no longer the one that is configured.
+    PinChanged,
+    Written(Write),
+    WriteFailed(Write),
+    /// Litestream was seen to start after the write.
+    Restarted(Restart),
+    RestartFailed(Restart),
+}
+
+/// What is to be done. Fetch, write and restart end in an event that hands the ticket back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the provider, once.
+    Fetch(Fetch),
+    /// Put the newest credentials in the environment file.
+    Write(Write),
+    /// Restart Litestream and see it start.
+    Restart(Restart),
+    /// See whether the refused PIN was changed; if so, [`Event::PinChanged`].
+    LookAtPin,
+    /// Say that the credentials have expired and no newer ones are at hand.
+    SayExpired,
+}
+
+/// A fetch that is under way.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fetch {
+    begun: Boottime,
+    failed: Failed,
+}
+
+/// A write that is under way.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Write {
+    failures: u32,
+}
+
+/// A restart that is under way.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Restart {
+    failures: u32,
+}
+
+impl Restart {
+    /// How often this restart has failed before, without a newer write in between.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+/// Credentials that are held, by their dates alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub expires: Boottime,
+    pub lifetime: Duration,
+}
+
+/// What the daemon before this one left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    pub held: Held,
+    /// Litestream was seen to start with them.
+    pub handed_over: bool,
+}
+
+/// How often in a row fetches failed for the same class of reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Failed {
+    class: Option<Class>,
+    times: u32,
+}
+
+impl Failed {
+    const NEVER: Self = Self { class: None, times: 0 };
+
+    fn again(self, class: Class) -> Self {
+        let times = if self.class == Some(class) { self.times.saturating_add(1) } else { 1 };
+        Self { class: Some(class), times }
+    }
+}
+
+#[derive(Debug)]
+enum Acquire {
+    Due {
+        at: Boottime,
+        failed: Failed,
+    },
+    UnderWay,
+    /// The PIN was refused; another try could lock the token.
+    PinRefused {
+        look: Boottime,
+    },
+}
+
+#[derive(Debug)]
+enum HandOver {
+    /// Litestream runs with the newest credentials (or there are none).
+    Done,
+    WriteDue {
+        at: Boottime,
+        write: Write,
+    },
+    RestartDue {
+        at: Boottime,
+        restart: Restart,
+    },
+    /// A write or restart is under way; `newer`: the credentials changed since it began.
+    UnderWay {
+        newer: bool,
+    },
+}
+
+/// The state machine. See the module's documentation.
+#[derive(Debug)]
+pub struct Rotation {
+    policy: Policy,
+    random: Random,
+    held: Option<Held>,
+    expiry_said: bool,
+    acquire: Acquire,
+    hand_over: HandOver,
+}
+
+impl Rotation {
+    /// Starts the machine; the first actions come from a [`Event::Woke`] at `now`.
+    ///
+    /// `resumed`: what an earlier daemon of this boot held. `pin_refused`: the configured PIN was refused
+    /// before. `seed`: for the jitter of the retries.
+    pub fn new(
+        policy: Policy,
+        seed: u64,
+        resumed: Option<Resumed>,
+        pin_refused: bool,
+        now: Boottime,
+    ) -> Self {
+        let mut random = Random::new(seed);
+        let resumed = resumed.filter(|r| r.held.expires > now);
+        let held = resumed.map(|r| r.held);
+        let acquire = match held {
+            _ if pin_refused => Acquire::PinRefused { look: now + PIN_LOOK },
+            None => Acquire::Due { at: now, failed: Failed::NEVER },
+            Some(held) => {
+                // Unexpired credentials are at hand, so there is time to come back spread out: a new
+                // image restarts the daemon on the whole fleet at once.
+                let spread = held.lifetime.mul_f64(JITTER).min(held.expires.since(now) / 2);
+                let at = rotation_due(&policy, held).max(now + spread.mul_f64(random.share()));
+                Acquire::Due { at, failed: Failed::NEVER }
+            }
+        };
+        let hand_over = match resumed {
+            Some(resumed) if !resumed.handed_over => write_at(now),
+            _ => HandOver::Done,
+        };
+        Self { policy, random, held, expiry_said: false, acquire, hand_over }
+    }
+
+    /// Takes an event at the time `now` and says what to do.
+    pub fn handle(&mut self, event: Event, now: Boottime) -> Vec<Action> {
+        match event {
+            Event::Woke => {}
+            Event::Fetched { fetch, lifetime } => self.fetched(fetch, lifetime, now),
+            Event::FetchFailed { fetch, class, retry_after } => {
+                self.fetch_failed(fetch, class, retry_after, now);
+            }
+            Event::PinChanged => {
+                if matches!(self.acquire, Acquire::PinRefused { .. }) {
+                    self.acquire = Acquire::Due { at: now, failed: Failed::NEVER };
+                }
+            }
+            Event::Written(_) => {
+                self.under_way_ended(
+                    now,
+                    HandOver::RestartDue { at: now, restart: Restart { failures: 0 } },
+                );
+            }
+            Event::WriteFailed(Write { failures }) => {
+                let failures = failures.saturating_add(1);
+                let at = now + HAND_OVER.delay(failures, 1.0);
+                self.under_way_ended(now, HandOver::WriteDue { at, write: Write { failures } });
+            }
+            Event::Restarted(_) => self.under_way_ended(now, HandOver::Done),
+            Event::RestartFailed(Restart { failures }) => {
+                let failures = failures.saturating_add(1);
+                let at = now + HAND_OVER.delay(failures, 1.0);
+                self.under_way_ended(
+                    now,
+                    HandOver::RestartDue { at, restart: Restart { failures } },
+                );
+            }
+        }
+        self.due(now)
+    }
+
+    /// When this machine wants an [`Event::Woke`], whatever else happens.
+    pub fn next_wake(&self) -> Option<Boottime> {
+        let acquire = match self.acquire {
+            Acquire::Due { at, .. } => Some(at),
+            Acquire::UnderWay => None,
+            Acquire::PinRefused { look } => Some(look),
+        };
+        let hand_over = match self.hand_over {
+            HandOver::WriteDue { at, .. } | HandOver::RestartDue { at, .. } => Some(at),
+            HandOver::Done | HandOver::UnderWay { .. } => None,
+        };
+        let expiry = self.held.filter(|_| !self.expiry_said).map(|held| held.expires);
+        [acquire, hand_over, expiry].into_iter().flatten().min()
+    }
+
+    /// What a daemon that comes after this one should be told, so that it need not fetch.
+    pub fn resumable(&self) -> Option<Resumed> {
+        let handed_over = matches!(self.hand_over, HandOver::Done);
+        self.held.map(|held| Resumed { held, handed_over })
+    }
+
+    /// The credentials that are held, expired or not.
+    pub fn held(&self) -> Option<Held> {
+        self.held
+    }
+
+    /// When the next fetch begins, unless one is under way or none may be made.
+    pub fn next_fetch(&self) -> Option<Boottime> {
+        match self.acquire {
+            Acquire::Due { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
+    fn fetched(&mut self, fetch: Fetch, lifetime: Duration, now: Boottime) {
+        let held = Held { expires: fetch.begun + lifetime, lifetime };
+        self.held = Some(held);
+        self.expiry_said = false;
+        // The floor is for credentials that came at the end of their life: the device slept meanwhile.
+        let at = rotation_due(&self.policy, held).max(now + PASSING.floor);
+        self.acquire = Acquire::Due { at, failed: Failed::NEVER };
+        match &mut self.hand_over {
+            HandOver::UnderWay { newer } => *newer = true,
+            idle => *idle = write_at(now),
+        }
+    }
+
+    fn fetch_failed(
+        &mut self,
+        fetch: Fetch,
+        class: Class,
+        retry_after: Option<Duration>,
+        now: Boottime,
+    ) {
+        let failed = fetch.failed.again(class);
+        let share = self.random.share();
+        let wait = match class {
+            Class::PinRefused => {
+                self.acquire = Acquire::PinRefused { look: now + PIN_LOOK };
+                return;
+            }
+            Class::Setup => SETUP.delay(failed.times, share),
+            Class::Passing => {
+                let wait = PASSING.delay(failed.times, share);
+                // Halving what remains gives one more try, and another, up to the last second.
+                match self.held.map(|held| held.expires.since(now)) {
+                    Some(left) if !left.is_zero() => wait.min(left / 2).max(PASSING.floor),
+                    _ => wait,
+                }
+            }
+        };
+        // A tenth more at most, so that those who were sent away together don't return together.
+        let asked =
+            retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).mul_f64(1.0 + share / 10.0);
+        self.acquire = Acquire::Due { at: now + wait.max(asked), failed };
+    }
+
+    /// A write or restart ended: `next` follows, unless newer credentials have come meanwhile.
+    fn under_way_ended(&mut self, now: Boottime, next: HandOver) {
+        self.hand_over = match self.hand_over {
+            HandOver::UnderWay { newer: true } => write_at(now),
+            _ => next,
+        };
+    }
+
+    fn due(&mut self, now: Boottime) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if !self.expiry_said && self.held.is_some_and(|held| held.expires <= now) {
+            self.expiry_said = true;
+            actions.push(Action::SayExpired);
+        }
+        match self.acquire {
+            Acquire::Due { at, failed } if at <= now => {
+                self.acquire = Acquire::UnderWay;
+                actions.push(Action::Fetch(Fetch { begun: now, failed }));
+            }
+            Acquire::PinRefused { look } if look <= now => {
+                self.acquire = Acquire::PinRefused { look: now + PIN_LOOK };
+                actions.push(Action::LookAtPin);
+            }
+            _ => {}
+        }
+        match mem::replace(&mut self.hand_over, HandOver::UnderWay { newer: false }) {
+            HandOver::WriteDue { at, write } if at <= now => actions.push(Action::Write(write)),
+            HandOver::RestartDue { at, restart } if at <= now => {
+                actions.push(Action::Restart(restart))
+            }
+            not_due => self.hand_over = not_due,
+        }
+        actions
+    }
+}
+
+fn write_at(at: Boottime) -> HandOver {
+    HandOver::WriteDue { at, write: Write { failures: 0 } }
+}
+
+fn rotation_due(policy: &Policy, held: Held) -> Boottime {
+    let lead = policy.lead.min(held.lifetime / 2);
+    held.expires.before(lead + held.lifetime.mul_f64(JITTER * policy.jitter.clamp(0.0, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy = Policy { lead: Duration::from_secs(300), jitter: 0.0 };
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn s(seconds: u64) -> Boottime {
+        Boottime::from_millis(seconds * 1000)
+    }
+
+    fn fresh() -> Rotation {
+        Rotation::new(POLICY, 1, None, false, s(0))
+    }
+
+    fn fetch(rotation: &mut Rotation, now: Boottime) -> Fetch {
+        match rotation.handle(Event::Woke, now).pop() {
+            Some(Action::Fetch(fetch)) => fetch,
+            other => panic!("no fetch but {other:?}"),
+        }
+    }
+
+    /// Brings a fresh machine to the point where Litestream runs with credentials of an hour.
+    fn running() -> Rotation {
+        let mut rotation = fresh();
+        let fetch = fetch(&mut rotation, s(0));
+        let Some(Action::Write(write)) =
+            rotation.handle(Event::Fetched { fetch, lifetime: HOUR }, s(1)).pop()
+        else {
+            panic!("no write")
+        };
+        let Some(Action::Restart(restart)) = rotation.handle(Event::Written(write), s(1)).pop()
+        else {
+            panic!("no restart")
+        };
+        assert_eq!(rotation.handle(Event::Restarted(restart), s(3)), []);
+        rotation
+    }
+
+    #[test]
+    fn fetches_at_once_then_writes_then_restarts_then_waits_until_five_minutes_before_expiry() {
+        assert_eq!(running().next_wake(), Some(s(3600 - 300)));
+    }
+
+    #[test]
+    fn short_credentials_rotate_at_half_their_life_and_jitter_makes_it_earlier() {
+        let held = Held { expires: s(1000), lifetime: Duration::from_secs(20) };
+        assert_eq!(rotation_due(&POLICY, held), s(990));
+        assert_eq!(rotation_due(&Policy { jitter: 1.0, ..POLICY }, held), s(988));
+    }
+
+    #[test]
+    fn retries_come_closer_together_as_the_expiry_does() {
+        let mut rotation = running();
+        let mut now = s(3300);
+        let mut waits = Vec::new();
+        while now < s(3600) {
+            let fetch = fetch(&mut rotation, now);
+            let failed = Event::FetchFailed { fetch, class: Class::Passing, retry_after: None };
+            assert_eq!(rotation.handle(failed, now), []);
+            let next = rotation.next_fetch().unwrap();
+            assert!(next >= now + Duration::from_secs(1));
+            let left = s(3600).since(now);
+            assert!(next.since(now) <= (left / 2).max(Duration::from_secs(1)), "{now:?} {next:?}");
+            waits.push(next.since(now));
+            now = next;
+        }
+        assert!(waits.len() > 8, "{waits:?}");
+    }
+
+    #[test]
+    fn a_setup_fault_is_retried_slowly_and_retry_after_is_obeyed_up_to_its_bound() {
+        let mut rotation = running();
+        let ticket = fetch(&mut rotation, s(3300));
+        rotation.handle(
+            Event::FetchFailed { fetch: ticket, class: Class::Setup, retry_after: None },
+            s(3301),
+        );
+        assert!(rotation.next_fetch().unwrap() >= s(3331));
+
+        let mut rotation = fresh();
+        let ticket = fetch(&mut rotation, s(0));
+        let retry_after = Some(Duration::from_secs(86_400));
+        rotation
+            .handle(Event::FetchFailed { fetch: ticket, class: Class::Passing, retry_after }, s(0));
+        let next = rotation.next_fetch().unwrap();
+        assert!(next >= s(300) && next <= s(331), "{next:?}");
+    }
+
+    #[test]
+    fn a_refused_pin_is_looked_at_but_not_tried_until_it_changes() {
+        let mut rotation = fresh();
+        let ticket = fetch(&mut rotation, s(0));
+        rotation.handle(
+            Event::FetchFailed { fetch: ticket, class: Class::PinRefused, retry_after: None },
+            s(1),
+        );
+        for minute in 1..100 {
+            assert_eq!(rotation.handle(Event::Woke, s(minute * 60)), [Action::LookAtPin]);
+        }
+        assert!(matches!(rotation.handle(Event::PinChanged, s(6000))[..], [Action::Fetch(_)]));
+    }
+
+    #[test]
+    fn a_failed_restart_is_tried_again_while_the_next_rotation_goes_on() {
+        let mut rotation = running();
+        let ticket = fetch(&mut rotation, s(3300));
+        let Some(Action::Write(write)) =
+            rotation.handle(Event::Fetched { fetch: ticket, lifetime: HOUR }, s(3301)).pop()
+        else {
+            panic!("no write")
+        };
+        let Some(Action::Restart(mut restart)) =
+            rotation.handle(Event::Written(write), s(3301)).pop()
+        else {
+            panic!("no restart")
+        };
+        let mut now = s(3302);
+        for failures in 1..10 {
+            assert_eq!(rotation.handle(Event::RestartFailed(restart), now), []);
+            now = rotation.next_wake().unwrap();
+            match rotation.handle(Event::Woke, now).pop() {
+                Some(Action::Restart(again)) => restart = again,
+                other => panic!("no restart but {other:?}"),
+            }
+            assert_eq!(restart.failures(), failures);
+        }
+        // Newer credentials come while the restart hangs: they are written once it has ended.
+        let ticket = fetch(&mut rotation, s(3300 + 3300));
+        let fetched = Event::Fetched { fetch: ticket, lifetime: HOUR };
+        assert_eq!(rotation.handle(fetched, s(6601)), []);
+        let after = rotation.handle(Event::RestartFailed(restart), s(6602));
+        assert!(matches!(after[..], [Action::Write(_)]), "{after:?}");
+    }
+
+    #[test]
+    fn expiry_is_said_once() {
+        let mut rotation = running();
+        let ticket = fetch(&mut rotation, s(3300));
+        assert_eq!(rotation.next_wake(), Some(s(3600)));
+        assert_eq!(rotation.handle(Event::Woke, s(3600)), [Action::SayExpired]);
+        assert_eq!(rotation.handle(Event::Woke, s(3700)), []);
+        drop(ticket);
+    }
+
+    #[test]
+    fn good_credentials_of_an_earlier_daemon_are_taken_up_again() {
+        let held = Held { expires: s(3600), lifetime: HOUR };
+        let resume = |handed_over, now| {
+            let resumed = Some(Resumed { held, handed_over });
+            let mut rotation = Rotation::new(POLICY, 1, resumed, false, now);
+            (rotation.handle(Event::Woke, now), rotation)
+        };
+        let (actions, rotation) = resume(true, s(100));
+        assert_eq!((actions, rotation.next_wake()), (vec![], Some(s(3300))));
+        let (actions, _) = resume(false, s(100));
+        assert!(matches!(actions[..], [Action::Write(_)]), "{actions:?}");
+        let (actions, _) = resume(true, s(3600));
+        assert!(matches!(actions[..], [Action::Fetch(_)]), "{actions:?}");
+        // Overdue but unexpired: not all devices of the fleet at once.
+        let (actions, rotation) = resume(true, s(3400));
+        assert_eq!(actions, []);
+        assert!(rotation.next_fetch().unwrap() <= s(3500));
+    }
+}

@@ -1,0 +1,530 @@
+//! Years of a device's life in a second, and what must hold in every moment of them.
+//!
+//! The world is a queue of things that will happen. It steps from one to the next, so nothing sleeps; its
+//! seed is printed by a failing check, and repeats the run.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::*;
+use crate::lifetime::{KnownBy, lifetime};
+
+const LIFETIME: Duration = Duration::from_secs(900);
+const POLICY: Policy = Policy { lead: Duration::from_secs(300), jitter: 0.5 };
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// The slowest fetch that succeeds, and the deadline after which a hanging one is killed.
+const FETCH_SLOWEST: Duration = Duration::from_secs(5);
+const FETCH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What the world does to the device, as chances per hour.
+#[derive(Clone, Copy)]
+struct Weather {
+    outages: f64,
+    setup_faults: f64,
+    suspends: f64,
+    clock_steps: f64,
+    daemon_restarts: f64,
+    pin_refusals: f64,
+    restart_fails: f64,
+}
+
+const CALM: Weather = Weather {
+    outages: 0.0,
+    setup_faults: 0.0,
+    suspends: 0.0,
+    clock_steps: 0.0,
+    daemon_restarts: 0.0,
+    pin_refusals: 0.0,
+    restart_fails: 0.0,
+};
+
+const STORM: Weather = Weather {
+    outages: 0.5,
+    setup_faults: 0.05,
+    suspends: 0.1,
+    clock_steps: 0.2,
+    daemon_restarts: 0.2,
+    pin_refusals: 0.005,
+    restart_fails: 0.3,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Provider {
+    Willing,
+    Down { retry_after: Option<Duration> },
+    SetUpWrong,
+}
+
+/// Something that will happen. Those of the daemon carry its number: they die with it.
+#[derive(Debug)]
+enum Happens {
+    FetchEnds { daemon: u32, fetch: Fetch, answer: Answer },
+    WriteEnds { daemon: u32, write: Write, good: bool },
+    RestartEnds { daemon: u32, restart: Restart, good: bool },
+    ProviderBecomes(Provider),
+    ClockSteps,
+    Suspend,
+    DaemonDies,
+    PinRefusedFromNow,
+    PinMended,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Credentials { expiration: DateTime<Utc>, date: Option<DateTime<Utc>> },
+    Failed { class: Class, retry_after: Option<Duration> },
+}
+
+#[derive(Default, Debug)]
+struct Count {
+    fetches: u64,
+    rotations: u64,
+    restarts: u64,
+    restart_failures: u64,
+    retried: u64,
+    gaps: u64,
+    pin_tries: u64,
+    pins: u64,
+}
+
+struct World {
+    seed: u64,
+    weather: Weather,
+    random: Random,
+    now: Boottime,
+    queue: BTreeMap<(Boottime, u64), Happens>,
+    queued: u64,
+    count: Count,
+    // The provider and the clocks.
+    provider: Provider,
+    clock_error: TimeDelta,
+    sends_date: bool,
+    // The device.
+    daemon: u32,
+    rotation: Rotation,
+    saved: Option<Resumed>,
+    valid_until: Boottime,
+    fetching: bool,
+    handing_over: bool,
+    written: bool,
+    /// The credentials that the environment file holds, and those that Litestream was started with.
+    in_file: Option<Held>,
+    in_use: Option<Held>,
+    being_written: Option<Held>,
+    restart_owed: bool,
+    pin_good: bool,
+    pin_marked: bool,
+    // For the checks.
+    not_before: Boottime,
+    /// Until then the policy lets it wait, for a reason that lies behind it.
+    excused_until: Boottime,
+    /// A fetch is under way that began while the provider was not willing.
+    doomed: bool,
+}
+
+impl World {
+    fn new(seed: u64, weather: Weather) -> Self {
+        let now = Boottime::from_millis(5_000);
+        let mut world = Self {
+            seed,
+            weather,
+            random: Random::new(seed),
+            now,
+            queue: BTreeMap::new(),
+            queued: 0,
+            count: Count::default(),
+            provider: Provider::Willing,
+            clock_error: TimeDelta::zero(),
+            sends_date: true,
+            daemon: 0,
+            rotation: Rotation::new(POLICY, seed, None, false, now),
+            saved: None,
+            valid_until: now,
+            fetching: false,
+            handing_over: false,
+            written: false,
+            in_file: None,
+            in_use: None,
+            being_written: None,
+            restart_owed: false,
+            pin_good: true,
+            pin_marked: false,
+            not_before: now,
+            excused_until: now,
+            doomed: false,
+        };
+        for (rate, what) in [
+            (weather.outages, Happens::ProviderBecomes(Provider::Down { retry_after: None })),
+            (weather.setup_faults, Happens::ProviderBecomes(Provider::SetUpWrong)),
+            (weather.suspends, Happens::Suspend),
+            (weather.clock_steps, Happens::ClockSteps),
+            (weather.daemon_restarts, Happens::DaemonDies),
+            (weather.pin_refusals, Happens::PinRefusedFromNow),
+        ] {
+            world.some_time(rate, what);
+        }
+        world
+    }
+
+    fn run(mut self, span: Duration) -> Count {
+        let end = self.now + span;
+        self.tell(Event::Woke);
+        while self.now < end {
+            let wake = self.rotation.next_wake();
+            match self.queue.first_entry() {
+                Some(next) if wake.is_none_or(|wake| next.key().0 <= wake) => {
+                    let ((at, _), what) = next.remove_entry();
+                    // A suspend may have moved the time past what was to happen meanwhile.
+                    self.now = self.now.max(at);
+                    self.happen(what);
+                }
+                _ => {
+                    let Some(wake) = wake else { break };
+                    self.now = self.now.max(wake);
+                    self.tell(Event::Woke);
+                }
+            }
+            self.check_coverage();
+            self.check_restart_owed();
+            self.check_handed_over();
+        }
+        self.count
+    }
+
+    fn happen(&mut self, what: Happens) {
+        match what {
+            Happens::FetchEnds { daemon, fetch, answer } if daemon == self.daemon => {
+                (self.fetching, self.doomed) = (false, false);
+                self.fetch_ended(fetch, answer);
+            }
+            Happens::WriteEnds { daemon, write, good } if daemon == self.daemon => {
+                self.handing_over = false;
+                self.written |= good;
+                if good {
+                    self.in_file = self.being_written;
+                }
+                self.tell(if good { Event::Written(write) } else { Event::WriteFailed(write) });
+            }
+            Happens::RestartEnds { daemon, restart, good } if daemon == self.daemon => {
+                self.handing_over = false;
+                self.restart_owed = !good;
+                if good {
+                    self.count.restarts += 1;
+                    self.in_use = self.in_file;
+                    self.tell(Event::Restarted(restart));
+                } else {
+                    self.count.restart_failures += 1;
+                    self.tell(Event::RestartFailed(restart));
+                }
+            }
+            // What the daemon's predecessor began ended with it.
+            Happens::FetchEnds { .. } | Happens::WriteEnds { .. } | Happens::RestartEnds { .. } => {
+            }
+            Happens::ProviderBecomes(provider) => self.provider_becomes(provider),
+            Happens::ClockSteps => {
+                let days = self.random.share() * 20_000.0 - 10_000.0;
+                self.clock_error = TimeDelta::seconds((days * 86_400.0) as i64);
+                self.sends_date = self.random.share() < 0.8;
+                self.some_time(self.weather.clock_steps, Happens::ClockSteps);
+            }
+            Happens::Suspend => {
+                self.now = self.now + self.up_to(Duration::from_secs(36_000));
+                self.excuse(Duration::ZERO);
+                self.tell(Event::Woke);
+                self.some_time(self.weather.suspends, Happens::Suspend);
+            }
+            Happens::DaemonDies => {
+                self.daemon += 1;
+                (self.fetching, self.handing_over, self.restart_owed) = (false, false, false);
+                self.written = false;
+                self.doomed = false;
+                self.not_before = self.now;
+                // It comes back spread out where unexpired credentials leave the time for it.
+                self.excuse(self.left() / 2);
+                self.rotation = Rotation::new(
+                    POLICY,
+                    self.random.next_u64(),
+                    self.saved,
+                    self.pin_marked,
+                    self.now,
+                );
+                self.tell(Event::Woke);
+                self.some_time(self.weather.daemon_restarts, Happens::DaemonDies);
+            }
+            Happens::PinRefusedFromNow => {
+                self.pin_good = false;
+                self.count.pins += 1;
+                let mended = self.up_to(Duration::from_secs(86_400));
+                self.at(self.now + mended, Happens::PinMended);
+                self.some_time(self.weather.pin_refusals, Happens::PinRefusedFromNow);
+            }
+            Happens::PinMended => {
+                self.pin_good = true;
+                self.excuse(PIN_LOOK);
+            }
+        }
+    }
+
+    /// The provider changes its mind, for some minutes to some hours.
+    fn provider_becomes(&mut self, provider: Provider) {
+        self.provider = provider;
+        let (rate, longest) = match provider {
+            Provider::Willing => return,
+            Provider::Down { .. } => (self.weather.outages, 7_200),
+            Provider::SetUpWrong => (self.weather.setup_faults, 86_400),
+        };
+        if let Provider::Down { .. } = self.provider {
+            let asked = self.up_to(Duration::from_secs(900));
+            let retry_after = (self.random.share() < 0.2).then_some(asked);
+            self.provider = Provider::Down { retry_after };
+        }
+        let until = self.now + self.up_to(Duration::from_secs(longest));
+        self.at(until, Happens::ProviderBecomes(Provider::Willing));
+        let gap = until.since(self.now);
+        self.some_time_after(gap, rate, Happens::ProviderBecomes(provider));
+    }
+
+    fn fetch_ended(&mut self, fetch: Fetch, answer: Answer) {
+        let begun = fetch.begun;
+        match answer {
+            Answer::Credentials { expiration, date } => {
+                let wall = self.true_time() + self.clock_error;
+                let built = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+                let Some(lifetime) = lifetime(expiration, date, wall, built) else {
+                    self.failed(fetch, Class::Passing, None);
+                    return;
+                };
+                let truly = begun + LIFETIME;
+                self.check(
+                    begun + lifetime.duration <= truly || lifetime.known_by != KnownBy::Date,
+                    "credentials are believed to live longer than they do",
+                );
+                self.count.rotations += 1;
+                self.valid_until = truly;
+                self.written = false;
+                self.not_before = self.now + PASSING.floor;
+                // The device may have slept through their life; and a clock that is wrong by some hours
+                // fools a device whose provider sends no Date. Both end with the next fetch.
+                match lifetime.known_by {
+                    KnownBy::WallClock => self.excuse((begun + lifetime.duration).since(self.now)),
+                    _ => self.excuse(PASSING.floor),
+                }
+                self.tell(Event::Fetched { fetch, lifetime: lifetime.duration });
+            }
+            Answer::Failed { class, retry_after } => self.failed(fetch, class, retry_after),
+        }
+    }
+
+    fn failed(&mut self, fetch: Fetch, class: Class, retry_after: Option<Duration>) {
+        let wait = match class {
+            Class::Passing => {
+                retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).max(PASSING.floor)
+            }
+            Class::Setup => SETUP.floor,
+            Class::PinRefused => {
+                self.pin_marked = true;
+                Duration::ZERO
+            }
+        };
+        self.not_before = self.now + wait;
+        self.tell(Event::FetchFailed { fetch, class, retry_after });
+        let longest = match class {
+            Class::Passing if self.left().is_zero() => PASSING.cap,
+            Class::Passing => (self.left() / 2).max(PASSING.floor),
+            Class::Setup => SETUP.cap,
+            Class::PinRefused => Duration::ZERO,
+        };
+        let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).mul_f64(1.1);
+        self.excuse(longest.max(asked));
+    }
+
+    /// Tells the machine, and sets out to do what it wants.
+    fn tell(&mut self, event: Event) {
+        let actions = self.rotation.handle(event, self.now);
+        for action in actions {
+            self.act(action);
+        }
+        self.saved = self.rotation.resumable();
+        let late = self.rotation.next_wake().is_some_and(|at| at <= self.now);
+        self.check(!late, "it wants to be woken in the past");
+    }
+
+    fn act(&mut self, action: Action) {
+        let daemon = self.daemon;
+        match action {
+            Action::Fetch(fetch) => {
+                self.check(!self.fetching, "two fetches at once");
+                self.check(self.now >= self.not_before, "a fetch that the policy forbids");
+                self.fetching = true;
+                self.count.fetches += 1;
+                let (took, answer) = self.ask();
+                self.doomed = matches!(answer, Answer::Failed { .. });
+                self.at(self.now + took, Happens::FetchEnds { daemon, fetch, answer });
+            }
+            Action::Write(write) => {
+                self.check(!self.handing_over, "two hand-overs at once");
+                self.handing_over = true;
+                self.being_written = self.rotation.held();
+                let good = self.weather.restart_fails == 0.0 || self.random.share() < 0.98;
+                self.at(
+                    self.now + Duration::from_millis(2),
+                    Happens::WriteEnds { daemon, write, good },
+                );
+            }
+            Action::Restart(restart) => {
+                self.check(!self.handing_over, "two hand-overs at once");
+                self.check(self.written || restart.failures() > 0, "a restart without a write");
+                self.handing_over = true;
+                self.written = false;
+                self.count.retried += u64::from(restart.failures() > 0);
+                let took = Duration::from_secs(1) + self.up_to(Duration::from_secs(34));
+                let good = self.random.share() >= self.weather.restart_fails;
+                self.at(self.now + took, Happens::RestartEnds { daemon, restart, good });
+            }
+            Action::LookAtPin => {
+                if self.pin_good {
+                    self.pin_marked = false;
+                    self.not_before = self.now;
+                    self.excuse(Duration::ZERO);
+                    self.tell(Event::PinChanged);
+                }
+            }
+            Action::SayExpired => {
+                self.check(
+                    self.now >= self.rotation.held().unwrap().expires,
+                    "expiry said too early",
+                );
+                self.count.gaps += 1;
+            }
+        }
+    }
+
+    fn ask(&mut self) -> (Duration, Answer) {
+        let took =
+            Duration::from_millis(50) + self.up_to(FETCH_SLOWEST - Duration::from_millis(50));
+        if !self.pin_good {
+            self.check(!self.pin_marked, "a refused PIN was tried again");
+            self.count.pin_tries += 1;
+            return (took, Answer::Failed { class: Class::PinRefused, retry_after: None });
+        }
+        match self.provider {
+            Provider::Willing => {
+                let true_time = self.true_time();
+                let date = self.sends_date.then(|| true_time + TimeDelta::from_std(took).unwrap());
+                let expiration = true_time + TimeDelta::from_std(LIFETIME).unwrap();
+                (took, Answer::Credentials { expiration, date })
+            }
+            Provider::Down { retry_after } => {
+                let took =
+                    if self.random.share() < 0.3 { self.up_to(FETCH_DEADLINE) } else { took };
+                (took, Answer::Failed { class: Class::Passing, retry_after })
+            }
+            Provider::SetUpWrong => {
+                (took, Answer::Failed { class: Class::Setup, retry_after: None })
+            }
+        }
+    }
+
+    /// No moment without valid credentials that a willing provider would have covered.
+    fn check_coverage(&self) {
+        let excused = self.now < self.valid_until
+            || self.provider != Provider::Willing
+            || !self.pin_good
+            || self.pin_marked
+            || self.doomed
+            || self.now <= self.excused_until + FETCH_SLOWEST;
+        self.check(excused, "no valid credentials although the provider is willing");
+    }
+
+    /// Every failed restart is retried: it is planned, and soon.
+    fn check_restart_owed(&self) {
+        let latest = self.now + HAND_OVER.cap;
+        let planned = match self.rotation.hand_over {
+            HandOver::WriteDue { at, .. } | HandOver::RestartDue { at, .. } => at <= latest,
+            HandOver::UnderWay { .. } => true,
+            HandOver::Done => false,
+        };
+        self.check(!self.restart_owed || planned, "a failed restart was forgotten");
+    }
+
+    /// Litestream runs with the newest credentials, or is about to.
+    fn check_handed_over(&self) {
+        let done = matches!(self.rotation.hand_over, HandOver::Done);
+        let current = self.rotation.held().is_none_or(|held| self.in_use == Some(held));
+        self.check(!done || current, "the newest credentials were never handed over");
+    }
+
+    fn excuse(&mut self, wait: Duration) {
+        self.excused_until = self.excused_until.max(self.now + wait);
+    }
+
+    /// What is left of the credentials, as the machine believes.
+    fn left(&self) -> Duration {
+        self.rotation.held().map_or(Duration::ZERO, |held| held.expires.since(self.now))
+    }
+
+    fn true_time(&self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH
+            + TimeDelta::days(21_000)
+            + TimeDelta::milliseconds(self.now.as_millis() as i64)
+    }
+
+    fn up_to(&mut self, longest: Duration) -> Duration {
+        longest.mul_f64(self.random.share())
+    }
+
+    fn at(&mut self, at: Boottime, what: Happens) {
+        self.queued += 1;
+        self.queue.insert((at, self.queued), what);
+    }
+
+    fn some_time(&mut self, per_hour: f64, what: Happens) {
+        self.some_time_after(Duration::ZERO, per_hour, what);
+    }
+
+    /// A Poisson process: the next one comes after an exponentially distributed wait.
+    fn some_time_after(&mut self, after: Duration, per_hour: f64, what: Happens) {
+        if per_hour > 0.0 {
+            let hours = -(1.0 - self.random.share()).ln() / per_hour;
+            self.at(self.now + after + Duration::from_secs_f64(hours * 3600.0), what);
+        }
+    }
+
+    fn check(&self, holds: bool, what: &str) {
+        assert!(holds, "seed {}, {} ms after boot: {what}", self.seed, self.now.as_millis());
+    }
+}
+
+#[test]
+fn a_calm_year_has_no_gap_and_no_fetch_too_many() {
+    let count = World::new(1, CALM).run(YEAR);
+    // 899 s less the lead of 300 s and 5 % jitter: one fetch in about 554 s.
+    let expected = YEAR.as_secs() / 554;
+    assert_eq!(count.gaps, 0);
+    // The last ones may still be under way.
+    assert!(count.fetches - count.rotations <= 1, "{count:?}");
+    assert!(count.rotations - count.restarts <= 1, "{count:?}");
+    assert!(count.fetches.abs_diff(expected) < expected / 50, "{count:?}, expected {expected}");
+}
+
+#[test]
+fn years_of_storms_hold_every_promise() {
+    let mut all = Count::default();
+    for seed in 0..4 {
+        let count = World::new(seed, STORM).run(YEAR);
+        all.fetches += count.fetches;
+        all.rotations += count.rotations;
+        all.restarts += count.restarts;
+        all.restart_failures += count.restart_failures;
+        all.retried += count.retried;
+        all.gaps += count.gaps;
+        all.pins += count.pins;
+        all.pin_tries += count.pin_tries;
+    }
+    // The storms must have been real ones, or the checks along the way proved nothing.
+    assert!(all.gaps > 1_000 && all.restart_failures > 10_000 && all.retried > 10_000, "{all:?}");
+    assert!(all.pin_tries > 25 && all.pin_tries <= all.pins, "{all:?}");
+    assert!(all.fetches > all.rotations && all.rotations > 50_000, "{all:?}");
+}
