@@ -4,15 +4,20 @@
 
 pub mod atomic_file;
 pub mod backoff;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod daemon;
 pub mod environment_file;
 pub mod failure;
 pub mod fetch;
 pub mod fetch_child;
 pub mod fetch_reply;
+pub mod heartbeat;
+pub mod heartbeat_store;
 pub mod lifetime;
+pub mod litestream;
 pub mod pkcs11_uri;
 pub mod rotation;
 pub mod secret;
