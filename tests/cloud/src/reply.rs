@@ -4,6 +4,7 @@ use std::{convert::Infallible, error::Error, fmt, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     StatusCode,
@@ -158,9 +159,7 @@ fn body(content: Vec<u8>, faults: &ProviderFaults) -> (u64, UnsyncBoxBody<Bytes,
     }
     let length = content.len() as u64;
     if faults.cut == Some(Cut::Body) {
-        let half = Bytes::copy_from_slice(&content[..content.len() / 2]);
-        let frames = [Ok(Frame::data(half)), Err(CutOff)];
-        return (length, StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync());
+        return (length, half(&content));
     }
     match &faults.drip {
         Some(drip) => (length, dripping(content, drip.bytes_per_s)),
@@ -168,9 +167,20 @@ fn body(content: Vec<u8>, faults: &ProviderFaults) -> (u64, UnsyncBoxBody<Bytes,
     }
 }
 
+fn half(content: &[u8]) -> UnsyncBoxBody<Bytes, CutOff> {
+    let first = Frame::data(Bytes::copy_from_slice(&content[..content.len() / 2]));
+    let cut = async {
+        // hyper sends what it has while it waits for more, and throws it away at an error.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Err(CutOff)
+    };
+    let frames = stream::iter([Ok(first)]).chain(stream::once(cut));
+    StreamBody::new(frames).boxed_unsync()
+}
+
 fn dripping(content: Vec<u8>, bytes_per_s: f64) -> UnsyncBoxBody<Bytes, CutOff> {
     let pause = Duration::try_from_secs_f64(1.0 / bytes_per_s).unwrap_or(Duration::from_secs(1));
-    let frames = futures_util::stream::unfold(content.into_iter(), move |mut rest| async move {
+    let frames = stream::unfold(content.into_iter(), move |mut rest| async move {
         let byte = rest.next()?;
         tokio::time::sleep(pause).await;
         Some((Ok(Frame::data(Bytes::from(vec![byte]))), rest))
@@ -181,7 +191,7 @@ fn dripping(content: Vec<u8>, bytes_per_s: f64) -> UnsyncBoxBody<Bytes, CutOff> 
 /// Begins like an answer and goes on for as long as it is told.
 fn huge(size: u64) -> UnsyncBoxBody<Bytes, CutOff> {
     let start: &[u8] = br#"{"credentials":{"accessKeyId":""#;
-    let frames = futures_util::stream::unfold(0, move |sent: u64| async move {
+    let frames = stream::unfold(0, move |sent: u64| async move {
         let length = CHUNK.min(size - sent);
         let chunk: Vec<u8> = (sent..sent + length)
             .map(|at| usize::try_from(at).ok().and_then(|at| start.get(at)).copied().unwrap_or(b'A'))
