@@ -74,7 +74,10 @@ pub fn shape(answer: &Answer, faults: &ProviderFaults) -> Result<Shaped, CutOff>
         .header(CONTENT_TYPE, draft.content_type)
         .header("x-amzn-RequestId", secrets::request_id());
     let optional = [
-        (HeaderName::from_static("x-amzn-errortype"), draft.error_type),
+        (
+            HeaderName::from_static("x-amzn-errortype"),
+            draft.error_type,
+        ),
         (RETRY_AFTER, faults.retry_after.clone()),
         (LOCATION, faults.redirect.clone()),
         (DATE, (!faults.no_date).then(|| date(faults))),
@@ -85,11 +88,17 @@ pub fn shape(answer: &Answer, faults: &ProviderFaults) -> Result<Shaped, CutOff>
         }
     }
     let (length, body) = body(draft.body, faults);
-    let response = response.header(CONTENT_LENGTH, length).body(body).map_err(|error| {
-        eprintln!("this fault makes no HTTP: {error}");
-        CutOff
-    })?;
-    Ok(Shaped { response, error: draft.error })
+    let response = response
+        .header(CONTENT_LENGTH, length)
+        .body(body)
+        .map_err(|error| {
+            eprintln!("this fault makes no HTTP: {error}");
+            CutOff
+        })?;
+    Ok(Shaped {
+        response,
+        error: draft.error,
+    })
 }
 
 fn draft(answer: &Answer, faults: &ProviderFaults) -> Draft {
@@ -103,13 +112,22 @@ fn draft(answer: &Answer, faults: &ProviderFaults) -> Draft {
                 body: credentials(issued, faults).to_string().into_bytes(),
             };
         }
-        Answer::Refused(refusal) => {
-            (refusal.status, Some(refusal.error_type.to_owned()), refusal.message.to_owned())
-        }
+        Answer::Refused(refusal) => (
+            refusal.status,
+            Some(refusal.error_type.to_owned()),
+            refusal.message.to_owned(),
+        ),
         Answer::Ordered => {
-            let status = faults.status.and_then(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let status = faults
+                .status
+                .and_then(status)
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let reason = status.canonical_reason().unwrap_or("Unknown");
-            (status, faults.error_type.clone(), faults.message.clone().unwrap_or_else(|| reason.to_owned()))
+            (
+                status,
+                faults.error_type.clone(),
+                faults.message.clone().unwrap_or_else(|| reason.to_owned()),
+            )
         }
     };
     Draft {
@@ -132,7 +150,11 @@ fn credentials(issued: &Issued, faults: &ProviderFaults) -> Value {
     if let Some(replace) = &faults.replace_field {
         match &replace.value {
             Some(value) => credentials[&replace.field] = value.clone(),
-            None => drop(credentials.as_object_mut().and_then(|fields| fields.remove(&replace.field))),
+            None => drop(
+                credentials
+                    .as_object_mut()
+                    .and_then(|fields| fields.remove(&replace.field)),
+            ),
         }
     }
     json!({ "credentials": credentials })
@@ -163,7 +185,12 @@ fn body(content: Vec<u8>, faults: &ProviderFaults) -> (u64, UnsyncBoxBody<Bytes,
     }
     match &faults.drip {
         Some(drip) => (length, dripping(content, drip.bytes_per_s)),
-        None => (length, Full::new(Bytes::from(content)).map_err(|never: Infallible| match never {}).boxed_unsync()),
+        None => (
+            length,
+            Full::new(Bytes::from(content))
+                .map_err(|never: Infallible| match never {})
+                .boxed_unsync(),
+        ),
     }
 }
 
@@ -194,7 +221,13 @@ fn huge(size: u64) -> UnsyncBoxBody<Bytes, CutOff> {
     let frames = stream::unfold(0, move |sent: u64| async move {
         let length = CHUNK.min(size - sent);
         let chunk: Vec<u8> = (sent..sent + length)
-            .map(|at| usize::try_from(at).ok().and_then(|at| start.get(at)).copied().unwrap_or(b'A'))
+            .map(|at| {
+                usize::try_from(at)
+                    .ok()
+                    .and_then(|at| start.get(at))
+                    .copied()
+                    .unwrap_or(b'A')
+            })
             .collect();
         (length > 0).then(|| (Ok(Frame::data(Bytes::from(chunk))), sent + length))
     });
@@ -208,7 +241,10 @@ fn date(faults: &ProviderFaults) -> String {
 }
 
 fn offset(faults: &ProviderFaults) -> TimeDelta {
-    faults.date_offset_s.and_then(TimeDelta::try_seconds).unwrap_or_default()
+    faults
+        .date_offset_s
+        .and_then(TimeDelta::try_seconds)
+        .unwrap_or_default()
 }
 
 fn status(code: u16) -> Option<StatusCode> {

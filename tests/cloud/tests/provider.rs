@@ -1,5 +1,7 @@
 //! The credential provider, asked by curl: each answer and each fault.
 
+#![allow(clippy::unwrap_used, reason = "a test panics")]
+
 mod support;
 
 use std::{fs, process::Command};
@@ -37,7 +39,10 @@ fn credentials_look_like_those_of_aws() {
         assert_eq!(field("sessionToken").len(), 700);
         assert_eq!(field("expiration").len(), "2018-01-18T09:18:06Z".len());
         let lifetime = expiration(&reply) - date(&reply);
-        assert!((TimeDelta::seconds(895)..=TimeDelta::seconds(900)).contains(&lifetime), "{lifetime}");
+        assert!(
+            (TimeDelta::seconds(895)..=TimeDelta::seconds(900)).contains(&lifetime),
+            "{lifetime}"
+        );
     }
 }
 
@@ -47,17 +52,33 @@ fn each_refusal_has_its_words() {
     let certificate = |setting: &str| format!("/certificates/{}/{setting}", device.id);
     let alias = |settings| cloud.set_role_alias(settings);
 
-    assert_refused(&device.ask(&cloud, Some("device-2")), 403, "Invalid thing name passed");
-    cloud.control("PUT", &certificate("things"), &json!({ "things": ["device-1", "device-2"] }));
+    assert_refused(
+        &device.ask(&cloud, Some("device-2")),
+        403,
+        "Invalid thing name passed",
+    );
+    cloud.control(
+        "PUT",
+        &certificate("things"),
+        &json!({ "things": ["device-1", "device-2"] }),
+    );
     assert_eq!(device.ask(&cloud, Some("device-2")).status, Some(200));
 
     for status in ["INACTIVE", "REVOKED"] {
         cloud.control("PUT", &certificate("status"), &json!({ "status": status }));
         assert_refused(&device.ask(&cloud, THING), 403, "Access Denied");
     }
-    cloud.control("PUT", &certificate("status"), &json!({ "status": "ACTIVE" }));
+    cloud.control(
+        "PUT",
+        &certificate("status"),
+        &json!({ "status": "ACTIVE" }),
+    );
 
-    cloud.control("POST", &certificate("policy"), &json!({ "attached": false }));
+    cloud.control(
+        "POST",
+        &certificate("policy"),
+        &json!({ "attached": false }),
+    );
     assert_refused(&device.ask(&cloud, THING), 403, "Access Denied");
     cloud.control("POST", &certificate("policy"), &json!({ "attached": true }));
 
@@ -65,35 +86,58 @@ fn each_refusal_has_its_words() {
     let no_role = "Unable to assume the role, or the role to assume does not exist";
     assert_refused(&device.ask(&cloud, THING), 400, no_role);
     alias(json!({ "role_exists": true, "lifetime_s": 7200, "max_session_s": 3600 }));
-    let too_long = "The requested CredentialDurationSeconds exceeds the MaxSessionDuration set for the role";
+    let too_long =
+        "The requested CredentialDurationSeconds exceeds the MaxSessionDuration set for the role";
     assert_refused(&device.ask(&cloud, THING), 400, too_long);
     alias(json!({ "max_session_s": 43200 }));
     assert_eq!(device.ask(&cloud, THING).status, Some(200));
 
     let other_endpoint = cloud.text("endpoint").replace("abc123", "xyz789");
-    let url = format!("{other_endpoint}/role-aliases/{}/credentials", cloud.text("role_alias"));
+    let url = format!(
+        "{other_endpoint}/role-aliases/{}/credentials",
+        cloud.text("role_alias")
+    );
     let reply = device.get(&cloud, THING, &url, &[]);
     assert_refused(&reply, 403, "Certificate is invalid on this endpoint");
 
-    cloud.control("DELETE", "/role-aliases/edgerotate-role-alias", &json!(null));
+    cloud.control(
+        "DELETE",
+        "/role-aliases/edgerotate-role-alias",
+        &json!(null),
+    );
     assert_refused(&device.ask(&cloud, THING), 404, "Role alias does not exist");
 }
 
 #[test]
 fn the_handshake_lets_in_only_the_devices_of_this_cloud() {
     let (scratch, cloud, mut device) = cloud_and_device();
-    let url = format!("{}/role-aliases/edgerotate-role-alias/credentials", cloud.text("endpoint"));
+    let url = format!(
+        "{}/role-aliases/edgerotate-role-alias/credentials",
+        cloud.text("endpoint")
+    );
     let stranger = scratch.path().join("stranger.pem");
     openssl(&[
-        "req", "-x509", "-new", "-subj", "/CN=stranger", "-days", "2",
-        "-key", device.key.to_str().unwrap(), "-out", stranger.to_str().unwrap(),
+        "req",
+        "-x509",
+        "-new",
+        "-subj",
+        "/CN=stranger",
+        "-days",
+        "2",
+        "-key",
+        device.key.to_str().unwrap(),
+        "-out",
+        stranger.to_str().unwrap(),
     ]);
     let own = std::mem::replace(&mut device.certificate, stranger);
     let reply = device.ask(&cloud, THING);
     assert_eq!(reply.status, None, "{reply:?}");
     device.certificate = own;
 
-    let without = curl().args(["--cacert", cloud.text("ca_file"), &url]).output().unwrap();
+    let without = curl()
+        .args(["--cacert", cloud.text("ca_file"), &url])
+        .output()
+        .unwrap();
     assert!(!without.status.success());
 
     let past = json!({ "not_before": "2020-01-01T00:00:00Z", "not_after": "2021-01-01T00:00:00Z" });
@@ -109,9 +153,16 @@ fn the_handshake_lets_in_only_the_devices_of_this_cloud() {
     let wrong_ca = device.ask_with(&cloud, THING, &["--cacert", cloud.text("wrong_ca_file")]);
     assert_eq!(wrong_ca.exit, 60, "{wrong_ca:?}");
 
-    let failed: Vec<Value> = cloud.requests().into_iter().filter(|line| line["side"] == "tls").collect();
+    let failed: Vec<Value> = cloud
+        .requests()
+        .into_iter()
+        .filter(|line| line["side"] == "tls")
+        .collect();
     assert_eq!(failed.len(), 5, "{failed:?}");
-    assert!(failed.iter().all(|line| line["error"].is_string()), "{failed:?}");
+    assert!(
+        failed.iter().all(|line| line["error"].is_string()),
+        "{failed:?}"
+    );
 }
 
 #[test]
@@ -124,7 +175,10 @@ fn an_ordered_error_is_answered_as_often_as_ordered() {
     for _ in 0..2 {
         let reply = device.ask(&cloud, THING);
         assert_refused(&reply, 503, "down for a while");
-        assert_eq!(reply.header("x-amzn-errortype"), Some("ServiceUnavailableException"));
+        assert_eq!(
+            reply.header("x-amzn-errortype"),
+            Some("ServiceUnavailableException")
+        );
         assert_eq!(reply.header("Retry-After"), Some("soon-ish"));
     }
     assert_eq!(device.ask(&cloud, THING).status, Some(200));
@@ -184,7 +238,11 @@ fn garbage_is_garbage() {
     let answer = |kind: &str| {
         cloud.break_provider(json!({ "garbage": kind }));
         let reply = device.ask(&cloud, THING);
-        assert_eq!((reply.exit, reply.status), (0, Some(200)), "{kind}: {reply:?}");
+        assert_eq!(
+            (reply.exit, reply.status),
+            (0, Some(200)),
+            "{kind}: {reply:?}"
+        );
         reply
     };
     assert!(answer("html").body.starts_with(b"<!DOCTYPE html>"));
@@ -211,8 +269,14 @@ fn a_wrong_clock_shows_in_both_times() {
     let ten_years = TimeDelta::days(3650);
     cloud.break_provider(json!({ "date_offset_s": ten_years.num_seconds() }));
     let reply = device.ask(&cloud, THING);
-    assert!(date(&reply) - Utc::now() > TimeDelta::days(3649), "{reply:?}");
-    assert!((TimeDelta::seconds(895)..=TimeDelta::seconds(900)).contains(&(expiration(&reply) - date(&reply))));
+    assert!(
+        date(&reply) - Utc::now() > TimeDelta::days(3649),
+        "{reply:?}"
+    );
+    assert!(
+        (TimeDelta::seconds(895)..=TimeDelta::seconds(900))
+            .contains(&(expiration(&reply) - date(&reply)))
+    );
 
     cloud.break_provider(json!({ "no_date": true }));
     let reply = device.ask(&cloud, THING);
@@ -223,11 +287,19 @@ fn a_wrong_clock_shows_in_both_times() {
 fn a_field_can_be_anything_or_nothing() {
     let (_scratch, cloud, device) = cloud_and_device();
     for value in [json!("bad value\nPATH=/tmp"), json!(null), json!(7)] {
-        cloud.break_provider(json!({ "replace_field": { "field": "sessionToken", "value": value } }));
-        assert_eq!(device.ask(&cloud, THING).json()["credentials"].get("sessionToken"), Some(&value));
+        cloud.break_provider(
+            json!({ "replace_field": { "field": "sessionToken", "value": value } }),
+        );
+        assert_eq!(
+            device.ask(&cloud, THING).json()["credentials"].get("sessionToken"),
+            Some(&value)
+        );
     }
     cloud.break_provider(json!({ "replace_field": { "field": "sessionToken" } }));
-    assert_eq!(device.ask(&cloud, THING).json()["credentials"].get("sessionToken"), None);
+    assert_eq!(
+        device.ask(&cloud, THING).json()["credentials"].get("sessionToken"),
+        None
+    );
 }
 
 #[test]
@@ -235,7 +307,10 @@ fn a_bad_server_certificate_is_refused_by_the_client() {
     let (_scratch, cloud, device) = cloud_and_device();
     for (kind, complaint) in [
         ("expired", "certificate has expired"),
-        ("wrong-host", "no alternative certificate subject name matches"),
+        (
+            "wrong-host",
+            "no alternative certificate subject name matches",
+        ),
         ("untrusted", "unable to get local issuer"),
     ] {
         cloud.break_provider(json!({ "server_certificate": kind }));
@@ -250,7 +325,10 @@ fn a_redirect_points_elsewhere() {
     let (_scratch, cloud, device) = cloud_and_device();
     cloud.break_provider(json!({ "redirect": "https://elsewhere.example/" }));
     let reply = device.ask(&cloud, THING);
-    assert_eq!((reply.status, reply.header("location")), (Some(302), Some("https://elsewhere.example/")));
+    assert_eq!(
+        (reply.status, reply.header("location")),
+        (Some(302), Some("https://elsewhere.example/"))
+    );
 }
 
 #[test]
@@ -275,7 +353,9 @@ fn nothing_secret_is_logged_or_shown() {
     let session = device.session(&cloud, THING);
     let shown = [
         fs::read_to_string(cloud.directory.join("requests.jsonl")).unwrap(),
-        cloud.control("GET", "/requests?since=0", &json!(null)).to_string(),
+        cloud
+            .control("GET", "/requests?since=0", &json!(null))
+            .to_string(),
         cloud.control("GET", "/state", &json!(null)).to_string(),
     ];
     for text in shown {
@@ -283,14 +363,23 @@ fn nothing_secret_is_logged_or_shown() {
         assert!(!text.contains(&session.secret));
         assert!(!text.contains(session.token.as_deref().unwrap()));
     }
-    let open_to_others = Command::new("find").arg(&cloud.directory).args(["-name", "*.key", "-perm", "/077"]).output();
+    let open_to_others = Command::new("find")
+        .arg(&cloud.directory)
+        .args(["-name", "*.key", "-perm", "/077"])
+        .output();
     assert!(open_to_others.unwrap().stdout.is_empty());
 }
 
 fn expiration(reply: &Reply) -> DateTime<Utc> {
-    reply.json()["credentials"]["expiration"].as_str().unwrap().parse().unwrap()
+    reply.json()["credentials"]["expiration"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 fn date(reply: &Reply) -> DateTime<Utc> {
-    DateTime::parse_from_rfc2822(reply.header("date").unwrap()).unwrap().to_utc()
+    DateTime::parse_from_rfc2822(reply.header("date").unwrap())
+        .unwrap()
+        .to_utc()
 }

@@ -38,11 +38,21 @@ pub fn cloud(arguments: &[&str]) -> (TempDir, Cloud) {
 
 impl Cloud {
     pub fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let mut child = command(directory, arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command(directory, arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let description = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the cloud did not start: {line}"));
-        Self { directory: directory.to_owned(), description, child }
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let description = serde_json::from_str(&line)
+            .unwrap_or_else(|_| panic!("the cloud did not start: {line}"));
+        Self {
+            directory: directory.to_owned(),
+            description,
+            child,
+        }
     }
 
     pub fn text(&self, field: &str) -> &str {
@@ -63,14 +73,24 @@ impl Cloud {
     /// Status and answer of the control interface.
     pub fn try_control(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let output = curl()
-            .args(["--request", method, "--data", &body.to_string(), "--write-out", "%{http_code}"])
+            .args([
+                "--request",
+                method,
+                "--data",
+                &body.to_string(),
+                "--write-out",
+                "%{http_code}",
+            ])
             .arg(format!("{}{path}", self.text("control")))
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         let answer = text(&output.stdout);
         let (answer, status) = answer.split_at(answer.len() - 3);
-        (status.parse().unwrap(), serde_json::from_str(answer).unwrap())
+        (
+            status.parse().unwrap(),
+            serde_json::from_str(answer).unwrap(),
+        )
     }
 
     pub fn control(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -93,12 +113,23 @@ impl Cloud {
 
     pub fn requests(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.directory.join("requests.jsonl")).unwrap();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     pub fn permanent(&self) -> Session {
-        let field = |name: &str| self.description["permanent"][name].as_str().unwrap().to_owned();
-        Session { key: field("access_key_id"), secret: field("secret_access_key"), token: None }
+        let field = |name: &str| {
+            self.description["permanent"][name]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        Session {
+            key: field("access_key_id"),
+            secret: field("secret_access_key"),
+            token: None,
+        }
     }
 }
 
@@ -110,7 +141,11 @@ impl Drop for Cloud {
 
 pub fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgerotate-cloud"));
-    command.arg("--directory").arg(directory).arg("--tie-to-parent").args(arguments);
+    command
+        .arg("--directory")
+        .arg(directory)
+        .arg("--tie-to-parent")
+        .args(arguments);
     command
 }
 
@@ -130,15 +165,36 @@ impl Device {
     pub fn with(cloud: &Cloud, scratch: &Path, thing: &str, more: Value) -> Self {
         let path = |extension| scratch.join(thing).with_extension(extension);
         let (key, csr, certificate) = (path("key"), path("csr"), path("pem"));
-        openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key.to_str().unwrap()]);
+        openssl(&[
+            "ecparam",
+            "-name",
+            "prime256v1",
+            "-genkey",
+            "-noout",
+            "-out",
+            key.to_str().unwrap(),
+        ]);
         let subject = format!("/CN={thing}");
         let files = [key.to_str().unwrap(), "-out", csr.to_str().unwrap()];
-        openssl(&[&["req", "-new", "-subj", &subject, "-key"], files.as_slice()].concat());
+        openssl(
+            &[
+                &["req", "-new", "-subj", &subject, "-key"],
+                files.as_slice(),
+            ]
+            .concat(),
+        );
         let mut request = json!({ "csr": fs::read_to_string(csr).unwrap(), "thing": thing });
-        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         let answer = cloud.control("POST", "/certificates", &request);
         fs::write(&certificate, answer["certificate_pem"].as_str().unwrap()).unwrap();
-        Self { key, certificate, id: answer["certificate_id"].as_str().unwrap().to_owned() }
+        Self {
+            key,
+            certificate,
+            id: answer["certificate_id"].as_str().unwrap().to_owned(),
+        }
     }
 
     /// Asks for credentials the way AWS's documentation does.
@@ -147,14 +203,21 @@ impl Device {
     }
 
     pub fn ask_with(&self, cloud: &Cloud, thing: Option<&str>, more: &[&str]) -> Reply {
-        let url = format!("{}/role-aliases/{}/credentials", cloud.text("endpoint"), cloud.text("role_alias"));
+        let url = format!(
+            "{}/role-aliases/{}/credentials",
+            cloud.text("endpoint"),
+            cloud.text("role_alias")
+        );
         self.get(cloud, thing, &url, more)
     }
 
     pub fn get(&self, cloud: &Cloud, thing: Option<&str>, url: &str, more: &[&str]) -> Reply {
         let mut curl = curl();
         curl.args(["--include", "--cacert", cloud.text("ca_file")]);
-        curl.arg("--cert").arg(&self.certificate).arg("--key").arg(&self.key);
+        curl.arg("--cert")
+            .arg(&self.certificate)
+            .arg("--key")
+            .arg(&self.key);
         if let Some(thing) = thing {
             curl.args(["--header", &format!("x-amzn-iot-thingname: {thing}")]);
         }
@@ -166,7 +229,11 @@ impl Device {
         assert_eq!(reply.status, Some(200), "{reply:?}");
         let body = reply.json();
         let field = |name: &str| body["credentials"][name].as_str().unwrap().to_owned();
-        Session { key: field("accessKeyId"), secret: field("secretAccessKey"), token: Some(field("sessionToken")) }
+        Session {
+            key: field("accessKeyId"),
+            secret: field("secretAccessKey"),
+            token: Some(field("sessionToken")),
+        }
     }
 }
 
@@ -182,14 +249,20 @@ pub struct Reply {
 
 impl Reply {
     fn of(output: &Output) -> Self {
-        let split = output.stdout.windows(4).position(|four| four == b"\r\n\r\n");
+        let split = output
+            .stdout
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n");
         let (head, body) = split.map_or((&output.stdout[..0], &output.stdout[..]), |at| {
             (&output.stdout[..at], &output.stdout[at + 4..])
         });
         let head = text(head);
         Self {
             exit: output.status.code().unwrap(),
-            status: head.split(' ').nth(1).and_then(|status| status.parse().ok()),
+            status: head
+                .split(' ')
+                .nth(1)
+                .and_then(|status| status.parse().ok()),
             body: body.to_vec(),
             complaint: text(&output.stderr),
             head,
@@ -198,7 +271,10 @@ impl Reply {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        lines
+            .into_iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     pub fn json(&self) -> Value {
@@ -218,9 +294,16 @@ impl Session {
     /// A client with these credentials, and nothing of this machine's own AWS settings.
     pub fn client(&self, program: &Path, scratch: &Path) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", scratch);
-        command.env("AWS_ACCESS_KEY_ID", &self.key).env("AWS_SECRET_ACCESS_KEY", &self.secret);
-        command.env("AWS_DEFAULT_REGION", "eu-central-1").env("AWS_EC2_METADATA_DISABLED", "true");
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", scratch);
+        command
+            .env("AWS_ACCESS_KEY_ID", &self.key)
+            .env("AWS_SECRET_ACCESS_KEY", &self.secret);
+        command
+            .env("AWS_DEFAULT_REGION", "eu-central-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
         if let Some(token) = &self.token {
             command.env("AWS_SESSION_TOKEN", token);
         }
@@ -231,8 +314,14 @@ impl Session {
 /// A tool that the tests bring along.
 pub fn tool(name: &str) -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
-    let path = std::env::var_os("EDGEROTATE_TOOLS").map_or_else(default, PathBuf::from).join(name);
-    assert!(path.exists(), "{} is missing: run tests/prepare, which makes it", path.display());
+    let path = std::env::var_os("EDGEROTATE_TOOLS")
+        .map_or_else(default, PathBuf::from)
+        .join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run tests/prepare, which makes it",
+        path.display()
+    );
     path
 }
 
@@ -244,8 +333,15 @@ pub fn curl() -> Command {
 }
 
 pub fn openssl(arguments: &[&str]) {
-    let output = Command::new("openssl").args(arguments).output().expect("openssl is installed");
-    assert!(output.status.success(), "openssl {arguments:?}: {}", text(&output.stderr));
+    let output = Command::new("openssl")
+        .args(arguments)
+        .output()
+        .expect("openssl is installed");
+    assert!(
+        output.status.success(),
+        "openssl {arguments:?}: {}",
+        text(&output.stderr)
+    );
 }
 
 /// Looks again and again until there is something to see.

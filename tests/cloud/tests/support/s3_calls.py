@@ -85,7 +85,7 @@ def presigned(key):
 
 
 def location(_):
-    s3.get_bucket_location(Bucket=BUCKET)
+    return s3.get_bucket_location(Bucket=BUCKET)["LocationConstraint"]
 
 
 def head_bucket(_):
