@@ -94,22 +94,30 @@ impl Pkcs11Uri {
         Ok(uri)
     }
 
-    /// Refuses vendor attributes, which neither OpenSSL's engine nor its provider knows what to do with.
+    /// Refuses what RFC 7512 allows and no device's key needs: vendor attributes, which neither OpenSSL's
+    /// engine nor its provider understands, and a bare `=` or `&` in a value of the path, which is how a
+    /// PIN gets there when the `?` before it is missing.
     ///
     /// # Errors
-    /// Says where the first of them is, and which attributes there are.
-    pub fn without_vendor_attributes(self) -> Result<Self, UriError> {
+    /// Says where the first of them is, and what to write instead.
+    pub fn plain(self) -> Result<Self, UriError> {
         for attribute in self.path.iter().chain(&self.query) {
             if let Name::Vendor(at) = attribute.name {
-                let known: &[&str] =
-                    if at.part == "path" { &PATH_ATTRIBUTES } else { &QUERY_ATTRIBUTES };
-                let hint = if at.part == "path" {
-                    "; PIN and module come after a ?"
-                } else {
-                    "; a & inside a PIN is written %26"
+                let (known, hint) = match at.part {
+                    "path" => (PATH_ATTRIBUTES.join(", "), "PIN and module come after a ?"),
+                    _ => (QUERY_ATTRIBUTES.join(", "), "a & inside a PIN is written %26"),
                 };
-                let known = known.join(", ");
-                return Err(UriError(format!("{at} is not a known one (known: {known}{hint})")));
+                return Err(UriError(format!("{at} is not a known one (known: {known}; {hint})")));
+            }
+        }
+        let values =
+            self.path().split(';').map(|a| a.split_once('=').map_or("", |(_, value)| value));
+        for (attribute, value) in self.path.iter().zip(values) {
+            if has_bare_separator(value) {
+                let name = attribute.name;
+                return Err(UriError(format!(
+                    "{name} has a = or & in its value: write %3D or %26, and PIN and module after a ?"
+                )));
             }
         }
         Ok(self)
@@ -117,8 +125,7 @@ impl Pkcs11Uri {
 
     /// The URI of the object alone, as the engine or provider gets it: without PIN and module.
     pub fn object(&self) -> String {
-        let path = self.text[7..].split('?').next().unwrap_or_default();
-        format!("pkcs11:{path}")
+        format!("pkcs11:{}", self.path())
     }
 
     /// `type`, such as `private`.
@@ -144,6 +151,10 @@ impl Pkcs11Uri {
     /// `pin-value`, decoded.
     pub fn pin_value(&self) -> Option<Secret> {
         self.text_of("pin-value").map(|pin| Secret::new(pin.to_owned()))
+    }
+
+    fn path(&self) -> &str {
+        self.text[7..].split('?').next().unwrap_or_default()
     }
 
     fn text_of(&self, name: &str) -> Option<&str> {
@@ -230,11 +241,15 @@ fn masked_part(part: &str, separator: char, known: &[&'static str]) -> String {
 }
 
 /// Whether a value seems to have swallowed a PIN, as with `object=key&pin-value=…` before the `?`.
-pub(crate) fn mentions_pin(value: &str) -> bool {
+fn mentions_pin(value: &str) -> bool {
     let decoded =
         percent_decode(value).unwrap_or_else(|()| Zeroizing::new(value.as_bytes().to_vec()));
     let lower = Zeroizing::new(String::from_utf8_lossy(&decoded).to_ascii_lowercase());
-    lower.contains("pin")
+    has_bare_separator(value) || lower.contains("pin")
+}
+
+fn has_bare_separator(value: &str) -> bool {
+    value.contains(['=', '&'])
 }
 
 fn attributes(
