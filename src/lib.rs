@@ -2,13 +2,19 @@
 //!
 //! The core decides and the edges act: see `docs/architecture.md`.
 
+pub mod atomic_file;
 pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod environment_file;
 pub mod failure;
+pub mod fetch;
+pub mod fetch_child;
 pub mod fetch_reply;
 pub mod lifetime;
 pub mod pkcs11_uri;
 pub mod rotation;
 pub mod secret;
+pub mod service_manager;
+pub mod state_file;

@@ -1,0 +1,21 @@
+# Everything here is one line to read; what a line calls says more about itself.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-all clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## a device's minute, watched: rotate, replicate, restore, compare (LITESTREAM=0.3.13 for the other generation)
+	@tests/prepare demo && cargo build --locked --quiet --bins && cargo run --locked --quiet --example demo
+
+test: ## all that must pass before a change goes in
+	@tests/prepare test && tests/run
+
+check: ## the quick loop: format, lints, unit tests
+	@tests/prepare build && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked --lib --bins
+
+test-all: test demo ## the tests, then the demo with both generations of Litestream
+	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
+
+clean: ## remove all that was built and fetched
+	@rm -rf target tests/cloud/target

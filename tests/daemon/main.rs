@@ -1,0 +1,12 @@
+//! The daemon against real parts: a token, a cloud that checks what AWS checks, both generations of Litestream.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on shall say so and stop"
+)]
+#![allow(clippy::disallowed_methods, reason = "tests watch the real clock; the product does not")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;

@@ -1,0 +1,258 @@
+//! The run as a picture: time across, a lane for each thing that matters.
+
+use std::fmt::Write;
+
+use chrono::{DateTime, Utc};
+
+use crate::{HEARTBEAT, LIFETIME, summary::Summary, timeline::Timeline};
+
+const WIDTH: f64 = 1200.0;
+const HEIGHT: f64 = 640.0;
+/// Where the lanes begin and end; left of them stand their names, right of them their figures.
+const LEFT: f64 = 190.0;
+const RIGHT: f64 = 1010.0;
+const TOP: f64 = 128.0;
+const BOTTOM: f64 = 500.0;
+
+const INK: &str = "#1f2933";
+const FAINT: &str = "#6b7785";
+const RULE: &str = "#dfe3e8";
+const AMBER: &str = "#e0912f";
+const PALE_AMBER: &str = "#f7dfbd";
+const BLUE: &str = "#2b6cb0";
+const GREEN: &str = "#2f855a";
+const VIOLET: &str = "#805ad5";
+const RED: &str = "#c53030";
+
+struct Picture<'a> {
+    summary: &'a Summary,
+    timeline: &'a Timeline,
+    seconds: f64,
+    svg: String,
+}
+
+/// The whole picture as SVG.
+pub fn draw(summary: &Summary) -> String {
+    let timeline = &summary.timeline;
+    let last = timeline.heartbeats.last().copied().unwrap_or(timeline.now);
+    let seconds = (timeline.seconds(last) + 1.0).max(1.0);
+    let mut picture = Picture { summary, timeline, seconds, svg: String::new() };
+    picture.frame();
+    picture.axis();
+    picture.credentials(TOP + 18.0);
+    picture.restarts(TOP + 150.0);
+    picture.uploads(TOP + 214.0);
+    picture.lag(TOP + 338.0);
+    picture.verdict();
+    picture.svg + "</svg>\n"
+}
+
+impl Picture<'_> {
+    fn frame(&mut self) {
+        let _ = write!(
+            self.svg,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+             font-family=\"DejaVu Sans, Verdana, sans-serif\" fill=\"{INK}\">\n\
+             <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fcfcfa\"/>\n"
+        );
+        let title = format!(
+            "{} rotations, {} rows lost",
+            self.timeline.rotations(),
+            if self.summary.missing.is_empty() {
+                "no".to_owned()
+            } else {
+                self.summary.missing.len().to_string()
+            }
+        );
+        self.text(40.0, 56.0, 28.0, INK, "start", true, &title);
+        let subtitle = format!(
+            "AWS credentials that live {} s, a heartbeat every {} s, Litestream {} restarted at each rotation",
+            LIFETIME.as_secs(),
+            HEARTBEAT.as_secs_f64(),
+            self.summary.generation.version()
+        );
+        self.text(40.0, 84.0, 15.0, FAINT, "start", false, &subtitle);
+    }
+
+    fn axis(&mut self) {
+        let step = if self.seconds > 90.0 { 30 } else { 10 };
+        for second in (0..=self.seconds as usize).step_by(step) {
+            let x = self.x_of(second as f64);
+            self.line(x, TOP, x, BOTTOM, RULE, 1.0);
+            let label = if second == 0 { "0".to_owned() } else { format!("{second} s") };
+            self.text(x, BOTTOM + 22.0, 13.0, FAINT, "middle", false, &label);
+        }
+    }
+
+    /// Three rows in turn, as one lifetime overlaps the next.
+    fn credentials(&mut self, y: f64) {
+        self.label(y + 36.0, "Credentials", "each from issue to expiry");
+        let credentials = &self.timeline.credentials;
+        let handed_over: Vec<_> =
+            credentials.iter().map(|c| self.in_use_from(&c.access_key_id)).collect();
+        for (index, credential) in credentials.iter().enumerate() {
+            let top = y + (index % 3) as f64 * 30.0;
+            let x = self.x(credential.issued);
+            let end = self.x(credential.expires).min(RIGHT);
+            self.rectangle(x, top, end - x, 20.0, PALE_AMBER, 4.0);
+            let from = handed_over[index].map_or(x, |time| self.x(time));
+            let to = handed_over.get(index + 1).copied().flatten().map_or(end, |time| self.x(time));
+            self.rectangle(from, top, to.min(RIGHT) - from, 20.0, AMBER, 4.0);
+        }
+        self.figure(y + 36.0, &credentials.len().to_string(), "issued");
+        let y = y + 106.0;
+        self.rectangle(LEFT, y - 9.0, 18.0, 10.0, AMBER, 2.0);
+        self.text(LEFT + 24.0, y, 12.0, FAINT, "start", false, "Litestream works with them");
+        self.rectangle(LEFT + 222.0, y - 9.0, 18.0, 10.0, PALE_AMBER, 2.0);
+        self.text(LEFT + 246.0, y, 12.0, FAINT, "start", false, "still good, or already replaced");
+    }
+
+    fn restarts(&mut self, y: f64) {
+        self.label(y + 22.0, "Restarts", "of Litestream");
+        self.line(LEFT, y + 20.0, RIGHT, y + 20.0, RULE, 1.0);
+        for start in self.timeline.starts.iter().skip(1) {
+            let x = self.x(start.asked);
+            let _ = writeln!(
+                self.svg,
+                "<circle cx=\"{x:.1}\" cy=\"{:.1}\" r=\"7\" fill=\"{BLUE}\"/>",
+                y + 20.0
+            );
+            if let Some(seconds) = self.timeline.upload_after(start) {
+                self.text(x, y + 4.0, 12.0, BLUE, "middle", false, &format!("{seconds:.1} s"));
+            }
+        }
+        self.figure(y + 22.0, &self.timeline.restarts().to_string(), "until uploads go on");
+    }
+
+    fn uploads(&mut self, y: f64) {
+        self.label(y + 36.0, "Uploads", "to S3, each a tick");
+        self.line(LEFT, y + 56.0, RIGHT, y + 56.0, RULE, 1.0);
+        for upload in self.timeline.uploads.clone() {
+            let x = self.x(upload);
+            if x <= RIGHT {
+                self.line(x, y + 16.0, x, y + 56.0, GREEN, 1.6);
+            }
+        }
+        let gap =
+            format!("{:.1} s at most between two", self.summary.longest_upload_gap.as_secs_f64());
+        self.figure(y + 34.0, &self.timeline.uploads.len().to_string(), &gap);
+        let refused = self.summary.expired_token_errors;
+        let colour = if refused == 0 { FAINT } else { RED };
+        self.text(
+            RIGHT + 24.0,
+            y + 68.0,
+            12.0,
+            colour,
+            "start",
+            false,
+            &format!("{refused} refused as expired"),
+        );
+    }
+
+    /// Dots over a scale of its own, so that a late row would stand out.
+    fn lag(&mut self, base: f64) {
+        let lags = self.timeline.lags();
+        let largest = lags.iter().map(|(_, lag)| *lag).fold(0.0, f64::max);
+        let scale = [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0]
+            .into_iter()
+            .find(|s| *s >= largest)
+            .unwrap_or(60.0);
+        let height = 56.0;
+        self.label(base - 30.0, "Heartbeat", "how late each row was");
+        self.line(LEFT, base, RIGHT, base, RULE, 1.0);
+        self.line(LEFT, base - height, RIGHT, base - height, RULE, 1.0);
+        self.text(LEFT - 6.0, base - height + 4.0, 11.0, FAINT, "end", false, &milliseconds(scale));
+        self.text(LEFT - 6.0, base + 4.0, 11.0, FAINT, "end", false, "0");
+        for (time, lag) in lags {
+            let (x, y) = (self.x(time), base - lag / scale * height);
+            let _ = writeln!(
+                self.svg,
+                "<line x1=\"{x:.1}\" y1=\"{base:.1}\" x2=\"{x:.1}\" y2=\"{y:.1}\" stroke=\"{VIOLET}\" stroke-opacity=\"0.35\"/>\
+                 <circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\" fill=\"{VIOLET}\"/>"
+            );
+        }
+        let at_most = format!("{} late at most", milliseconds(largest));
+        self.figure(base - 32.0, &self.timeline.heartbeats.len().to_string(), &at_most);
+    }
+
+    fn verdict(&mut self) {
+        let good = self.summary.is_good();
+        let (colour, pale) = if good { (GREEN, "#e6f4ec") } else { (RED, "#fbe9e9") };
+        self.rectangle(40.0, 552.0, WIDTH - 80.0, 56.0, pale, 8.0);
+        let sign = if self.summary.missing.is_empty() { "=" } else { "≠" };
+        let rows = format!(
+            "{} rows on the device {sign} {} rows restored from S3",
+            self.summary.rows_device, self.summary.rows_restored
+        );
+        self.text(64.0, 587.0, 19.0, colour, "start", true, &rows);
+        let checks = format!(
+            "integrity check: {} · rows missing: {} · ExpiredToken: {}",
+            self.summary.integrity,
+            self.summary.missing.len(),
+            self.summary.expired_token_errors
+        );
+        self.text(WIDTH - 64.0, 586.0, 14.0, colour, "end", false, &checks);
+    }
+
+    /// When Litestream first had these credentials.
+    fn in_use_from(&self, access_key_id: &str) -> Option<DateTime<Utc>> {
+        self.timeline.starts.iter().find(|s| s.access_key_id == access_key_id).map(|s| s.started)
+    }
+
+    fn x(&self, time: DateTime<Utc>) -> f64 {
+        self.x_of(self.timeline.seconds(time))
+    }
+
+    fn x_of(&self, seconds: f64) -> f64 {
+        LEFT + seconds / self.seconds * (RIGHT - LEFT)
+    }
+
+    fn label(&mut self, y: f64, name: &str, what: &str) {
+        self.text(40.0, y - 6.0, 16.0, INK, "start", true, name);
+        self.text(40.0, y + 12.0, 12.0, FAINT, "start", false, what);
+    }
+
+    fn figure(&mut self, y: f64, figure: &str, what: &str) {
+        self.text(RIGHT + 24.0, y, 22.0, INK, "start", true, figure);
+        self.text(RIGHT + 24.0, y + 17.0, 12.0, FAINT, "start", false, what);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what SVG needs to set a line of text")]
+    fn text(
+        &mut self,
+        x: f64,
+        y: f64,
+        size: f64,
+        colour: &str,
+        anchor: &str,
+        bold: bool,
+        text: &str,
+    ) {
+        let weight = if bold { "bold" } else { "normal" };
+        let _ = writeln!(
+            self.svg,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" font-weight=\"{weight}\" fill=\"{colour}\" \
+             text-anchor=\"{anchor}\">{}</text>",
+            text.replace('&', "&amp;").replace('<', "&lt;")
+        );
+    }
+
+    fn line(&mut self, x1: f64, y1: f64, x2: f64, y2: f64, colour: &str, width: f64) {
+        let _ = writeln!(
+            self.svg,
+            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"{colour}\" stroke-width=\"{width}\"/>"
+        );
+    }
+
+    fn rectangle(&mut self, x: f64, y: f64, width: f64, height: f64, colour: &str, radius: f64) {
+        let width = width.max(0.0);
+        let _ = writeln!(
+            self.svg,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"{radius}\" fill=\"{colour}\"/>"
+        );
+    }
+}
+
+fn milliseconds(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.0} ms", seconds * 1000.0) } else { format!("{seconds:.1} s") }
+}

@@ -1,0 +1,83 @@
+//! A device and its cloud, built from real parts in a directory of their own: SoftHSM, tests/cloud,
+//! Litestream, SQLite and edgerotate. The integration tests and the demo share it.
+//!
+//! Each part is a value that stops what it started when it goes, and whatever is killed instead takes
+//! its processes with it (see [`process`]): no port and no path is fixed, so tests run side by side.
+#![allow(dead_code, unused_imports, reason = "no single test uses every part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on shall say so and stop"
+)]
+#![allow(clippy::disallowed_methods, reason = "tests watch the real clock; the product does not")]
+#![allow(clippy::print_stderr, reason = "a failed test says where it left its files")]
+
+pub mod cloud;
+pub mod database;
+pub mod device;
+pub mod http;
+pub mod keeper;
+pub mod litestream;
+pub mod process;
+pub mod scratch;
+pub mod secrets;
+pub mod token;
+
+pub use cloud::Cloud;
+pub use device::Device;
+pub use litestream::{Generation, Litestream};
+pub use process::Process;
+pub use scratch::Scratch;
+pub use token::Token;
+
+use std::{
+    env,
+    fs::OpenOptions,
+    io::Write,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// For what takes a moment on an idle machine: long enough for a machine that is not idle.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// The checkout.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A program that `tests/prepare` put there.
+pub fn tool(name: &str) -> PathBuf {
+    let path = root().join("target/tools").join(name);
+    assert!(path.exists(), "{} is missing: run tests/prepare", path.display());
+    path
+}
+
+/// Waits until `condition` holds, and panics when it does not in time.
+pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
+    wait_for(what, deadline, || condition().then_some(()));
+}
+
+/// Waits until there is an answer, and panics when there is none in time.
+pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(start.elapsed() < deadline, "waited {deadline:?} in vain for: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Records that this test can't run here; the caller returns. `tests/run` counts and prints it.
+pub fn skip(reason: &str) {
+    let test = thread::current().name().unwrap_or("?").to_owned();
+    eprintln!("skipped: {test}: {reason}");
+    let file =
+        env::var_os("TEST_SKIPS").map_or_else(|| root().join("target/test-skips"), PathBuf::from);
+    let mut file =
+        OpenOptions::new().create(true).append(true).open(file).expect("the list of skips");
+    writeln!(file, "{test}: {reason}").expect("the list of skips");
+}
