@@ -14,7 +14,7 @@ use log::LevelFilter;
 
 use crate::{
     clock,
-    config::{Config, LayerFile, Layers, UnknownKeys, Warning, settings_help},
+    config::{Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
     daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
@@ -84,12 +84,14 @@ enum Topic {
 /// Does what the arguments (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
-        Ok(Command::Run(files)) => with_config(files, |config, warnings, program| {
-            match daemon::run(config, &warnings, program) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(stopped) => stopped.into(),
-            }
-        }),
+        Ok(Command::Run(files)) => {
+            with_config(files, |config, warnings, program| {
+                match daemon::run(config, &warnings, program) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(stopped) => stopped.into(),
+                }
+            })
+        }
         Ok(Command::Fetch(files)) => with_config(files, fetch),
         Ok(Command::FetchChild) => child::child(),
         Ok(Command::Help(topic)) => print(&help(&topic)),
@@ -120,7 +122,9 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
                 let file = arguments.next().ok_or("--config needs a file")?;
                 files.push(PathBuf::from(file));
             }
-            Some(text) if text.starts_with("--config=") => files.push(text["--config=".len()..].into()),
+            Some(text) if text.starts_with("--config=") => {
+                files.push(text["--config=".len()..].into())
+            }
             Some("--child") if topic == Topic::Fetch => child = true,
             _ => return Err(format!("{command} has no argument {argument:?}")),
         }
@@ -167,7 +171,9 @@ fn with_config(
             match env::current_exe() {
                 Ok(program) => go_on(config, warnings, program),
                 Err(e) => {
-                    log::error!("edgerotate's own program file can't be found: {e}; is /proc mounted?");
+                    log::error!(
+                        "edgerotate's own program file can't be found: {e}; is /proc mounted?"
+                    );
                     ExitCode::from(69)
                 }
             }
@@ -189,7 +195,7 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
     let launcher = Launcher::new(program, &config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let fetched = match runtime {
-        Ok(runtime) => runtime.block_on(by_hand(&config, &launcher, &mut io::stdout())),
+        Ok(runtime) => runtime.block_on(by_hand(&config.provider, &launcher, &mut io::stdout())),
         Err(e) => Err(ByHandError::Write(e)),
     };
     match fetched {
