@@ -10,16 +10,8 @@ use crate::support::{
 fn the_token_signs_and_keeps_its_key() {
     let scratch = Scratch::new("token");
     let token = Token::new(&scratch);
-    assert!(
-        token
-            .certificate_request("thing-1")
-            .ends_with("-----END CERTIFICATE REQUEST-----\n")
-    );
-    assert!(
-        token.describe_key().contains("never extractable"),
-        "{}",
-        token.describe_key()
-    );
+    assert!(token.certificate_request("thing-1").ends_with("-----END CERTIFICATE REQUEST-----\n"));
+    assert!(token.describe_key().contains("never extractable"), "{}", token.describe_key());
     let (handed_out, answer) = token.try_to_read_key();
     assert!(!handed_out, "{answer}");
     assert!(answer.contains("CKR_ATTRIBUTE_SENSITIVE"), "{answer}");
@@ -47,13 +39,9 @@ fn litestream_replicates_with_the_environment_file_alone() {
             process::run(Command::new(program).arg(port));
             let pid = fs::read_to_string(&device.litestream.pid_file).unwrap();
             assert_eq!(pid.trim(), device.litestream.pid().unwrap().to_string());
-            connection
-                .execute("INSERT INTO HealthCheck VALUES (?1)", [id])
-                .unwrap();
+            connection.execute("INSERT INTO HealthCheck VALUES (?1)", [id]).unwrap();
             let original = database::rows(&device.database);
-            device
-                .litestream
-                .restore_whole(&device.scratch.join("restored.db"), &original, SOON);
+            device.litestream.restore_whole(&device.scratch.join("restored.db"), &original, SOON);
         }
         assert_eq!(device.litestream.restarts(), 2);
         device.litestream.stop();

@@ -13,10 +13,7 @@ pub struct Chart {
 impl Chart {
     /// A mark in each cell that something happened in.
     pub fn marks(&self, times: impl Iterator<Item = f64>, mark: char) -> String {
-        self.draw(
-            &self.count(times),
-            |count| if count > 0 { mark } else { '·' },
-        )
+        self.draw(&self.count(times), |count| if count > 0 { mark } else { '·' })
     }
 
     /// A bar for each cell, as high as things happened often, against `usual` of them in a second.

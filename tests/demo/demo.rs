@@ -8,11 +8,7 @@
     clippy::expect_used,
     reason = "a demo that can't go on shall say so and stop"
 )]
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "talking is what a demo does"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking is what a demo does")]
 #![allow(clippy::disallowed_methods, reason = "a demo lives in real time")]
 
 mod chart;
@@ -53,20 +49,13 @@ fn main() -> ExitCode {
         eprintln!("LITESTREAM={version}: the demo knows {known}");
         return ExitCode::from(64);
     };
-    let seconds = env::var("DEMO_SECONDS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(60);
+    let seconds = env::var("DEMO_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
 
     let interrupted = watch_for_interrupt();
     match play(generation, Duration::from_secs(seconds), &interrupted) {
         Some(summary) => {
             summary.publish();
-            if summary.is_good() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         None => {
             println!("\nStopped. Everything it started is gone again.");
@@ -91,10 +80,7 @@ fn play(generation: Generation, length: Duration, interrupted: &AtomicBool) -> O
     println!("\nThe minute is over.\n");
     device.stop();
     let on_device = rows(&device.database);
-    say(
-        "Stopped",
-        "edgerotate by SIGTERM, then Litestream, which uploads what is left.",
-    );
+    say("Stopped", "edgerotate by SIGTERM, then Litestream, which uploads what is left.");
     device.litestream.stop();
 
     let copy = device.scratch.join("restored.db");
@@ -128,16 +114,10 @@ fn play(generation: Generation, length: Duration, interrupted: &AtomicBool) -> O
 fn set_up(generation: Generation) -> Device {
     let scratch = Scratch::new("demo");
     let token = Token::new(&scratch);
-    say(
-        "Token",
-        "a SoftHSM token plays the HSM; the P-256 key was made inside it.",
-    );
+    say("Token", "a SoftHSM token plays the HSM; the P-256 key was made inside it.");
     let (handed_out, answer) = token.try_to_read_key();
     assert!(!handed_out, "the token hands its key out: {answer}");
-    say(
-        "",
-        "Asked for the private key, with the right PIN, the token says",
-    );
+    say("", "Asked for the private key, with the right PIN, the token says");
     say("", &format!("  {}", answer.trim()));
 
     let cloud = Cloud::start(&scratch, LIFETIME);
@@ -145,20 +125,11 @@ fn set_up(generation: Generation) -> Device {
         "Cloud",
         "tests/cloud plays AWS on loopback: the IoT credential provider (mutual TLS) and S3.",
     );
-    say(
-        "",
-        "It refuses what AWS refuses: wrong signatures, expired tokens.",
-    );
+    say("", "It refuses what AWS refuses: wrong signatures, expired tokens.");
 
-    let certificate = cloud.issue(
-        &token.certificate_request(THING),
-        THING,
-        &scratch.join("device.pem"),
-    );
-    say(
-        "Certificate",
-        &format!("for the thing {THING}, on a request that the token signed."),
-    );
+    let certificate =
+        cloud.issue(&token.certificate_request(THING), THING, &scratch.join("device.pem"));
+    say("Certificate", &format!("for the thing {THING}, on a request that the token signed."));
 
     let device = Device::assemble(scratch, token, cloud, certificate, generation);
     say(
@@ -172,9 +143,7 @@ fn set_up(generation: Generation) -> Device {
 }
 
 fn watch(device: &mut Device, length: Duration, interrupted: &AtomicBool) -> Option<()> {
-    device.wait_until("the first heartbeat", SOON, |device| {
-        !device.rows().is_empty()
-    });
+    device.wait_until("the first heartbeat", SOON, |device| !device.rows().is_empty());
     let mut screen = Screen::new(device.litestream.generation, length);
     let start = Instant::now();
     while start.elapsed() < length {
@@ -184,10 +153,7 @@ fn watch(device: &mut Device, length: Duration, interrupted: &AtomicBool) -> Opt
         if let Some(status) = device.daemon().has_exited() {
             panic!("edgerotate ended with {status}:\n{}", device.log_tail());
         }
-        screen.show(
-            &Timeline::of(device),
-            device.cloud.count_error("ExpiredToken"),
-        );
+        screen.show(&Timeline::of(device), device.cloud.count_error("ExpiredToken"));
         thread::sleep(Duration::from_millis(100));
     }
     Some(())
@@ -203,14 +169,10 @@ fn watch_for_interrupt() -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         loop {
-            runtime
-                .block_on(tokio::signal::ctrl_c())
-                .expect("the signal");
+            runtime.block_on(tokio::signal::ctrl_c()).expect("the signal");
             flag.store(true, Ordering::Relaxed);
         }
     });

@@ -77,17 +77,13 @@ impl Screen {
     fn draw(&mut self, timeline: &Timeline, refused: usize, columns: usize) {
         let passed = timeline.seconds(timeline.now);
         let cells = columns.saturating_sub(2 + LABEL + NOTES).clamp(10, 72);
-        let chart = Chart {
-            cells,
-            total: self.length + 2.0,
-            passed,
-        };
+        let chart = Chart { cells, total: self.length + 2.0, passed };
         let seconds = |times: &mut dyn Iterator<Item = chrono::DateTime<chrono::Utc>>| -> Vec<f64> {
             times.map(|time| timeline.seconds(time)).collect()
         };
         let rotations = seconds(&mut timeline.credentials.iter().skip(1).map(|c| c.issued));
         let restarts = seconds(&mut timeline.starts.iter().skip(1).map(|s| s.asked));
-        let uploads = seconds(&mut timeline.uploads.iter().copied());
+        let uploads = seconds(&mut timeline.uploads.iter().map(|(time, _)| *time));
         let heartbeats = seconds(&mut timeline.heartbeats.iter().copied());
 
         let remaining = timeline
@@ -95,37 +91,20 @@ impl Screen {
             .last()
             .map_or(0.0, |c| (c.expires - timeline.now).as_seconds_f64());
         let key = timeline.credentials.last().map_or("", |c| &c.access_key_id);
-        let since_upload = timeline
-            .uploads
-            .last()
-            .map(|time| (timeline.now - *time).as_seconds_f64());
-        let recovery = timeline
-            .starts
-            .iter()
-            .skip(1)
-            .filter_map(|s| timeline.upload_after(s))
-            .next_back();
-        let refused_colour = if refused == 0 {
-            Colour::Faint
-        } else {
-            Colour::Red
-        };
+        let since_upload =
+            timeline.uploads.last().map(|(time, _)| (timeline.now - *time).as_seconds_f64());
+        let recovery =
+            timeline.starts.iter().skip(1).filter_map(|s| timeline.upload_after(s)).next_back();
+        let refused_colour = if refused == 0 { Colour::Faint } else { Colour::Red };
 
         let rows = vec![
             self.line().add(Colour::Plain, &self.title).add(
                 Colour::Faint,
-                &format!(
-                    "   {:.0} s of {:.0} s",
-                    passed.min(self.length),
-                    self.length
-                ),
+                &format!("   {:.0} s of {:.0} s", passed.min(self.length), self.length),
             ),
             self.line(),
             self.lane("credentials")
-                .add(
-                    Colour::Amber,
-                    &gauge(remaining / LIFETIME.as_secs_f64(), cells),
-                )
+                .add(Colour::Amber, &gauge(remaining / LIFETIME.as_secs_f64(), cells))
                 .add(Colour::Plain, &format!("  {remaining:>4.0} s left"))
                 .add(Colour::Faint, &format!("  …{}", tail(key))),
             self.lane("rotations")
@@ -148,45 +127,28 @@ impl Screen {
             self.lane("heartbeats")
                 .add(
                     Colour::Green,
-                    &chart.bars(
-                        heartbeats.iter().copied(),
-                        1.0 / crate::HEARTBEAT.as_secs_f64(),
-                    ),
+                    &chart.bars(heartbeats.iter().copied(), 1.0 / crate::HEARTBEAT.as_secs_f64()),
                 )
-                .add(
-                    Colour::Plain,
-                    &format!("  {:>4}", timeline.heartbeats.len()),
-                )
+                .add(Colour::Plain, &format!("  {:>4}", timeline.heartbeats.len()))
                 .add(Colour::Faint, "  rows on the device"),
             self.lane("refused")
                 .add(refused_colour, &" ".repeat(cells))
                 .add(refused_colour, &format!("  {refused:>4}  ExpiredToken")),
         ];
 
-        let mut out = if self.drawn > 0 {
-            format!("\x1b[{}A", self.drawn)
-        } else {
-            String::new()
-        };
+        let mut out = if self.drawn > 0 { format!("\x1b[{}A", self.drawn) } else { String::new() };
         self.drawn = rows.len();
         for line in rows {
             out += &format!("{}\x1b[K\n", line.text);
         }
         let mut stdout = io::stdout().lock();
-        stdout
-            .write_all(out.as_bytes())
-            .and_then(|()| stdout.flush())
-            .ok();
+        stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()).ok();
     }
 
     fn tell(&mut self, timeline: &Timeline, refused: usize) {
         let passed = timeline.seconds(timeline.now);
         // Told once uploads go on: that is what matters about a restart.
-        let told = timeline
-            .credentials
-            .iter()
-            .zip(&timeline.starts)
-            .skip(1 + self.told);
+        let told = timeline.credentials.iter().zip(&timeline.starts).skip(1 + self.told);
         let ready: Vec<String> = told
             .map_while(|(credential, start)| {
                 let recovery = timeline.upload_after(start)?;
@@ -251,17 +213,9 @@ fn tail(key: &str) -> &str {
 
 /// How wide the terminal is; stty knows, and needs no unsafe code of ours.
 fn columns() -> usize {
-    let size = Command::new("stty")
-        .arg("size")
-        .stdin(Stdio::inherit())
-        .stderr(Stdio::null())
-        .output();
-    let size = size
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default();
-    size.split_whitespace()
-        .nth(1)
-        .and_then(|c| c.parse().ok())
-        .filter(|c| *c >= 40)
-        .unwrap_or(80)
+    let size =
+        Command::new("stty").arg("size").stdin(Stdio::inherit()).stderr(Stdio::null()).output();
+    let size =
+        size.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    size.split_whitespace().nth(1).and_then(|c| c.parse().ok()).filter(|c| *c >= 40).unwrap_or(80)
 }

@@ -47,17 +47,13 @@ impl Summary {
             .args(["--zoom", "2", "--output"])
             .args([&png, &svg])
             .status();
-        let picture = if drawn.is_ok_and(|status| status.success()) {
-            "demo.png"
-        } else {
-            "demo.svg"
-        };
+        let picture =
+            if drawn.is_ok_and(|status| status.success()) { "demo.png" } else { "demo.svg" };
 
         let verdict = match (self.is_good(), self.missing.len()) {
-            (true, _) => format!(
-                "Every row is in S3: {} = {}.",
-                self.rows_device, self.rows_restored
-            ),
+            (true, _) => {
+                format!("Every row is in S3: {} = {}.", self.rows_device, self.rows_restored)
+            }
             (false, 0) => "NOT GOOD: see the table.".to_owned(),
             (false, missing) => format!("NOT GOOD: {missing} rows are missing: {:?}", self.missing),
         };
@@ -69,15 +65,9 @@ impl Summary {
     fn table(&self) -> Vec<(&'static str, String)> {
         vec![
             ("Rotations", self.timeline.rotations().to_string()),
-            (
-                "Restarts of Litestream",
-                self.timeline.restarts().to_string(),
-            ),
+            ("Restarts of Litestream", self.timeline.restarts().to_string()),
             ("Uploads", self.timeline.uploads.len().to_string()),
-            (
-                "Uploads refused with ExpiredToken",
-                self.expired_token_errors.to_string(),
-            ),
+            ("Uploads refused with ExpiredToken", self.expired_token_errors.to_string()),
             (
                 "Longest time between two uploads",
                 format!("{:.1} s", self.longest_upload_gap.as_secs_f64()),

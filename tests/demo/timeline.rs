@@ -14,7 +14,8 @@ pub struct Timeline {
     pub credentials: Vec<Credential>,
     /// Each start of Litestream; the first is no restart.
     pub starts: Vec<Start>,
-    pub uploads: Vec<DateTime<Utc>>,
+    /// With the access key that signed each.
+    pub uploads: Vec<(DateTime<Utc>, String)>,
     pub heartbeats: Vec<DateTime<Utc>>,
 }
 
@@ -33,9 +34,8 @@ impl Timeline {
             .iter()
             .filter(|r| r.side == "provider" && r.status == 200)
             .filter_map(|r| {
-                let found = issued
-                    .iter()
-                    .find(|i| Some(&i.access_key_id) == r.access_key_id.as_ref())?;
+                let found =
+                    issued.iter().find(|i| Some(&i.access_key_id) == r.access_key_id.as_ref())?;
                 Some(Credential {
                     access_key_id: found.access_key_id.clone(),
                     issued: r.time,
@@ -52,7 +52,7 @@ impl Timeline {
             uploads: requests
                 .iter()
                 .filter(|r| r.is_upload())
-                .map(|r| r.time)
+                .map(|r| (r.time, r.access_key_id.clone().unwrap_or_default()))
                 .collect(),
             heartbeats: heartbeats(&device.log()),
         }
@@ -75,33 +75,20 @@ impl Timeline {
     pub fn lags(&self) -> Vec<(DateTime<Utc>, f64)> {
         let lag =
             |pair: &[DateTime<Utc>]| (pair[1] - pair[0]).as_seconds_f64() - HEARTBEAT.as_secs_f64();
-        self.heartbeats
-            .windows(2)
-            .map(|pair| (pair[1], lag(pair).max(0.0)))
-            .collect()
+        self.heartbeats.windows(2).map(|pair| (pair[1], lag(pair).max(0.0))).collect()
     }
 
-    /// From the request for a restart to the first upload signed with the new credentials' time.
+    /// From the request for a restart to the first upload signed with the new credentials, in seconds.
     pub fn upload_after(&self, start: &Start) -> Option<f64> {
-        let upload = self
-            .uploads
-            .iter()
-            .find(|upload| **upload > start.started)?;
-        Some((*upload - start.asked).as_seconds_f64())
+        let (time, _) = self.uploads.iter().find(|(_, key)| *key == start.access_key_id)?;
+        Some((*time - start.asked).as_seconds_f64())
     }
 }
 
 /// The log has a line with its time for each row.
 fn heartbeats(log: &str) -> Vec<DateTime<Utc>> {
     let time = |line: &str| {
-        Some(
-            DateTime::parse_from_rfc3339(line.split_whitespace().next()?)
-                .ok()?
-                .to_utc(),
-        )
+        Some(DateTime::parse_from_rfc3339(line.split_whitespace().next()?).ok()?.to_utc())
     };
-    log.lines()
-        .filter(|line| line.contains("sqlite3 write success"))
-        .filter_map(time)
-        .collect()
+    log.lines().filter(|line| line.contains("sqlite3 write success")).filter_map(time).collect()
 }

@@ -55,12 +55,7 @@ impl Cloud {
         let directory = directory.join("cloud");
         fs::create_dir_all(&directory).expect("the cloud's directory");
         let (process, facts) = launch(&directory, lifetime);
-        Self {
-            process,
-            directory,
-            lifetime,
-            facts,
-        }
+        Self { process, directory, lifetime, facts }
     }
 
     /// Goes away, as it does for a device that loses its network.
@@ -112,32 +107,20 @@ impl Cloud {
     /// A key that does not expire, for restoring after the fact: id and secret.
     pub fn permanent_key(&self) -> (String, String) {
         let part = |name: &str| {
-            self.facts["permanent"][name]
-                .as_str()
-                .expect("a permanent key")
-                .to_owned()
+            self.facts["permanent"][name].as_str().expect("a permanent key").to_owned()
         };
         (part("access_key_id"), part("secret_access_key"))
     }
 
     /// Signs a certificate request for a thing and writes the certificate to `path`.
     pub fn issue(&self, request: &str, thing: &str, path: &Path) -> Certificate {
-        let answer = self.control(
-            "POST",
-            "/certificates",
-            Some(&json!({"csr": request, "thing": thing})),
-        );
+        let answer =
+            self.control("POST", "/certificates", Some(&json!({"csr": request, "thing": thing})));
         let part = |name: &str| {
-            answer[name]
-                .as_str()
-                .unwrap_or_else(|| panic!("no {name} in {answer}"))
-                .to_owned()
+            answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}")).to_owned()
         };
         fs::write(path, part("certificate_pem")).expect("a certificate file");
-        Certificate {
-            path: path.to_owned(),
-            id: part("certificate_id"),
-        }
+        Certificate { path: path.to_owned(), id: part("certificate_id") }
     }
 
     /// Orders a fault of the provider until [`Cloud::heal`].
@@ -158,44 +141,29 @@ impl Cloud {
     /// The lifetime of the credentials issued from now on.
     pub fn set_lifetime(&self, lifetime: Duration) {
         let path = format!("/role-aliases/{}", self.role_alias());
-        self.control(
-            "PUT",
-            &path,
-            Some(&json!({"lifetime_s": lifetime.as_secs()})),
-        );
+        self.control("PUT", &path, Some(&json!({"lifetime_s": lifetime.as_secs()})));
     }
 
     pub fn control(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
-        http::must(
-            method,
-            &format!("{}{path}", self.fact("control").trim_end_matches('/')),
-            body,
-        )
+        http::must(method, &format!("{}{path}", self.fact("control").trim_end_matches('/')), body)
     }
 
     /// Every request so far, in order.
     pub fn requests(&self) -> Vec<Request> {
         let text = fs::read_to_string(self.directory.join("requests.jsonl")).unwrap_or_default();
         // The last line may still be on its way.
-        text.lines()
-            .filter_map(|line| Request::parse(&serde_json::from_str(line).ok()?))
-            .collect()
+        text.lines().filter_map(|line| Request::parse(&serde_json::from_str(line).ok()?)).collect()
     }
 
     /// Credentials issued so far, in order; the client may not have got them.
     pub fn issued(&self) -> Vec<Issued> {
         let text = fs::read_to_string(self.directory.join("credentials.jsonl")).unwrap_or_default();
-        text.lines()
-            .filter_map(|line| Issued::parse(&serde_json::from_str(line).ok()?))
-            .collect()
+        text.lines().filter_map(|line| Issued::parse(&serde_json::from_str(line).ok()?)).collect()
     }
 
     /// Requests that the provider answered with 200.
     pub fn fetches(&self) -> usize {
-        self.requests()
-            .iter()
-            .filter(|r| r.side == "provider" && r.status == 200)
-            .count()
+        self.requests().iter().filter(|r| r.side == "provider" && r.status == 200).count()
     }
 
     /// How often S3 answered with this error code, such as `ExpiredToken`.
@@ -208,10 +176,7 @@ impl Cloud {
 
     /// What was uploaded successfully, in order.
     pub fn uploads(&self) -> Vec<Request> {
-        self.requests()
-            .into_iter()
-            .filter(Request::is_upload)
-            .collect()
+        self.requests().into_iter().filter(Request::is_upload).collect()
     }
 
     /// The longest time between one successful upload and the next.
@@ -234,10 +199,7 @@ impl Cloud {
     }
 
     fn fact(&self, name: &str) -> String {
-        self.facts[name]
-            .as_str()
-            .unwrap_or_else(|| panic!("no {name} in cloud.json"))
-            .to_owned()
+        self.facts[name].as_str().unwrap_or_else(|| panic!("no {name} in cloud.json")).to_owned()
     }
 }
 
@@ -281,15 +243,9 @@ impl Request {
 }
 
 fn launch(directory: &Path, lifetime: Duration) -> (Process, Value) {
-    let program = env::var_os("EDGEROTATE_CLOUD").map_or_else(
-        || root().join("tests/cloud/target/debug/edgerotate-cloud"),
-        PathBuf::from,
-    );
-    assert!(
-        program.exists(),
-        "{} is missing: run tests/prepare",
-        program.display()
-    );
+    let program = env::var_os("EDGEROTATE_CLOUD")
+        .map_or_else(|| root().join("tests/cloud/target/debug/edgerotate-cloud"), PathBuf::from);
+    assert!(program.exists(), "{} is missing: run tests/prepare", program.display());
     let facts = directory.join("cloud.json");
     let mut process = Process::start(
         "the cloud",
@@ -301,11 +257,7 @@ fn launch(directory: &Path, lifetime: Duration) -> (Process, Value) {
         &directory.join("cloud.log"),
     );
     let facts = wait_for("the cloud's facts", SOON, || {
-        assert!(
-            process.has_exited().is_none(),
-            "the cloud ended:\n{}",
-            process.output()
-        );
+        assert!(process.has_exited().is_none(), "the cloud ended:\n{}", process.output());
         let facts: Value = serde_json::from_str(&fs::read_to_string(&facts).ok()?).ok()?;
         // A cloud before this one left its facts there.
         (facts["pid"] == process.pid()).then_some(facts)

@@ -22,28 +22,20 @@ pub fn integrity(database: &Path) -> String {
     let check = |connection: Connection| {
         connection.query_row("PRAGMA integrity_check", (), |row| row.get(0))
     };
-    open(database)
-        .and_then(check)
-        .unwrap_or_else(|e| e.to_string())
+    open(database).and_then(check).unwrap_or_else(|e| e.to_string())
 }
 
 /// Which ids the copy lacks, and which it has beyond the original.
 pub fn compare(original: &[i64], copy: &[i64]) -> (Vec<i64>, Vec<i64>) {
     let original: BTreeSet<i64> = original.iter().copied().collect();
     let copy: BTreeSet<i64> = copy.iter().copied().collect();
-    (
-        original.difference(&copy).copied().collect(),
-        copy.difference(&original).copied().collect(),
-    )
+    (original.difference(&copy).copied().collect(), copy.difference(&original).copied().collect())
 }
 
 /// Opens a database without ever checkpointing it: a checkpoint at the wrong moment is what the tests look for.
 pub fn open(database: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.set_db_config(
-        rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
-        true,
-    )?;
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     Ok(connection)
 }

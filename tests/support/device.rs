@@ -38,6 +38,8 @@ pub struct Device {
     pub environment_file: PathBuf,
     pub runtime_directory: PathBuf,
     pub state_directory: PathBuf,
+    /// What stands before the daemon on its command line, and becomes it.
+    wrapper: Vec<String>,
     log: PathBuf,
     pub scratch: Scratch,
 }
@@ -49,11 +51,8 @@ impl Device {
         let scratch = Scratch::new(name);
         let token = Token::new(&scratch);
         let cloud = Cloud::start(&scratch, lifetime);
-        let certificate = cloud.issue(
-            &token.certificate_request(THING),
-            THING,
-            &scratch.join("device.pem"),
-        );
+        let certificate =
+            cloud.issue(&token.certificate_request(THING), THING, &scratch.join("device.pem"));
         Self::assemble(scratch, token, cloud, certificate, generation)
     }
 
@@ -66,22 +65,13 @@ impl Device {
     ) -> Self {
         let [data, runtime_directory, state_directory] = ["data", "run", "state"].map(|name| {
             let path = scratch.join(name);
-            DirBuilder::new()
-                .mode(0o700)
-                .create(&path)
-                .expect("a directory of the device");
+            DirBuilder::new().mode(0o700).create(&path).expect("a directory of the device");
             path
         });
         let database = data.join("device.db");
         let environment_file = runtime_directory.join("litestream.env");
-        let litestream = Litestream::new(
-            &scratch,
-            generation,
-            &cloud,
-            THING,
-            &database,
-            &environment_file,
-        );
+        let litestream =
+            Litestream::new(&scratch, generation, &cloud, THING, &database, &environment_file);
 
         let path = |path: &Path| path.to_str().expect("a plain path").to_owned();
         let settings = [
@@ -114,15 +104,13 @@ impl Device {
             cloud,
             token,
             certificate,
-            settings: settings
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect(),
+            settings: settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             environment,
             database,
             environment_file,
             runtime_directory,
             state_directory,
+            wrapper: Vec::new(),
             log: scratch.join("edgerotate.log"),
             scratch,
         }
@@ -135,14 +123,27 @@ impl Device {
 
     /// Leaves a setting out.
     pub fn unset(&mut self, key: &str) {
-        self.settings
-            .remove(key)
-            .unwrap_or_else(|| panic!("{key} was not set"));
+        self.settings.remove(key).unwrap_or_else(|| panic!("{key} was not set"));
+    }
+
+    /// Runs the daemon below another command, after a line for the shell; its process id stays its own.
+    pub fn wrap(&mut self, command: &[&str], shell: &str) {
+        self.wrapper = command.iter().map(|word| (*word).to_owned()).collect();
+        let script = format!("{shell} && exec \"$0\" \"$@\"");
+        self.wrapper.extend(["sh".to_owned(), "-c".to_owned(), script]);
     }
 
     /// edgerotate with these settings, its environment clean but for what the device gives it.
     pub fn edgerotate(&self, arguments: &[&str]) -> Command {
-        let mut command = tied(program());
+        let program = program();
+        let mut command = match self.wrapper.split_first() {
+            None => tied(program),
+            Some((first, rest)) => {
+                let mut command = tied(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
         command
             .args(arguments)
             .arg("--config")
@@ -155,11 +156,7 @@ impl Device {
     /// Starts the daemon.
     pub fn start(&mut self) {
         assert!(self.daemon.is_none(), "one daemon is running already");
-        self.daemon = Some(Process::start(
-            "edgerotate",
-            &mut self.edgerotate(&["run"]),
-            &self.log,
-        ));
+        self.daemon = Some(Process::start("edgerotate", &mut self.edgerotate(&["run"]), &self.log));
     }
 
     /// A second daemon beside the first, its output in a file of its own.
@@ -183,11 +180,7 @@ impl Device {
     pub fn stop(&mut self) -> Option<i32> {
         let mut daemon = self.daemon.take().expect("a running daemon");
         let status = daemon.terminate(SOON);
-        assert!(
-            status.success(),
-            "the daemon ended with {status}:\n{}",
-            self.log_tail()
-        );
+        assert!(status.success(), "the daemon ended with {status}:\n{}", self.log_tail());
         status.code()
     }
 
@@ -223,10 +216,7 @@ impl Device {
     }
 
     pub fn count_in_log(&self, text: &str) -> usize {
-        self.log()
-            .lines()
-            .filter(|line| line.contains(text))
-            .count()
+        self.log().lines().filter(|line| line.contains(text)).count()
     }
 
     /// Waits for a line with `text`, and returns it.
@@ -237,15 +227,17 @@ impl Device {
     /// Waits until so many lines have `text`, and returns the last of them.
     pub fn wait_for_log_times(&mut self, text: &str, times: usize, deadline: Duration) -> String {
         let found = || {
-            self.log()
-                .lines()
-                .filter(|line| line.contains(text))
-                .nth(times - 1)
-                .map(str::to_owned)
+            self.log().lines().filter(|line| line.contains(text)).nth(times - 1).map(str::to_owned)
         };
-        self.wait_for(&format!("{times} × {text:?} in the log"), deadline, |_| {
-            found()
-        })
+        self.wait_for(&format!("{times} × {text:?} in the log"), deadline, |_| found())
+    }
+
+    /// Waits for a line with any of these texts.
+    pub fn wait_for_log_matching(&self, texts: &[&str], deadline: Duration) -> String {
+        let found = |log: &str| {
+            log.lines().find(|line| texts.iter().any(|text| line.contains(text))).map(str::to_owned)
+        };
+        self.wait_for(&format!("one of {texts:?} in the log"), deadline, |d| found(&d.log()))
     }
 
     /// Waits until a condition holds; what the daemon said last is in the panic when it does not.
@@ -272,10 +264,7 @@ impl Device {
             std::thread::sleep(Duration::from_millis(20));
         }
         answer.unwrap_or_else(|| {
-            panic!(
-                "waited {deadline:?} in vain for: {what}\n{}",
-                self.log_tail()
-            )
+            panic!("waited {deadline:?} in vain for: {what}\n{}", self.log_tail())
         })
     }
 
@@ -317,11 +306,7 @@ pub fn program() -> PathBuf {
     }
     // target/debug/examples/demo
     let here = env::current_exe().expect("the path of this program");
-    let path = here
-        .ancestors()
-        .nth(2)
-        .expect("a target directory")
-        .join("edgerotate");
+    let path = here.ancestors().nth(2).expect("a target directory").join("edgerotate");
     assert!(path.exists(), "{} is missing: cargo build", path.display());
     path
 }

@@ -76,20 +76,14 @@ impl Keeper {
     /// Waits for the first request to start; the restart command goes into `directory`.
     pub fn new(directory: &Path, job: Job) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener
-            .set_nonblocking(true)
-            .expect("a port that can be polled");
+        listener.set_nonblocking(true).expect("a port that can be polled");
         let port = listener.local_addr().expect("a port").port();
         let script = directory.join("restart-litestream");
         fs::write(&script, include_str!("restart-litestream")).expect("the restart command");
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
             .expect("the restart command");
 
-        let shared = Arc::new(Shared {
-            job,
-            end: AtomicBool::new(false),
-            state: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { job, end: AtomicBool::new(false), state: Mutex::default() });
         let thread = thread::spawn({
             let shared = Arc::clone(&shared);
             move || shared.serve(&listener)
@@ -186,9 +180,9 @@ impl Shared {
         let mut request = String::new();
         BufReader::new(client.try_clone()?).read_line(&mut request)?;
         let answer = match request.trim() {
-            "restart" => self
-                .restart()
-                .map_or_else(|e| format!("failed: {e}"), |()| "done".to_owned()),
+            "restart" => {
+                self.restart().map_or_else(|e| format!("failed: {e}"), |()| "done".to_owned())
+            }
             other => format!("failed: {other:?} is not known"),
         };
         writeln!(&client, "{answer}")
@@ -223,10 +217,8 @@ impl Shared {
     fn start(&self, asked: DateTime<Utc>) -> Result<(), String> {
         let environment = fs::read_to_string(&self.job.environment_file)
             .map_err(|e| format!("the environment file: {e}"))?;
-        let variables: Vec<_> = environment
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .collect();
+        let variables: Vec<_> =
+            environment.lines().filter_map(|line| line.split_once('=')).collect();
         let process = Process::start(
             "Litestream",
             tied(&self.job.program)
@@ -244,23 +236,15 @@ impl Shared {
             .find(|(name, _)| *name == "AWS_ACCESS_KEY_ID")
             .map_or("", |(_, value)| *value);
         let mut state = self.state();
-        state.starts.push(Start {
-            asked,
-            started: Utc::now(),
-            pid,
-            access_key_id: key.to_owned(),
-        });
+        state.starts.push(Start { asked, started: Utc::now(), pid, access_key_id: key.to_owned() });
         state.process = Some(process);
         Ok(())
     }
 
     /// Starts Litestream again when it ended by itself, as `Restart=always` does.
     fn revive(&self) {
-        let ended = self
-            .state()
-            .process
-            .as_mut()
-            .is_some_and(|process| process.has_exited().is_some());
+        let ended =
+            self.state().process.as_mut().is_some_and(|process| process.has_exited().is_some());
         if ended {
             self.state().process = None;
             thread::sleep(Duration::from_millis(100));

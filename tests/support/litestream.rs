@@ -45,9 +45,7 @@ impl Generation {
     }
 
     pub fn of_version(version: &str) -> Option<Self> {
-        Self::BOTH
-            .into_iter()
-            .find(|generation| generation.version() == version)
+        Self::BOTH.into_iter().find(|generation| generation.version() == version)
     }
 
     pub fn program(self) -> PathBuf {
@@ -120,11 +118,7 @@ impl Litestream {
                 .arg(to)
                 .arg(&self.database),
         );
-        if succeeded && to.exists() {
-            Ok(())
-        } else {
-            Err(output)
-        }
+        if succeeded && to.exists() { Ok(()) } else { Err(output) }
     }
 
     /// Restores until the copy has every row of `original`; panics at the deadline with those missing.

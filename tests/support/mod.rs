@@ -9,14 +9,8 @@
     clippy::expect_used,
     reason = "a test that can't go on shall say so and stop"
 )]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests watch the real clock; the product does not"
-)]
-#![allow(
-    clippy::print_stderr,
-    reason = "a failed test says where it left its files"
-)]
+#![allow(clippy::disallowed_methods, reason = "tests watch the real clock; the product does not")]
+#![allow(clippy::print_stderr, reason = "a failed test says where it left its files")]
 
 pub mod cloud;
 pub mod database;
@@ -56,11 +50,7 @@ pub fn root() -> &'static Path {
 /// A program that `tests/prepare` put there.
 pub fn tool(name: &str) -> PathBuf {
     let path = root().join("target/tools").join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run tests/prepare",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing: run tests/prepare", path.display());
     path
 }
 
@@ -76,10 +66,7 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Op
         if let Some(found) = probe() {
             return found;
         }
-        assert!(
-            start.elapsed() < deadline,
-            "waited {deadline:?} in vain for: {what}"
-        );
+        assert!(start.elapsed() < deadline, "waited {deadline:?} in vain for: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -90,10 +77,7 @@ pub fn skip(reason: &str) {
     eprintln!("skipped: {test}: {reason}");
     let file =
         env::var_os("TEST_SKIPS").map_or_else(|| root().join("target/test-skips"), PathBuf::from);
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(file)
-        .expect("the list of skips");
+    let mut file =
+        OpenOptions::new().create(true).append(true).open(file).expect("the list of skips");
     writeln!(file, "{test}: {reason}").expect("the list of skips");
 }

@@ -29,10 +29,7 @@ pub struct Process {
 pub fn tied(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command.env_clear().env(
-        "PATH",
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    );
+    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command
 }
 
@@ -50,11 +47,7 @@ impl Process {
             .stderr(file)
             .spawn()
             .unwrap_or_else(|e| panic!("{name} does not start: {e}"));
-        Self {
-            child,
-            name: name.to_owned(),
-            output: output.to_owned(),
-        }
+        Self { child, name: name.to_owned(), output: output.to_owned() }
     }
 
     pub fn pid(&self) -> u32 {
@@ -78,9 +71,7 @@ impl Process {
     /// Waits for its end, and panics with its last lines when it goes on.
     pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
         let name = self.name.clone();
-        wait_for(&format!("the end of {name}"), deadline, || {
-            self.has_exited()
-        })
+        wait_for(&format!("the end of {name}"), deadline, || self.has_exited())
     }
 
     /// SIGTERM, then waits for the end.
@@ -118,13 +109,10 @@ pub fn run(command: &mut Command) -> String {
 
 /// Runs a program to its end: whether it succeeded, and all it printed.
 pub fn try_run(command: &mut Command) -> (bool, String) {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let text = [output.stdout, output.stderr]
-        .map(|b| String::from_utf8_lossy(&b).into_owned())
-        .concat();
+    let output =
+        command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text =
+        [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
     (output.status.success(), text)
 }
 
@@ -142,11 +130,7 @@ impl Seen {
         let (_, started) = parent_and_start(pid)?;
         let command_line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let command_line = String::from_utf8_lossy(&command_line).replace('\0', " ");
-        Some(Self {
-            pid,
-            command_line,
-            started,
-        })
+        Some(Self { pid, command_line, started })
     }
 
     /// Zombies don't count: they hold nothing any more.
@@ -170,17 +154,10 @@ pub fn descendants(ancestor: u32) -> Vec<Seen> {
     let mut next = 0;
     while next < found.len() {
         let parent = found[next];
-        found.extend(
-            all.iter()
-                .filter(|(_, p)| *p == parent)
-                .map(|(pid, _)| *pid),
-        );
+        found.extend(all.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
         next += 1;
     }
-    found[1..]
-        .iter()
-        .filter_map(|pid| Seen::new(*pid))
-        .collect()
+    found[1..].iter().filter_map(|pid| Seen::new(*pid)).collect()
 }
 
 fn parent_and_start(pid: u32) -> Option<(u32, String)> {

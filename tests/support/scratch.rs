@@ -23,13 +23,8 @@ impl Scratch {
         let path = env::temp_dir().join(format!("edgerotate-{name}-{}-{number}", process::id()));
         // A leftover of a killed run that had the same process id.
         fs::remove_dir_all(&path).ok();
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .expect("a scratch directory");
-        Self {
-            path: path.canonicalize().expect("a scratch directory"),
-        }
+        fs::DirBuilder::new().mode(0o700).create(&path).expect("a scratch directory");
+        Self { path: path.canonicalize().expect("a scratch directory") }
     }
 }
 

@@ -43,15 +43,9 @@ impl Secrets {
 
     pub fn assert_none_in(&self, place: &str, bytes: &[u8]) {
         for value in &self.values {
-            let found = bytes
-                .windows(value.len())
-                .any(|window| window == value.as_bytes());
+            let found = bytes.windows(value.len()).any(|window| window == value.as_bytes());
             // The value itself is not printed: this output may be kept somewhere.
-            assert!(
-                !found,
-                "a secret of {} characters is in {place}",
-                value.len()
-            );
+            assert!(!found, "a secret of {} characters is in {place}", value.len());
         }
     }
 
@@ -69,9 +63,7 @@ impl Secrets {
     pub fn holders_below(&self, directory: &Path) -> Vec<PathBuf> {
         let holds = |path: &PathBuf| {
             let bytes = fs::read(path).unwrap_or_default();
-            self.values
-                .iter()
-                .any(|v| bytes.windows(v.len()).any(|window| window == v.as_bytes()))
+            self.values.iter().any(|v| bytes.windows(v.len()).any(|window| window == v.as_bytes()))
         };
         files_below(directory).into_iter().filter(holds).collect()
     }
@@ -79,10 +71,7 @@ impl Secrets {
 
 /// The permission bits of a file.
 pub fn mode(path: &Path) -> u32 {
-    fs::metadata(path)
-        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-        .permissions()
-        .mode()
+    fs::metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).permissions().mode()
         & 0o7777
 }
 

@@ -43,24 +43,11 @@ impl Token {
         let pin_file = directory.join("pin");
         write_private(&pin_file, &format!("{pin}\n"));
 
-        let token = Self {
-            directory,
-            label: "device".to_owned(),
-            pin,
-            pin_file,
-            configuration,
-        };
+        let token = Self { directory, label: "device".to_owned(), pin, pin_file, configuration };
         let so_pin = random_digits(10);
         let label = token.label.as_str();
-        let init = [
-            "--slot-index",
-            "0",
-            "--init-token",
-            "--label",
-            label,
-            "--so-pin",
-            "env:SO_PIN",
-        ];
+        let init =
+            ["--slot-index", "0", "--init-token", "--label", label, "--so-pin", "env:SO_PIN"];
         run(token.pkcs11_tool(&init).env("SO_PIN", &so_pin));
         let init_pin = [
             "--token-label",
@@ -131,10 +118,8 @@ impl Token {
                 .args(["-key", &uri, "-passin", &format!("file:{pin_file}")]),
         );
         let request = output.find("-----BEGIN").map(|at| &output[at..]);
-        match request.and_then(|r| {
-            r.find("-----END CERTIFICATE REQUEST-----")
-                .map(|end| &r[..end])
-        }) {
+        match request.and_then(|r| r.find("-----END CERTIFICATE REQUEST-----").map(|end| &r[..end]))
+        {
             Some(body) if succeeded => format!("{body}-----END CERTIFICATE REQUEST-----\n"),
             _ => panic!("openssl made no certificate request:\n{output}"),
         }
@@ -167,18 +152,13 @@ impl Token {
 
     fn pkcs11_tool(&self, arguments: &[&str]) -> Command {
         let mut command = self.command("pkcs11-tool");
-        command
-            .args(["--module", SOFTHSM])
-            .args(arguments)
-            .env("PIN", &self.pin);
+        command.args(["--module", SOFTHSM]).args(arguments).env("PIN", &self.pin);
         command
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = tied(program);
-        command
-            .env("SOFTHSM2_CONF", &self.configuration)
-            .current_dir(&self.directory);
+        command.env("SOFTHSM2_CONF", &self.configuration).current_dir(&self.directory);
         command
     }
 }
