@@ -9,6 +9,7 @@
 //! or `Debug` of these types shows a PIN, wherever in the settings it was put.
 
 mod check;
+mod checked;
 mod duration;
 mod endpoint;
 mod env_file;
@@ -16,12 +17,14 @@ mod key;
 mod layers;
 mod problem;
 mod settings;
+mod spelling;
 mod values;
 mod words;
 
 use std::{path::PathBuf, time::Duration};
 
 use log::LevelFilter;
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::UnknownKeys,
@@ -45,7 +48,7 @@ pub struct Config {
 }
 
 /// How the credential provider is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provider {
     /// Host name alone; it is also the TLS server name.
     pub host: String,
@@ -68,7 +71,7 @@ pub struct Provider {
 }
 
 /// Where the device's private key is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PrivateKey {
     /// A PEM file, for boards without an HSM.
     File(PathBuf),
@@ -76,7 +79,7 @@ pub enum PrivateKey {
 }
 
 /// A key that stays in a PKCS#11 token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// The `pkcs11:` URI without its PIN and module attributes, as the engine or provider gets it.
     pub uri: String,
@@ -88,7 +91,7 @@ pub struct Token {
 }
 
 /// Where the token's PIN comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pin {
     /// The token asks for none.
     None,
@@ -98,7 +101,7 @@ pub enum Pin {
 }
 
 /// How OpenSSL reaches the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Route {
     Engine,
     Provider,

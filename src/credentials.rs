@@ -57,9 +57,7 @@ impl Credentials {
             .credentials;
 
         let access_key_id = fields.access_key_id.ok_or("accessKeyId is missing")?;
-        let secret_access_key = fields
-            .secret_access_key
-            .ok_or("secretAccessKey is missing")?;
+        let secret_access_key = fields.secret_access_key.ok_or("secretAccessKey is missing")?;
         let session_token = fields.session_token.ok_or("sessionToken is missing")?;
         let expiration = fields.expiration.ok_or("expiration is missing")?;
         check("accessKeyId", &access_key_id)?;
@@ -68,12 +66,7 @@ impl Credentials {
         let expiration = DateTime::parse_from_rfc3339(&expiration)
             .map_err(|_| "expiration is not a time such as 2018-01-18T09:18:06Z")?
             .with_timezone(&Utc);
-        Ok(Self {
-            access_key_id,
-            secret_access_key,
-            session_token,
-            expiration,
-        })
+        Ok(Self { access_key_id, secret_access_key, session_token, expiration })
     }
 }
 
@@ -111,10 +104,7 @@ mod tests {
         assert_eq!(credentials.access_key_id, "ASIAEXAMPLE");
         assert_eq!(credentials.secret_access_key.expose(), "wJalr/XUtn+FEMI=");
         assert_eq!(credentials.session_token.expose(), "AgoGb3JpZ2lu");
-        assert_eq!(
-            credentials.expiration.to_rfc3339(),
-            "2018-01-18T09:18:06+00:00"
-        );
+        assert_eq!(credentials.expiration.to_rfc3339(), "2018-01-18T09:18:06+00:00");
     }
 
     #[test]
@@ -129,9 +119,7 @@ mod tests {
             let error = Credentials::from_answer(renamed.as_bytes()).unwrap_err();
             assert_eq!(error, format!("{field} is missing"));
 
-            for bad in [
-                "", "a b", "a\\nb", "$(id)", "a\\\"b", "a'b", "a\\\\b", "a%b", "é",
-            ] {
+            for bad in ["", "a b", "a\\nb", "$(id)", "a\\\"b", "a'b", "a\\\\b", "a%b", "é"] {
                 let broken = GOOD.replace(value, bad);
                 let error = Credentials::from_answer(broken.as_bytes()).unwrap_err();
                 assert!(error.starts_with(field), "{field} {bad:?}: {error}");
@@ -148,14 +136,8 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_json_and_what_is_too_large() {
-        assert_eq!(
-            Credentials::from_answer(b"<html>").unwrap_err(),
-            "not JSON (line 1, column 1)"
-        );
+        assert_eq!(Credentials::from_answer(b"<html>").unwrap_err(), "not JSON (line 1, column 1)");
         let large = vec![b' '; MAX_ANSWER_BYTES + 1];
-        assert_eq!(
-            Credentials::from_answer(&large).unwrap_err(),
-            "more than 65536 bytes"
-        );
+        assert_eq!(Credentials::from_answer(&large).unwrap_err(), "more than 65536 bytes");
     }
 }

@@ -7,6 +7,8 @@ pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod failure;
+pub mod fetch;
+pub mod fetch_child;
 pub mod fetch_reply;
 pub mod lifetime;
 pub mod pkcs11_uri;

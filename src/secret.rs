@@ -37,9 +37,6 @@ mod tests {
 
     #[test]
     fn debug_does_not_print_it() {
-        assert_eq!(
-            format!("{:?}", Secret::new("hunter2".to_owned())),
-            "[secret]"
-        );
+        assert_eq!(format!("{:?}", Secret::new("hunter2".to_owned())), "[secret]");
     }
 }

@@ -86,6 +86,14 @@ impl Token {
         ]));
     }
 
+    /// A second token of the same label in another slot, as a cloned HSM makes one.
+    pub fn initialise_another(&self) {
+        run(self
+            .command("softhsm2-util")
+            .args(["--init-token", "--free", "--label", &self.label])
+            .args(["--so-pin", "1234567890", "--pin", "1234567890"]));
+    }
+
     /// The `pkcs11:` URI of the key, without a PIN.
     pub fn key_uri(&self) -> String {
         self.uri_of("device-key")

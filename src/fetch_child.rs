@@ -1,0 +1,262 @@
+//! The parent's side of a fetch: starts the child, feeds it, and is done with it at the deadline whatever it does.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+    time::{Instant, timeout, timeout_at},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    clock,
+    config::{Config, PrivateKey, Provider, Route},
+    failure::{Cause, Failure},
+    fetch_reply::{Envelope, FetchReply, MAX_REPLY_BYTES, Order},
+};
+
+/// What the child's libraries may read from the environment, beside the names in `Token::module_environment`. No
+/// proxy, no LD_…: the child's environment is what this list says, not what a service manager or a shell happened to
+/// have.
+const ENVIRONMENT: &[&str] = &[
+    "PATH",
+    "HOME",
+    "TZ",
+    "LANG",
+    "CREDENTIALS_DIRECTORY",
+    "SOFTHSM2_CONF",
+    "OPENSSL_CONF",
+    "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
+    "OPENSC_CONF",
+    "TPM2_PKCS11_STORE",
+    "TPM2_PKCS11_TCTI",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// After its reply the child ends by itself: sessions are closed and the module finalized, which a hardware token can
+/// take its time for. After this it is killed; the reply counts.
+const TIME_TO_END: Duration = Duration::from_secs(5);
+
+/// SIGKILL ends a process within milliseconds unless it is in the kernel (state D, a driver that waits).
+const TIME_TO_DIE: Duration = Duration::from_secs(5);
+
+/// Where the children are started, and with what.
+pub struct Launcher {
+    /// edgerotate itself.
+    pub program: PathBuf,
+    pub runtime_directory: PathBuf,
+    pub state_directory: PathBuf,
+    /// What the child's environment is picked from.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl Launcher {
+    /// Children that pick their environment from this process's.
+    pub fn new(program: PathBuf, config: &Config) -> Self {
+        Self {
+            program,
+            runtime_directory: config.runtime_directory.clone(),
+            state_directory: config.state_directory.clone(),
+            environment: env::vars_os().collect(),
+        }
+    }
+
+    /// Fetches once, in a child process.
+    ///
+    /// It ends when the child is reaped, never before: so no second child can be started while one lives. If one
+    /// can't be reaped, `on_unreapable` is told its process id, once. Dropping the future kills the child.
+    ///
+    /// To be called on a thread that lives as long as the process: the child dies with the thread that started it.
+    pub async fn fetch(&self, provider: &Provider, on_unreapable: impl FnMut(u32)) -> FetchReply {
+        let deadline = Instant::now() + provider.fetch_deadline;
+        let mut child = match self.spawn(provider) {
+            Ok(child) => child,
+            Err(e) => {
+                let what = format!("{} ({e})", self.program.display());
+                return Failure::new(Cause::FetchNotStarted, what).into();
+            }
+        };
+        let order = Order {
+            parent: std::process::id(),
+            provider: provider.clone(),
+            runtime_directory: self.runtime_directory.clone(),
+            state_directory: self.state_directory.clone(),
+        };
+        let talked = timeout_at(deadline, talk(&mut child, &order)).await;
+        let ended =
+            if talked.is_ok() { timeout(TIME_TO_END, child.wait()).await.ok() } else { None };
+        let status = match ended {
+            Some(status) => status,
+            None => kill(&mut child, on_unreapable).await,
+        };
+        match talked {
+            Ok(Ok(text)) => judge(&text, &status),
+            Ok(Err(e)) => Failure::new(Cause::FetchBroken, e.to_string()).into(),
+            Err(_) => Failure::new(Cause::FetchHung, hung(provider)).into(),
+        }
+    }
+
+    fn spawn(&self, provider: &Provider) -> io::Result<Child> {
+        let mut command = Command::new(&self.program);
+        command.args(["fetch", "--child"]).env_clear().envs(self.environment_for(provider));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+    }
+
+    fn environment_for(&self, provider: &Provider) -> Vec<(OsString, OsString)> {
+        let token = match &provider.key {
+            PrivateKey::Token(token) => Some(token),
+            PrivateKey::File(_) => None,
+        };
+        let further = token.map_or(&[][..], |token| &token.module_environment);
+        let wanted = |name: &OsString| {
+            ENVIRONMENT.iter().any(|n| name == n) || further.iter().any(|n| name == n.as_str())
+        };
+        let mut environment: Vec<_> =
+            self.environment.iter().filter(|(name, _)| wanted(name)).cloned().collect();
+        if let Some(token) = token.filter(|token| token.route == Route::Provider) {
+            environment.push(("PKCS11_PROVIDER_MODULE".into(), token.module.clone().into()));
+        }
+        environment
+    }
+}
+
+/// Hands the order over and takes the reply, up to its end.
+async fn talk(child: &mut Child, order: &Order) -> io::Result<Zeroizing<Vec<u8>>> {
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::Error::other("no pipes"));
+    };
+    let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    serde_json::to_writer(&mut *text, order)?;
+    // A child that ends early closes its pipe; what it was is seen by its end.
+    match stdin.write_all(&text).await {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => return Err(e),
+        _ => drop(stdin),
+    }
+    // Allocated once: a buffer that grows leaves copies of the secrets behind.
+    let mut reply = Zeroizing::new(Vec::with_capacity(MAX_REPLY_BYTES + 1));
+    stdout.take(MAX_REPLY_BYTES as u64 + 1).read_to_end(&mut reply).await?;
+    Ok(reply)
+}
+
+/// Kills the child and what it started, and waits until it is gone.
+async fn kill(child: &mut Child, mut on_unreapable: impl FnMut(u32)) -> io::Result<ExitStatus> {
+    let id = child.id();
+    if let Some(id) = id.and_then(|id| i32::try_from(id).ok()) {
+        // The child leads a session of its own; before it does there is no such group, and the next line is enough.
+        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+    }
+    let _ = child.start_kill();
+    match timeout(TIME_TO_DIE, child.wait()).await {
+        Ok(status) => status,
+        Err(_) => {
+            on_unreapable(id.unwrap_or_default());
+            child.wait().await
+        }
+    }
+}
+
+fn judge(text: &[u8], status: &io::Result<ExitStatus>) -> FetchReply {
+    // A whole reply counts, whatever the module did to the process afterwards.
+    if let Ok(Envelope { reply, notes }) = serde_json::from_slice(text) {
+        if !notes.is_empty() {
+            log::debug!("the PKCS#11 module printed: {notes}");
+        }
+        return reply;
+    }
+    match status {
+        Ok(status) => match status.signal() {
+            Some(signal) => {
+                let name =
+                    Signal::try_from(signal).map_or("an unknown signal", |signal| signal.as_str());
+                Failure::new(Cause::FetchCrashed, format!("by {name}")).into()
+            }
+            None => {
+                Failure::new(Cause::FetchBroken, format!("{status}, {} bytes of reply", text.len()))
+                    .into()
+            }
+        },
+        Err(e) => Failure::new(Cause::FetchBroken, e.to_string()).into(),
+    }
+}
+
+fn hung(provider: &Provider) -> String {
+    let seconds = provider.fetch_deadline.as_secs_f32();
+    match &provider.key {
+        PrivateKey::Token(token) => {
+            format!("after {seconds} s, with module {}", token.module.display())
+        }
+        PrivateKey::File(_) => format!("after {seconds} s"),
+    }
+}
+
+/// `edgerotate fetch` for a person: one fetch, supervised as the daemon's, and a summary without secrets.
+///
+/// # Errors
+/// The failure of the fetch, or of the writing.
+pub async fn by_hand(
+    config: &Config,
+    launcher: &Launcher,
+    out: &mut dyn Write,
+) -> Result<(), ByHandError> {
+    let started = Instant::now();
+    let provider = &config.provider;
+    let on_unreapable = |id| {
+        log::warn!("the fetch (process {id}) does not die: its PKCS#11 module hangs in the kernel")
+    };
+    let reply = launcher.fetch(provider, on_unreapable).await;
+    let (credentials, date) = match reply {
+        FetchReply::Credentials { credentials, date } => (credentials, date),
+        FetchReply::Failed { failure, .. } => return Err(ByHandError::Fetch(failure)),
+    };
+    let write = |out: &mut dyn Write| -> io::Result<()> {
+        let thing = provider.thing_name.as_deref().unwrap_or("none");
+        writeln!(out, "endpoint       {}:{}", provider.host, provider.port)?;
+        writeln!(out, "role alias     {}", provider.role_alias)?;
+        writeln!(out, "thing name     {thing}")?;
+        writeln!(out, "access key id  {}", credentials.access_key_id)?;
+        writeln!(out, "expiration     {}", credentials.expiration.to_rfc3339())?;
+        writeln!(out, "took           {:.2} s", started.elapsed().as_secs_f32())?;
+        writeln!(out, "clock          {}", skew(date.as_deref()))
+    };
+    write(out).map_err(ByHandError::Write)
+}
+
+/// Why `edgerotate fetch` failed.
+#[derive(Debug)]
+pub enum ByHandError {
+    Fetch(Failure),
+    Write(io::Error),
+}
+
+/// What this device's clock says, against the provider's. The header has whole seconds and was written some time ago.
+fn skew(date: Option<&str>) -> String {
+    let Some(date) = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok()) else {
+        return "the answer has no Date to compare with".to_owned();
+    };
+    let seconds = (clock::wall() - date.to_utc()).num_seconds();
+    match seconds {
+        -2..=2 => "agrees with the provider's".to_owned(),
+        3.. => format!("{seconds} s ahead of the provider's"),
+        _ => format!("{} s behind the provider's", -seconds),
+    }
+}

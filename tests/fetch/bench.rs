@@ -1,0 +1,176 @@
+//! A device that can fetch, and its cloud.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use edgerotate::{
+    config::{Pin, PrivateKey, Provider, Route, Token as TokenSettings},
+    credentials::Credentials,
+    failure::{Cause, Failure},
+    fetch_child::Launcher,
+    fetch_reply::FetchReply,
+};
+
+use crate::support::{
+    Cloud, Scratch, Token,
+    cloud::Certificate,
+    device::{THING, program},
+    process::{run, tied},
+    token::{SOFTHSM, write_private},
+};
+
+/// What a fetch needs, in good order; a test breaks one thing.
+///
+/// The fields go in this order when it is dropped: who uses something before what is used.
+pub struct Bench {
+    pub cloud: Cloud,
+    pub token: Token,
+    pub certificate: Certificate,
+    pub provider: Provider,
+    pub launcher: Launcher,
+    pub scratch: Scratch,
+}
+
+impl Bench {
+    /// With a key in a token.
+    pub fn new(name: &str) -> Self {
+        let scratch = Scratch::new(&format!("fetch-{name}"));
+        let token = Token::new(&scratch);
+        let cloud = Cloud::start(&scratch, Duration::from_secs(900));
+        let request = token.certificate_request(THING);
+        let certificate = cloud.issue(&request, THING, &scratch.join("device.pem"));
+        let endpoint = cloud.endpoint();
+        let (host, port) = endpoint.trim_start_matches("https://").rsplit_once(':').unwrap();
+        let provider = Provider {
+            host: host.to_owned(),
+            port: port.parse().unwrap(),
+            role_alias: cloud.role_alias(),
+            thing_name: Some(THING.to_owned()),
+            certificate: certificate.path.clone(),
+            key: PrivateKey::Token(TokenSettings {
+                uri: token.key_uri(),
+                module: SOFTHSM.into(),
+                pin: Pin::File(token.pin_file.clone()),
+                route: Route::Engine,
+                module_environment: Vec::new(),
+            }),
+            ca_file: Some(cloud.ca_file()),
+            connect_timeout: Duration::from_secs(20),
+            fetch_timeout: Duration::from_secs(30),
+            fetch_deadline: Duration::from_secs(60),
+            lead: Duration::from_secs(300),
+        };
+        let launcher = Launcher {
+            program: program(),
+            runtime_directory: scratch.join("run"),
+            state_directory: scratch.join("state"),
+            environment: vec![("SOFTHSM2_CONF".into(), token.configuration.clone().into())],
+        };
+        Self { cloud, token, certificate, provider, launcher, scratch }
+    }
+
+    /// With a key in a PEM file; the token stays unused.
+    pub fn with_key_file(name: &str) -> Self {
+        let mut bench = Self::new(name);
+        let (key, request) = bench.make_key("file-key");
+        let path = bench.scratch.join("file-device.pem");
+        bench.certificate = bench.cloud.issue(&request, THING, &path);
+        bench.provider.certificate = path;
+        bench.provider.key = PrivateKey::File(key);
+        bench
+    }
+
+    /// A P-256 key file and a certificate request for it.
+    pub fn make_key(&self, name: &str) -> (PathBuf, String) {
+        let key = self.scratch.join(format!("{name}.pem"));
+        let arguments = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+        write_private(&key, &run(tied("openssl").args(arguments)));
+        let subject = format!("/CN={THING}");
+        let request =
+            run(tied("openssl").args(["req", "-new", "-subj", &subject, "-key"]).arg(&key));
+        (key, request)
+    }
+
+    pub fn token_settings(&mut self) -> &mut TokenSettings {
+        match &mut self.provider.key {
+            PrivateKey::Token(token) => token,
+            PrivateKey::File(path) => panic!("the key is in {}", path.display()),
+        }
+    }
+
+    /// A variable that the module reads.
+    pub fn module_variable(&mut self, name: &str, value: impl Into<OsString>) {
+        self.launcher.environment.push((name.into(), value.into()));
+        self.token_settings().module_environment.push(name.to_owned());
+    }
+
+    pub fn fetch(&self) -> FetchReply {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let unreapable = |id| panic!("process {id} can't be reaped");
+        let reply = runtime.block_on(self.launcher.fetch(&self.provider, unreapable));
+        self.assert_no_secret_in(&reply);
+        reply
+    }
+
+    pub fn fetch_credentials(&self) -> Credentials {
+        match self.fetch() {
+            FetchReply::Credentials { credentials, .. } => credentials,
+            FetchReply::Failed { failure, .. } => panic!("{failure}"),
+        }
+    }
+
+    /// The failure of a fetch, with its line printed for whoever reads the test's output.
+    pub fn fetch_failure(&self) -> Failure {
+        match self.fetch() {
+            FetchReply::Failed { failure, .. } => {
+                eprintln!("{}: {failure}", failure.cause);
+                failure
+            }
+            FetchReply::Credentials { .. } => panic!("it fetched"),
+        }
+    }
+
+    /// Fetches, and checks why it fails and what its line says beside that.
+    #[track_caller]
+    pub fn assert_fails(&self, cause: Cause, words: &[&str]) {
+        let failure = self.fetch_failure();
+        assert_eq!(failure.cause, cause, "{failure}");
+        for words in words {
+            assert!(failure.to_string().contains(words), "no {words:?} in: {failure}");
+        }
+    }
+
+    fn assert_no_secret_in(&self, reply: &FetchReply) {
+        if let FetchReply::Failed { failure, .. } = reply {
+            assert!(!failure.to_string().contains(self.token.pin()), "the PIN is in the failure");
+        }
+    }
+
+    /// A PKCS#11 module that misbehaves as `behaviour` says; it hands the rest on to SoftHSM.
+    pub fn shim(&mut self, behaviour: &str) -> PathBuf {
+        let module = self.scratch.join("shim.so");
+        let source = crate::support::root().join("tests/fetch/shim.c");
+        run(tied("cc")
+            .args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"])
+            .arg(&module)
+            .arg(source));
+        self.token_settings().module = module;
+        self.module_variable("SHIM", behaviour);
+        let log = self.scratch.join("shim.log");
+        self.module_variable("SHIM_LOG", log.clone());
+        log
+    }
+
+    pub fn mark(&self) -> PathBuf {
+        self.launcher.state_directory.join("pin-refused")
+    }
+}
+
+/// How often a line with `text` is in a file.
+pub fn count(path: &Path, text: &str) -> usize {
+    fs::read_to_string(path).unwrap_or_default().lines().filter(|line| line.contains(text)).count()
+}

@@ -1,0 +1,1 @@
+//! The provider's answers: each refusal, each fault.

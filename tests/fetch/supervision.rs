@@ -1,0 +1,1 @@
+//! The parent's side: modules that hang, crash and shout.

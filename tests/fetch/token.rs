@@ -1,0 +1,215 @@
+//! Keys in tokens: the happy path, and everything that can be wrong with module, token, PIN and key.
+
+use std::{fs, path::PathBuf};
+
+use edgerotate::{
+    config::{Pin, PrivateKey},
+    failure::Cause,
+    fetch::refused_pin,
+    secret::Secret,
+};
+
+use crate::{
+    bench::{Bench, count},
+    support::{device::THING, token::write_private},
+};
+
+/// Debian's opensc has it; it logs every PKCS#11 call, PINs included, so its log stays in the test's directory.
+const SPY: &str = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so";
+
+#[test]
+fn a_key_in_a_token_fetches() {
+    let bench = Bench::new("engine");
+    let credentials = bench.fetch_credentials();
+    let issued = bench.cloud.issued();
+    assert_eq!(credentials.access_key_id, issued.last().unwrap().access_key_id);
+    assert_eq!(credentials.secret_access_key.expose(), issued.last().unwrap().secret_access_key);
+    assert_eq!(credentials.session_token.expose(), issued.last().unwrap().session_token);
+    assert_eq!(
+        bench.fetch_credentials().access_key_id,
+        bench.cloud.issued()[1].access_key_id,
+        "and again"
+    );
+    assert!(!bench.mark().exists());
+}
+
+#[test]
+fn a_pin_in_the_settings_serves_as_well() {
+    let mut bench = Bench::new("pin-value");
+    bench.token_settings().pin = Pin::Value(Secret::new(bench.token.pin().to_owned()));
+    bench.fetch_credentials();
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once() {
+    let mut bench = Bench::new("wrong-pin");
+    write_private(&bench.token.pin_file, "0000000000\n");
+    let spied = bench.scratch.join("spy.log");
+    bench.module_variable("PKCS11SPY", crate::support::token::SOFTHSM);
+    bench.module_variable("PKCS11SPY_OUTPUT", spied.clone());
+    bench.token_settings().module = SPY.into();
+
+    assert!(refused_pin::applies(&bench.provider, &bench.launcher.state_directory).is_none());
+    bench.assert_fails(Cause::PinIncorrect, &["token=device", "PIN incorrect"]);
+    assert_eq!(count(&spied, ": C_Login"), 1);
+    for _ in 0..2 {
+        bench.assert_fails(Cause::PinRefusedEarlier, &[bench.mark().to_str().unwrap()]);
+    }
+    assert_eq!(count(&spied, ": C_Login"), 1, "the token was not asked again");
+    let refused = refused_pin::applies(&bench.provider, &bench.launcher.state_directory).unwrap();
+    assert_eq!(refused.failure().cause, Cause::PinRefusedEarlier);
+
+    // Whoever corrects the file has nothing else to do.
+    write_private(&bench.token.pin_file, &format!("{}\n", bench.token.pin()));
+    let changed = refused_pin::applies(&bench.provider, &bench.launcher.state_directory).is_none();
+    // On tmpfs a file is new at each boot: there a person removes the mark.
+    if !changed {
+        fs::remove_file(bench.mark()).unwrap();
+    }
+    bench.fetch_credentials();
+    assert!(!bench.mark().exists());
+    assert_eq!(count(&spied, ": C_Login"), 2);
+}
+
+#[test]
+fn a_wrong_pin_in_the_settings_is_tried_once_too() {
+    let mut bench = Bench::new("wrong-pin-value");
+    let log = bench.shim("");
+    bench.token_settings().pin = Pin::Value(Secret::new("0000000000".to_owned()));
+    bench.assert_fails(Cause::PinIncorrect, &[]);
+    bench.token_settings().pin = Pin::Value(Secret::new(bench.token.pin().to_owned()));
+    bench.assert_fails(Cause::PinRefusedEarlier, &["PIN in the settings"]);
+    assert_eq!(count(&log, "C_Login"), 1);
+    fs::remove_file(bench.mark()).unwrap();
+    bench.fetch_credentials();
+}
+
+#[test]
+fn a_refusal_that_cannot_be_remembered_says_so() {
+    let mut bench = Bench::new("unwritable-state");
+    write_private(&bench.token.pin_file, "0000000000\n");
+    // A file where the directory should be: not even root can write into it.
+    bench.launcher.state_directory = bench.token.pin_file.clone();
+    bench.assert_fails(Cause::PinIncorrect, &["could not be remembered"]);
+}
+
+#[test]
+fn what_the_token_says_of_a_pin() {
+    for (behaviour, cause, remembered) in [
+        ("pin-locked", Cause::PinLocked, true),
+        ("pin-expired", Cause::PinExpired, true),
+        ("pin-length", Cause::PinIncorrect, true),
+        ("no-user-pin", Cause::PinNotSet, false),
+        ("login-fault", Cause::TokenFault, false),
+    ] {
+        let mut bench = Bench::new(behaviour);
+        let log = bench.shim(behaviour);
+        bench.assert_fails(cause, &[]);
+        assert_eq!(bench.mark().exists(), remembered, "{behaviour}");
+        assert_eq!(count(&log, "C_Login"), 1, "{behaviour}");
+    }
+}
+
+#[test]
+fn a_token_that_fails_while_it_signs() {
+    let mut bench = Bench::new("sign-fault");
+    bench.shim("sign-fault");
+    bench.assert_fails(Cause::TokenFault, &["while it signed"]);
+}
+
+#[test]
+fn pin_files() {
+    let mut bench = Bench::new("pin-files");
+    let log = bench.shim("");
+    bench.token_settings().pin = Pin::None;
+    bench.assert_fails(Cause::PinNeeded, &[]);
+    bench.token_settings().pin = Pin::File("/nonexistent/pin".into());
+    bench.assert_fails(Cause::PinFileMissing, &["/nonexistent/pin"]);
+    let path = bench.scratch.join("other-pin");
+    bench.token_settings().pin = Pin::File(path.clone());
+    fs::write(&path, "\n").unwrap();
+    bench.assert_fails(Cause::PinFileEmpty, &[]);
+    fs::write(&path, "one\ntwo\n").unwrap();
+    bench.assert_fails(Cause::PinUnfit, &["more than one line"]);
+    assert_eq!(count(&log, "C_Login"), 0, "no token counts a login that none of these was");
+    assert!(!bench.mark().exists());
+}
+
+#[test]
+fn modules_that_are_none() {
+    let mut bench = Bench::new("modules");
+    bench.token_settings().module = "/usr/lib/no-such-module.so".into();
+    bench.assert_fails(Cause::ModuleMissing, &["/usr/lib/no-such-module.so"]);
+
+    let text = bench.scratch.join("text.so");
+    fs::write(&text, "no library\n".repeat(100)).unwrap();
+    bench.token_settings().module = text;
+    bench.assert_fails(Cause::ModuleNotLoadable, &["text.so (", "invalid ELF header"]);
+
+    bench.token_settings().module = "/usr/lib/x86_64-linux-gnu/libz.so.1".into();
+    bench.assert_fails(Cause::ModuleNotPkcs11, &["libz.so.1"]);
+    assert!(!bench.mark().exists());
+}
+
+#[test]
+fn a_module_for_another_machine() {
+    let mut bench = Bench::new("other-machine");
+    let mut elf = fs::read(crate::support::token::SOFTHSM).unwrap();
+    // e_machine: EM_AARCH64
+    elf[18..20].copy_from_slice(&183_u16.to_le_bytes());
+    let path = bench.scratch.join("aarch64.so");
+    fs::write(&path, elf).unwrap();
+    bench.token_settings().module = path;
+    bench.assert_fails(Cause::ModuleNotLoadable, &["aarch64.so ("]);
+}
+
+#[test]
+fn a_module_that_does_not_start() {
+    let mut bench = Bench::new("no-start");
+    bench.shim("no-start");
+    bench.assert_fails(Cause::ModuleNotStarted, &["shim.so"]);
+    // SoftHSM without its configuration.
+    let mut bench = Bench::new("no-configuration");
+    bench.launcher.environment =
+        vec![("SOFTHSM2_CONF".into(), "/nonexistent/softhsm2.conf".into())];
+    bench.assert_fails(Cause::ModuleNotStarted, &["libsofthsm2.so"]);
+}
+
+#[test]
+fn tokens_and_keys_that_are_not_there() {
+    let mut bench = Bench::new("labels");
+    let uri = bench.token.key_uri();
+    bench.token_settings().uri = uri.replace("token=device", "token=other");
+    bench.assert_fails(Cause::TokenMissing, &["token=other", "it sees \"device\""]);
+    bench.token_settings().uri = uri.replace("object=device-key", "object=other");
+    bench.assert_fails(Cause::KeyObjectMissing, &["object=other"]);
+    bench.token_settings().uri = "pkcs11:token=device;object=%zz".to_owned();
+    bench.assert_fails(Cause::KeyUriInvalid, &[]);
+    assert!(!bench.mark().exists());
+}
+
+#[test]
+fn two_tokens_of_one_name_are_not_both_tried() {
+    let mut bench = Bench::new("two-tokens");
+    let log = bench.shim("");
+    bench.token.initialise_another();
+    bench.assert_fails(Cause::TokenAmbiguous, &["fits 2 tokens"]);
+    assert_eq!(count(&log, "C_Login"), 0);
+}
+
+#[test]
+fn a_certificate_of_another_key() {
+    let mut bench = Bench::new("mismatch");
+    bench.token.generate_key("second-key", "02");
+    let request = bench.token.certificate_request_of("second-key", THING);
+    let path: PathBuf = bench.scratch.join("second.pem");
+    bench.cloud.issue(&request, THING, &path);
+    bench.provider.certificate = path;
+    bench.assert_fails(Cause::KeyMismatch, &["second.pem", "object=device-key"]);
+    assert!(bench.cloud.requests().is_empty(), "nothing was asked with it");
+
+    let mut bench = Bench::with_key_file("mismatch-file");
+    let (other, _) = bench.make_key("other");
+    bench.provider.key = PrivateKey::File(other);
+    bench.assert_fails(Cause::KeyMismatch, &["other.pem"]);
+}
