@@ -104,7 +104,6 @@ impl Picture<'_> {
         self.rectangle(LEFT, y - 9.0, 18.0, 10.0, AMBER, 2.0);
         self.text(LEFT + 24.0, y, 12.0, FAINT, "start", false, "Litestream works with them");
         self.rectangle(LEFT + 222.0, y - 9.0, 18.0, 10.0, PALE_AMBER, 2.0);
-<<<<<<< HEAD
         self.text(
             LEFT + 246.0,
             y,
@@ -114,9 +113,6 @@ impl Picture<'_> {
             false,
             "good for so long, had they been needed",
         );
-=======
-        self.text(LEFT + 246.0, y, 12.0, FAINT, "start", false, "still good, or already replaced");
->>>>>>> main
     }
 
     /// Each with a thread through the uploads, to see what a restart does to them.
@@ -133,18 +129,11 @@ impl Picture<'_> {
                 y + 104.0
             );
             if let Some(seconds) = self.timeline.upload_after(start) {
-<<<<<<< HEAD
                 longest = longest.max(seconds);
                 self.text(x, y - 14.0, 12.0, BLUE, "middle", false, &format!("{seconds:.1} s"));
             }
         }
         self.figure(y, &self.timeline.restarts().to_string(), &format!("{longest:.1} s at most"));
-=======
-                self.text(x, y + 4.0, 12.0, BLUE, "middle", false, &format!("{seconds:.1} s"));
-            }
-        }
-        self.figure(y + 22.0, &self.timeline.restarts().to_string(), "until uploads go on");
->>>>>>> main
     }
 
     fn uploads(&mut self, y: f64) {
@@ -156,14 +145,8 @@ impl Picture<'_> {
                 self.line(x, y - 20.0, x, y + 20.0, GREEN, 1.6);
             }
         }
-<<<<<<< HEAD
         let gap = format!("{:.1} s apart at most", self.summary.longest_upload_gap.as_secs_f64());
         self.figure(y, &self.timeline.uploads.len().to_string(), &gap);
-=======
-        let gap =
-            format!("{:.1} s at most between two", self.summary.longest_upload_gap.as_secs_f64());
-        self.figure(y + 34.0, &self.timeline.uploads.len().to_string(), &gap);
->>>>>>> main
         let refused = self.summary.expired_token_errors;
         let colour = if refused == 0 { FAINT } else { RED };
         self.text(
@@ -206,11 +189,7 @@ impl Picture<'_> {
     fn verdict(&mut self) {
         let good = self.summary.is_good();
         let (colour, pale) = if good { (GREEN, "#e6f4ec") } else { (RED, "#fbe9e9") };
-<<<<<<< HEAD
         self.rectangle(40.0, 590.0, WIDTH - 80.0, 56.0, pale, 8.0);
-=======
-        self.rectangle(40.0, 552.0, WIDTH - 80.0, 56.0, pale, 8.0);
->>>>>>> main
         let sign = if self.summary.missing.is_empty() { "=" } else { "≠" };
         let rows = format!(
             "{} rows on the device {sign} {} rows restored from S3",

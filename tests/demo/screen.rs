@@ -92,11 +92,7 @@ impl Screen {
             .map_or(0.0, |c| (c.expires - timeline.now).as_seconds_f64());
         let key = timeline.credentials.last().map_or("", |c| &c.access_key_id);
         let since_upload =
-<<<<<<< HEAD
             timeline.uploads.last().map(|(time, _)| (timeline.now - *time).as_seconds_f64());
-=======
-            timeline.uploads.last().map(|time| (timeline.now - *time).as_seconds_f64());
->>>>>>> main
         let recovery =
             timeline.starts.iter().skip(1).filter_map(|s| timeline.upload_after(s)).next_back();
         let refused_colour = if refused == 0 { Colour::Faint } else { Colour::Red };

@@ -49,15 +49,11 @@ impl Timeline {
             now,
             credentials,
             starts: device.litestream.starts(),
-<<<<<<< HEAD
             uploads: requests
                 .iter()
                 .filter(|r| r.is_upload())
                 .map(|r| (r.time, r.access_key_id.clone().unwrap_or_default()))
                 .collect(),
-=======
-            uploads: requests.iter().filter(|r| r.is_upload()).map(|r| r.time).collect(),
->>>>>>> main
             heartbeats: heartbeats(&device.log()),
         }
     }
@@ -84,13 +80,8 @@ impl Timeline {
 
     /// From the request for a restart to the first upload signed with the new credentials, in seconds.
     pub fn upload_after(&self, start: &Start) -> Option<f64> {
-<<<<<<< HEAD
         let (time, _) = self.uploads.iter().find(|(_, key)| *key == start.access_key_id)?;
         Some((*time - start.asked).as_seconds_f64())
-=======
-        let upload = self.uploads.iter().find(|upload| **upload > start.started)?;
-        Some((*upload - start.asked).as_seconds_f64())
->>>>>>> main
     }
 }
 
