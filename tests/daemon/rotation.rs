@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::support::{
     Device, Generation, SOON,
     database::{integrity, rows},
+    device::THING,
+    process::{run, tied},
+    tool,
 };
 
 /// Long enough for a busy machine to rotate in half of it, short enough for several rotations in a test.
@@ -79,4 +82,18 @@ fn the_log_tells_the_milestones_in_order() {
         let time = line.split_whitespace().next().unwrap_or_default();
         assert!(chrono::DateTime::parse_from_rfc3339(time).is_ok(), "no time in {line:?}");
     }
+}
+
+/// The file is for Litestream, but nothing in it is: what AWS's own tool can use, any program can.
+#[test]
+fn the_aws_cli_can_use_the_environment_file() {
+    let mut device = Device::new("aws-cli", Generation::V05, Duration::from_secs(3600));
+    device.start();
+    device.wait_until("an upload", SOON, |device| !device.cloud.uploads().is_empty());
+    let listing = run(tied(tool("venv/bin/aws"))
+        .envs(device.variables())
+        .args(["--endpoint-url", &device.cloud.s3_endpoint(), "s3", "ls", "--recursive"])
+        .arg(format!("s3://{}/{THING}/", device.cloud.bucket())));
+    assert!(listing.contains(&format!("{THING}/db/")), "{listing}");
+    device.stop();
 }

@@ -55,3 +55,22 @@ fn a_database_on_tmpfs_is_refused_unless_it_is_wanted() {
     assert!(device.log().contains("tmpfs"), "{}", device.log());
     assert!(!database.exists());
 }
+
+#[test]
+fn the_article_s_names_do_as_well() {
+    let mut device = Device::new("article", Generation::V03, Duration::from_secs(3600));
+    for (key, name) in [
+        ("ENDPOINT", "CREDENTIAL_ENDPOINT"),
+        ("ROLE_ALIAS", "CREDENTIAL_ROLE_ALIAS"),
+        ("CERTIFICATE", "DEVICE_CERT_PATH"),
+        ("PRIVATE_KEY", "DEVICE_PRIVATE_KEY_PKCS11_PHRASE"),
+        ("ENVIRONMENT_FILE", "SYSTEMD_LITESTREAM_CONFIG_PATH"),
+        ("DATABASE", "SQLITE3_SAMPLE_DB_PATH"),
+    ] {
+        device.rename_setting(key, name);
+    }
+    device.start();
+    device.wait_for_log("restart success litestream", SOON);
+    device.wait_for_log("sqlite3 write success", SOON);
+    device.stop();
+}

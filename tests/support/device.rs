@@ -30,7 +30,7 @@ pub struct Device {
     pub cloud: Cloud,
     pub token: Token,
     pub certificate: Certificate,
-    /// `KEY` without `EDGEROTATE_` to value; written to a file at each start.
+    /// Key to value; written to a file at each start.
     settings: BTreeMap<String, String>,
     /// Variables of the daemon's own environment.
     pub environment: BTreeMap<String, String>,
@@ -104,7 +104,10 @@ impl Device {
             cloud,
             token,
             certificate,
-            settings: settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            settings: settings
+                .into_iter()
+                .map(|(key, value)| (format!("EDGEROTATE_{key}"), value))
+                .collect(),
             environment,
             database,
             environment_file,
@@ -118,12 +121,19 @@ impl Device {
 
     /// Changes a setting; the daemon sees it at its next start.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
-        self.settings.insert(key.to_owned(), value.into());
+        self.settings.insert(format!("EDGEROTATE_{key}"), value.into());
     }
 
-    /// Leaves a setting out.
-    pub fn unset(&mut self, key: &str) {
-        self.settings.remove(key).unwrap_or_else(|| panic!("{key} was not set"));
+    /// Leaves a setting out, and returns what it was.
+    pub fn unset(&mut self, key: &str) -> String {
+        let key = format!("EDGEROTATE_{key}");
+        self.settings.remove(&key).unwrap_or_else(|| panic!("{key} was not set"))
+    }
+
+    /// Gives a setting another name, with or without `EDGEROTATE_`.
+    pub fn rename_setting(&mut self, key: &str, name: &str) {
+        let value = self.unset(key);
+        self.settings.insert(name.to_owned(), value);
     }
 
     /// Runs the daemon below another command, after a line for the shell; its process id stays its own.
@@ -289,11 +299,8 @@ impl Device {
 
     fn settings_file(&self) -> PathBuf {
         let path = self.scratch.join("device.env");
-        let text: String = self
-            .settings
-            .iter()
-            .map(|(key, value)| format!("EDGEROTATE_{key}={value}\n"))
-            .collect();
+        let text: String =
+            self.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
         fs::write(&path, text).expect("the settings");
         path
     }
