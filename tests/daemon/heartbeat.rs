@@ -34,20 +34,16 @@ fn a_read_only_database_is_told_and_rotation_goes_on() {
     let mut device = Device::new("readonly", Generation::V05, LIFETIME);
     let data = device.database.parent().unwrap().to_owned();
     let mount = format!("mount --bind -o ro '{0}' '{0}'", data.display());
-    device.wrap(&namespace, &mount);
+    device.wrap(namespace.unshare, &mount);
     device.start();
     let line = device.wait_for_log_matching(&["readonly", "read-only", "unable to open"], SOON);
     assert!(line.contains("WARN") || line.contains("ERROR"), "{line}");
     assert_rotation_goes_on(&device);
 
+    let pid = device.pid().to_string();
     run(tied("nsenter")
-        .args([
-            "--target",
-            &device.pid().to_string(),
-            "--mount",
-            "--user",
-            "--preserve-credentials",
-        ])
+        .args(["--target", &pid])
+        .args(namespace.enter)
         .args(["mount", "-o", "remount,bind,rw"])
         .arg(&data));
     assert_heartbeats_go_on(&device, &device.database);
@@ -61,7 +57,8 @@ fn a_full_disk_is_told_and_rotation_goes_on() {
     };
     let mut device = Device::new("full", Generation::V05, LIFETIME);
     let data = device.database.parent().unwrap().to_owned();
-    device.wrap(&namespace, &format!("mount -t tmpfs -o size=1m tmpfs '{}'", data.display()));
+    device
+        .wrap(namespace.unshare, &format!("mount -t tmpfs -o size=1m tmpfs '{}'", data.display()));
     device.start();
     device.wait_for_log("sqlite3 write success", SOON);
 
@@ -131,12 +128,21 @@ fn assert_heartbeats_go_on(device: &Device, database: &std::path::Path) {
     device.wait_until("heartbeats again", 2 * SOON, |_| count() > before + 3);
 }
 
-/// The command that runs another with mounts of its own, which are gone when it ends.
-fn mount_namespace() -> Option<Vec<&'static str>> {
-    let candidates =
-        [vec!["unshare", "--mount"], vec!["unshare", "--user", "--map-root-user", "--mount"]];
-    candidates.into_iter().find(|command| {
-        let mut probe = tied(command[0]);
-        try_run(probe.args(&command[1..]).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])).0
+/// How a command runs with mounts of its own, which are gone when it ends.
+struct Namespace {
+    unshare: &'static [&'static str],
+    enter: &'static [&'static str],
+}
+
+fn mount_namespace() -> Option<Namespace> {
+    let for_root = Namespace { unshare: &["unshare", "--mount"], enter: &["--mount"] };
+    let for_others = Namespace {
+        unshare: &["unshare", "--user", "--map-root-user", "--mount"],
+        enter: &["--mount", "--user", "--preserve-credentials"],
+    };
+    [for_root, for_others].into_iter().find(|namespace| {
+        let mut probe = tied(namespace.unshare[0]);
+        probe.args(&namespace.unshare[1..]).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
+        try_run(&mut probe).0
     })
 }
