@@ -88,7 +88,7 @@ causes! {
     // The device's own files.
     CertificateMissing "certificate-missing" Setup DEVICE
         "the device's certificate is not there"
-        "put it there, or correct the path in the settings";
+        "put it there, or correct EDGEROTATE_CERTIFICATE";
     CertificateNotPermitted "certificate-not-permitted" Setup NOT_PERMITTED
         "the device's certificate may not be read"
         "let edgerotate's user read the file and pass its directories";
@@ -100,7 +100,7 @@ causes! {
         "put the certificate there as PEM, with a -----BEGIN CERTIFICATE----- line";
     KeyFileMissing "key-file-missing" Setup DEVICE
         "the private key file is not there"
-        "put it there, or correct the path in the settings";
+        "put it there, or correct EDGEROTATE_PRIVATE_KEY";
     KeyFileNotPermitted "key-file-not-permitted" Setup NOT_PERMITTED
         "the private key file may not be read"
         "let edgerotate's user, and nobody else, read the file";
@@ -115,7 +115,7 @@ causes! {
         "install the certificate that was issued for this key, or name the right key";
     CaFileMissing "ca-file-missing" Setup DEVICE
         "the file of trusted authorities is not there"
-        "put Amazon Root CA 1 there as PEM, or correct the path in the settings";
+        "put Amazon Root CA 1 there as PEM, or correct EDGEROTATE_CA_FILE";
     CaFileNotPermitted "ca-file-not-permitted" Setup NOT_PERMITTED
         "the file of trusted authorities may not be read"
         "let edgerotate's user read the file and pass its directories";
@@ -127,7 +127,7 @@ causes! {
         "put Amazon Root CA 1 there as PEM";
     SystemCaMissing "system-ca-missing" Setup DEVICE
         "the system's store of trusted authorities is not there"
-        "install ca-certificates, or name a CA file in the settings";
+        "install ca-certificates, or name a CA file in EDGEROTATE_CA_FILE";
 
     // OpenSSL and its ways to the token.
     OpensslMissing "openssl-missing" Setup DEVICE
@@ -135,13 +135,13 @@ causes! {
         "install libcurl's OpenSSL flavour: a key in a token is used through OpenSSL";
     EngineMissing "engine-missing" Setup DEVICE
         "OpenSSL's pkcs11 engine is not there"
-        "install it (Debian: libengine-pkcs11-openssl, Yocto: libp11, Nix: OPENSSL_ENGINES=${libp11}/lib/engines), or choose the provider route";
+        "install it (Debian: libengine-pkcs11-openssl, Yocto: libp11, Nix: OPENSSL_ENGINES=${libp11}/lib/engines), or set EDGEROTATE_PKCS11_ROUTE=provider";
     ProviderMissing "provider-missing" Setup DEVICE
         "OpenSSL's pkcs11 provider is not there"
-        "install it (Debian and Yocto: pkcs11-provider, Nix: OPENSSL_MODULES=${pkcs11-provider}/lib/ossl-modules), or choose the engine route";
+        "install it (Debian and Yocto: pkcs11-provider, Nix: OPENSSL_MODULES=${pkcs11-provider}/lib/ossl-modules), or set EDGEROTATE_PKCS11_ROUTE=engine";
     ModuleMissing "module-missing" Setup DEVICE
         "the PKCS#11 module is not there"
-        "install the HSM vendor's module, or correct its path in the settings";
+        "install the HSM vendor's module, or correct EDGEROTATE_PKCS11_MODULE";
     ModuleNotPermitted "module-not-permitted" Setup NOT_PERMITTED
         "the PKCS#11 module may not be read"
         "let edgerotate's user read the file and pass its directories";
@@ -150,10 +150,10 @@ causes! {
         "install the module built for this device, with the libraries it needs";
     ModuleNotPkcs11 "module-not-pkcs11" Setup DEVICE
         "the PKCS#11 module is a library of another kind"
-        "name the library that has C_GetFunctionList";
+        "name the library that has C_GetFunctionList in EDGEROTATE_PKCS11_MODULE";
     ModuleNotStarted "module-not-started" Setup DEVICE
         "the PKCS#11 module does not start"
-        "look at its own settings, its device node and bus, and the rights of edgerotate's user to them";
+        "look at its own settings (EDGEROTATE_MODULE_ENVIRONMENT hands on variables), its device node and bus, and the rights of edgerotate's user to them";
     TokenLockUnusable "token-lock-unusable" Setup NOT_PERMITTED
         "the lock that orders the token's users cannot be taken"
         "let edgerotate's user write to its runtime directory";
@@ -162,16 +162,16 @@ causes! {
         "nothing, if it passes; if it stays, find the process that holds the lock";
     TokenMissing "token-missing" Setup DEVICE
         "no such token"
-        "correct the token's name in the key's URI, or set up the token";
+        "correct token= in EDGEROTATE_PRIVATE_KEY, or set up the token";
     TokenAmbiguous "token-ambiguous" Setup SETTINGS
         "more than one token fits the key's URI"
-        "add serial=… to the URI; the PIN is not tried on several tokens";
+        "add serial=… to EDGEROTATE_PRIVATE_KEY; the PIN is not tried on several tokens";
     KeyUriInvalid "key-uri-invalid" Setup SETTINGS
         "OpenSSL does not understand the key's URI"
-        "write it as in RFC 7512: pkcs11:token=…;object=…;type=private";
+        "write EDGEROTATE_PRIVATE_KEY as in RFC 7512: pkcs11:token=…;object=…;type=private";
     KeyObjectMissing "key-object-missing" Setup DEVICE
         "the token has no such private key"
-        "correct object= or id= in the key's URI (pkcs11-tool --list-objects shows what is there)";
+        "correct object= or id= in EDGEROTATE_PRIVATE_KEY (pkcs11-tool --list-objects shows what is there)";
     TokenFault "token-fault" Passing DEVICE
         "the token failed"
         "if it stays, look at the HSM, its bus and its vendor's log";
@@ -179,7 +179,7 @@ causes! {
     // The PIN.
     PinFileMissing "pin-file-missing" Setup DEVICE
         "the PIN file is not there"
-        "put it there, or correct the path in the settings";
+        "put it there, or correct EDGEROTATE_PKCS11_PIN_FILE";
     PinFileNotPermitted "pin-file-not-permitted" Setup NOT_PERMITTED
         "the PIN file may not be read"
         "let edgerotate's user, and nobody else, read the file";
@@ -194,7 +194,7 @@ causes! {
         "the PIN is one line of UTF-8 text and nothing else; it was not tried";
     PinNeeded "pin-needed" Setup SETTINGS
         "the token asks for a PIN and the settings name none"
-        "name a PIN file (pin-source=file:… in the key's URI)";
+        "name a PIN file in EDGEROTATE_PKCS11_PIN_FILE";
     PinNotSet "pin-not-set" Setup DEVICE
         "the token has no user PIN yet"
         "finish setting up the token (pkcs11-tool --init-pin)";
@@ -214,19 +214,19 @@ causes! {
     // The network.
     Dns "dns" Passing AWAY
         "the provider's name cannot be resolved"
-        "check the endpoint in the settings and the device's DNS";
+        "check EDGEROTATE_ENDPOINT and the device's DNS";
     ConnectRefused "connect-refused" Passing AWAY
         "the connection was refused"
-        "check the endpoint's port and the firewall";
+        "check the port in EDGEROTATE_ENDPOINT and the firewall";
     Unreachable "unreachable" Passing AWAY
         "the provider cannot be reached"
         "check the device's network and routes";
     ConnectTimeout "connect-timeout" Passing AWAY
         "no connection in time"
-        "check the network, and that outgoing connections to port 443 are let through";
+        "check the network, and that connections to this port are let through";
     Timeout "timeout" Passing AWAY
         "no whole answer in time"
-        "check the network's quality, or allow more time in the settings";
+        "check the network's quality, or raise EDGEROTATE_FETCH_TIMEOUT";
     ConnectionCut "connection-cut" Passing AWAY
         "the connection was cut"
         "if it stays, look for a firewall or proxy in between";
@@ -237,10 +237,10 @@ causes! {
     // TLS: what we think of the server.
     ServerNotTrusted "server-not-trusted" Setup SETTINGS
         "the server's certificate comes from an authority that is not trusted here"
-        "check the CA file (AWS: Amazon Root CA 1) and that nothing intercepts TLS";
+        "check EDGEROTATE_CA_FILE (AWS: Amazon Root CA 1) and that nothing intercepts TLS";
     ServerOtherHost "server-other-host" Setup SETTINGS
         "the server's certificate is for another host"
-        "check the endpoint (aws iot describe-endpoint --endpoint-type iot:CredentialProvider)";
+        "check EDGEROTATE_ENDPOINT (aws iot describe-endpoint --endpoint-type iot:CredentialProvider)";
     ServerCertificateExpired "server-certificate-expired" Passing AWAY
         "the server's certificate has expired"
         "set the device's clock if it is ahead; else the server must renew it";
@@ -251,10 +251,10 @@ causes! {
     // TLS: what the server thinks of us.
     TlsHandshake "tls-handshake" Passing AWAY
         "the TLS handshake failed"
-        "if it stays, check that the endpoint speaks TLS and nothing intercepts it";
+        "if it stays, check that EDGEROTATE_ENDPOINT speaks TLS and nothing intercepts it";
     TlsVersion "tls-version" Setup AWAY
         "the server and this device have no TLS version or cipher in common"
-        "check the endpoint, and OpenSSL's configuration (TLS 1.2 is the least)";
+        "check EDGEROTATE_ENDPOINT, and OpenSSL's configuration (TLS 1.2 is the least)";
     DeviceCertificateExpired "device-certificate-expired" Setup DEVICE
         "the server says that the device's certificate has expired"
         "issue a new certificate for this device's key";
@@ -271,7 +271,7 @@ causes! {
     // The provider's answer.
     ThingNotAttached "thing-not-attached" Setup NOT_PERMITTED
         "the provider does not accept the thing name"
-        "attach the certificate to that thing, or correct the thing name";
+        "attach the certificate to that thing, or correct EDGEROTATE_THING_NAME";
     CertificateNotAccepted "certificate-not-accepted" Setup NOT_PERMITTED
         "the provider does not accept the certificate on this endpoint"
         "activate the certificate in the AWS account and region of this endpoint";
@@ -289,16 +289,16 @@ causes! {
         "lower the alias's credential duration or raise the role's maximum session duration";
     BadRequest "bad-request" Setup SETTINGS
         "the provider does not accept the request"
-        "check role alias and thing name";
+        "check EDGEROTATE_ROLE_ALIAS and EDGEROTATE_THING_NAME";
     RoleAliasMissing "role-alias-missing" Setup SETTINGS
         "the provider knows no such role alias"
-        "check the role alias's name, and that it is in the endpoint's account and region";
+        "check EDGEROTATE_ROLE_ALIAS, and that the alias is in the endpoint's account and region";
     NotFound "not-found" Setup SETTINGS
         "the server knows no such path"
-        "check that the endpoint is the credential provider's (aws iot describe-endpoint --endpoint-type iot:CredentialProvider)";
+        "check that EDGEROTATE_ENDPOINT is the credential provider's (aws iot describe-endpoint --endpoint-type iot:CredentialProvider)";
     Redirected "redirected" Setup SETTINGS
         "the server answers with a redirect, which is not followed"
-        "check the endpoint, and that no captive portal or proxy is in between";
+        "check EDGEROTATE_ENDPOINT, and that no captive portal or proxy is in between";
     RequestTimeout "request-timeout" Passing AWAY
         "the provider waited too long for the request"
         "if it stays, check the network's quality";
@@ -310,13 +310,13 @@ causes! {
         "nothing: it is tried again; if it stays, look at the AWS health dashboard";
     UnexpectedStatus "unexpected-status" Setup AWAY
         "the server answers with an unexpected status"
-        "check that the endpoint is the credential provider's and no proxy is in between";
+        "check that EDGEROTATE_ENDPOINT is the credential provider's and no proxy is in between";
     AnswerTooLarge "answer-too-large" Passing AWAY
         "the answer is too large"
-        "check that the endpoint is the credential provider's";
+        "check that EDGEROTATE_ENDPOINT is the credential provider's";
     AnswerNotUnderstood "answer-not-understood" Passing AWAY
         "the answer is not what the credential provider answers"
-        "check that the endpoint is the credential provider's; if it stays, report it";
+        "check that EDGEROTATE_ENDPOINT is the credential provider's; if it stays, report it";
     AlreadyExpired "already-expired" Passing AWAY
         "the credentials had already expired when they came"
         "if it stays, look at the provider's clock and at caches in between";
@@ -394,6 +394,10 @@ mod tests {
                     !text.is_empty() && !text.contains('\n') && !text.ends_with('.'),
                     "{name}: {text}"
                 );
+            }
+            for word in cause.remedy().split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+                let known = crate::config::SETTINGS.iter().any(|setting| setting.name == word);
+                assert!(known || !word.starts_with("EDGEROTATE_"), "{name}: {word}");
             }
             assert!([69, 75, 77, 78].contains(&cause.exit_code()));
             assert_eq!(

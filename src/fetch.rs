@@ -6,12 +6,13 @@
 //!
 //! In the order in which they work: [`child`] runs the others; `isolation` takes from the process what it must
 //! not have; `material` looks at the device's files; `refused_pin` and `pin` guard the PIN; `token` takes the
-//! lock and opens the key, through `engine`; `request` asks; `answer` and `transport` explain what came.
+//! lock and opens the key, through `native`; `request` asks; `answer` and `transport` explain what came.
 
 pub mod child;
 pub mod refused_pin;
 
 mod answer;
+mod elf;
 mod isolation;
 mod material;
 mod native;

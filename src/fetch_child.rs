@@ -85,7 +85,7 @@ impl Launcher {
     pub async fn fetch(&self, provider: &Provider, on_unreapable: impl FnMut(u32)) -> FetchReply {
         let deadline = Instant::now() + provider.fetch_deadline;
         let mut child = match self.spawn(provider) {
-            Ok(child) => child,
+            Ok(child) => Tied(child),
             Err(e) => {
                 let what = format!("{} ({e})", self.program.display());
                 return Failure::new(Cause::FetchNotStarted, what).into();
@@ -97,9 +97,9 @@ impl Launcher {
             runtime_directory: self.runtime_directory.clone(),
             state_directory: self.state_directory.clone(),
         };
-        let talked = timeout_at(deadline, talk(&mut child, &order)).await;
+        let talked = timeout_at(deadline, talk(&mut child.0, &order)).await;
         let ended =
-            if talked.is_ok() { timeout(TIME_TO_END, child.wait()).await.ok() } else { None };
+            if talked.is_ok() { timeout(TIME_TO_END, child.0.wait()).await.ok() } else { None };
         let status = match ended {
             Some(status) => status,
             None => kill(&mut child, on_unreapable).await,
@@ -140,6 +140,26 @@ impl Launcher {
     }
 }
 
+/// A child that does not outlive this, nor does what it started.
+struct Tied(Child);
+
+impl Tied {
+    /// The child leads a session of its own, so what it started is in its group. Before it does so there is no such
+    /// group, and the kill of the child alone, which follows, is enough.
+    fn kill_group(&self) {
+        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Tied {
+    fn drop(&mut self) {
+        // Without an id the child was reaped. `kill_on_drop` does the rest.
+        self.kill_group();
+    }
+}
+
 /// Hands the order over and takes the reply, up to its end.
 async fn talk(child: &mut Child, order: &Order) -> io::Result<Zeroizing<Vec<u8>>> {
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
@@ -159,18 +179,15 @@ async fn talk(child: &mut Child, order: &Order) -> io::Result<Zeroizing<Vec<u8>>
 }
 
 /// Kills the child and what it started, and waits until it is gone.
-async fn kill(child: &mut Child, mut on_unreapable: impl FnMut(u32)) -> io::Result<ExitStatus> {
-    let id = child.id();
-    if let Some(id) = id.and_then(|id| i32::try_from(id).ok()) {
-        // The child leads a session of its own; before it does there is no such group, and the next line is enough.
-        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
-    }
-    let _ = child.start_kill();
-    match timeout(TIME_TO_DIE, child.wait()).await {
+async fn kill(child: &mut Tied, mut on_unreapable: impl FnMut(u32)) -> io::Result<ExitStatus> {
+    let id = child.0.id();
+    child.kill_group();
+    let _ = child.0.start_kill();
+    match timeout(TIME_TO_DIE, child.0.wait()).await {
         Ok(status) => status,
         Err(_) => {
             on_unreapable(id.unwrap_or_default());
-            child.wait().await
+            child.0.wait().await
         }
     }
 }
@@ -214,12 +231,11 @@ fn hung(provider: &Provider) -> String {
 /// # Errors
 /// The failure of the fetch, or of the writing.
 pub async fn by_hand(
-    config: &Config,
+    provider: &Provider,
     launcher: &Launcher,
     out: &mut dyn Write,
 ) -> Result<(), ByHandError> {
     let started = Instant::now();
-    let provider = &config.provider;
     let on_unreapable = |id| {
         log::warn!("the fetch (process {id}) does not die: its PKCS#11 module hangs in the kernel")
     };

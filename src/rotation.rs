@@ -108,6 +108,13 @@ pub struct Fetch {
     failed: Failed,
 }
 
+impl Fetch {
+    /// When it was begun; the credentials' life is reckoned from here.
+    pub fn begun(&self) -> Boottime {
+        self.begun
+    }
+}
+
 /// A write that is under way.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Write {

@@ -151,6 +151,8 @@ impl Engine {
             unsafe { free(engine.as_ptr()) };
             return Err(Some(errors));
         }
+        // OpenSSL looks in several places for the engine and leaves a note of each where it is not.
+        let _ = ErrorStack::get();
         Ok(Self { engine, load_key, wrap_prompt, destroy_prompt, finish, free })
     }
 
@@ -223,9 +225,10 @@ pub struct SeenToken {
 #[repr(C)]
 struct FunctionList {
     version: [u8; 2],
-    functions: [*const c_void; 68],
+    functions: [Option<NonNull<c_void>>; 68],
 }
 
+const C_FINALIZE: usize = 1;
 const C_GET_SLOT_LIST: usize = 4;
 const C_GET_TOKEN_INFO: usize = 6;
 
@@ -273,29 +276,31 @@ impl Module {
         functions.map(|functions| Self { functions }).ok_or(NoModule::NotPkcs11)
     }
 
-    /// The tokens that the module sees; `None` if it is not started or does not answer.
-    pub fn tokens(&self) -> Option<Vec<SeenToken>> {
+    fn function(&self, index: usize) -> Option<NonNull<c_void>> {
         let mut list = ptr::null();
         // SAFETY: C_GetFunctionList may be called at any time, with a place for one pointer.
-        if unsafe { (self.functions)(&mut list) } != 0 || list.is_null() {
+        if unsafe { (self.functions)(&mut list) } != 0 {
             return None;
         }
-        // SAFETY: the module gave its CK_FUNCTION_LIST, which is static.
+        // SAFETY: null, or the module's CK_FUNCTION_LIST, which is static.
+        unsafe { list.as_ref() }.and_then(|list| list.functions[index])
+    }
+
+    /// The tokens that the module sees; `None` if it is not started or does not answer.
+    pub fn tokens(&self) -> Option<Vec<SeenToken>> {
         let (slots_of, info_of) =
-            unsafe { ((*list).functions[C_GET_SLOT_LIST], (*list).functions[C_GET_TOKEN_INFO]) };
-        if slots_of.is_null() || info_of.is_null() {
-            return None;
-        }
+            (self.function(C_GET_SLOT_LIST)?, self.function(C_GET_TOKEN_INFO)?);
         // SAFETY: the types that PKCS#11 gives to the functions at these two places.
         let (slots_of, info_of) = unsafe {
             (
                 transmute::<
-                    *const c_void,
+                    NonNull<c_void>,
                     unsafe extern "C" fn(u8, *mut c_ulong, *mut c_ulong) -> c_ulong,
                 >(slots_of),
-                transmute::<*const c_void, unsafe extern "C" fn(c_ulong, *mut TokenInfo) -> c_ulong>(
-                    info_of,
-                ),
+                transmute::<
+                    NonNull<c_void>,
+                    unsafe extern "C" fn(c_ulong, *mut TokenInfo) -> c_ulong,
+                >(info_of),
             )
         };
         // More slots than any device has; a longer list answers "buffer too small" and is not looked at.
@@ -322,5 +327,22 @@ impl Module {
             })
         });
         Some(seen.collect())
+    }
+}
+
+impl Drop for Module {
+    /// Logs out and ends the module's sessions: libp11 holds on to itself through its keys and never does.
+    fn drop(&mut self) {
+        if let Some(finalize) = self.function(C_FINALIZE) {
+            // SAFETY: the type that PKCS#11 gives to this function, and the null that it asks for. A module that was
+            // never started answers that.
+            unsafe {
+                let finalize = transmute::<
+                    NonNull<c_void>,
+                    unsafe extern "C" fn(*mut c_void) -> c_ulong,
+                >(finalize);
+                finalize(ptr::null_mut());
+            }
+        }
     }
 }

@@ -37,7 +37,11 @@ pub fn entries(stack: &ErrorStack) -> Vec<QueueEntry> {
 /// The queue in one line, for a failure that nothing more is known about.
 pub fn in_words(queue: &[QueueEntry]) -> String {
     let mut words: Vec<String> = Vec::new();
-    for entry in queue {
+    // What OpenSSL's engine code adds to each failure of an engine says nothing.
+    let empty = |e: &&QueueEntry| {
+        e.library == "engine routines" && e.reason == "failed loading private key"
+    };
+    for entry in queue.iter().filter(|e| !empty(e)) {
         let text = if entry.reason.is_empty() {
             format!("code {:#x}", entry.code)
         } else {

@@ -19,6 +19,7 @@ use openssl::pkey::{PKey, Private};
 use zeroize::Zeroizing;
 
 use super::{
+    elf,
     material::io_words,
     native::{Engine, Module, NoModule, SeenToken},
     observed::{MODULE_LIBRARY, QueueEntry, entries, in_words},
@@ -68,8 +69,7 @@ pub fn lock(runtime_directory: &Path, wait: Duration) -> Result<TokenLock, Failu
 }
 
 /// Opens the key.
-pub fn open(token: &Token, pin: Option<&Secret>) -> Result<TokenKey, Failure> {
-    let module = load(&token.module)?;
+pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<TokenKey, Failure> {
     let c_string = |text: &[u8]| {
         CString::new(text).map_err(|_| Failure::new(Cause::KeyUriInvalid, "it has a NUL in it"))
     };
@@ -117,7 +117,8 @@ pub fn open(token: &Token, pin: Option<&Secret>) -> Result<TokenKey, Failure> {
     }
 }
 
-fn load(path: &Path) -> Result<Module, Failure> {
+/// Loads the module, which does not start it yet.
+pub fn load(path: &Path) -> Result<Module, Failure> {
     File::open(path).map_err(|e| {
         let cause = match e.kind() {
             io::ErrorKind::PermissionDenied => Cause::ModuleNotPermitted,
@@ -125,6 +126,12 @@ fn load(path: &Path) -> Result<Module, Failure> {
         };
         Failure::new(cause, format!("{} ({})", path.display(), io_words(&e)))
     })?;
+    if let Some(words) = elf::other_machine(path) {
+        return Err(Failure::new(
+            Cause::ModuleNotLoadable,
+            format!("{} ({words})", path.display()),
+        ));
+    }
     Module::load(path).map_err(|e| match e {
         NoModule::NotLoadable(words) => {
             // The loader begins with the path, mostly; said twice it makes the line harder to read.
@@ -223,7 +230,7 @@ fn explain(seen: &Observed) -> Failure {
 }
 
 /// The CKR_… codes that C_Login answers with when it is about the PIN.
-fn pin_cause(code: u32) -> Option<Cause> {
+pub fn pin_cause(code: u32) -> Option<Cause> {
     match code {
         // CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE: whether the last two cost a try is the token's
         // secret, so they count as refused.

@@ -76,10 +76,8 @@ pub fn explain(fault: &Fault) -> Failure {
     let own = |e: &&QueueEntry| e.library == MODULE_LIBRARY || e.library == "pkcs11";
     if fault.words.contains(MODULE_LIBRARY) || fault.queue.iter().any(|e| own(&e)) {
         let queue: Vec<QueueEntry> = fault.queue.iter().filter(own).cloned().collect();
-        return at(
-            Cause::TokenFault,
-            &format!("while it signed: {} {}", fault.words, in_words(&queue)),
-        );
+        let words = format!("while it signed: {} {}", fault.words, in_words(&queue));
+        return at(signing_cause(&words), &words);
     }
     if fault
         .queue
@@ -130,6 +128,19 @@ pub fn explain(fault: &Fault) -> Failure {
     }
 }
 
+/// Some keys ask for the PIN again at each signature: a PIN that is refused there is refused all the same.
+fn signing_cause(words: &str) -> Cause {
+    [
+        ("PIN incorrect", Cause::PinIncorrect),
+        ("Invalid PIN", Cause::PinIncorrect),
+        ("PIN locked", Cause::PinLocked),
+        ("PIN expired", Cause::PinExpired),
+    ]
+    .into_iter()
+    .find_map(|(reason, cause)| words.contains(reason).then_some(cause))
+    .unwrap_or(Cause::TokenFault)
+}
+
 /// Something that speaks TLS but not HTTP. curl-sys knows it by its older name only.
 const CURLE_WEIRD_SERVER_REPLY: u32 = 8;
 
@@ -138,11 +149,9 @@ fn timed_out(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     let whole = fault.provider.fetch_timeout.as_secs_f32();
     match fault.phase {
         Phase::Lookup => at(Cause::Dns, &fault.words),
-        Phase::Connect => {
-            at(Cause::ConnectTimeout, &format!("nothing answered within {connect} s"))
-        }
-        Phase::Handshake => {
-            at(Cause::ConnectTimeout, &format!("TLS was not up within {connect} s"))
+        // Which of the two it was libcurl's times do not tell, its words do.
+        Phase::Connect | Phase::Handshake => {
+            at(Cause::ConnectTimeout, &format!("not up within {connect} s: {}", fault.words))
         }
         Phase::Answer => {
             at(Cause::Timeout, &format!("not whole within {whole} s: {}", fault.words))

@@ -156,9 +156,8 @@ fn an_error_says_which_attribute() {
 }
 
 #[test]
-fn vendor_attributes_are_refused_by_position() {
-    let refused =
-        |text| Pkcs11Uri::parse(text).unwrap().without_vendor_attributes().unwrap_err().to_string();
+fn what_no_key_needs_is_refused() {
+    let refused = |text| Pkcs11Uri::parse(text).unwrap().plain().unwrap_err().to_string();
     let path = refused("pkcs11:token=a;pin-value=1234");
     assert!(
         path.starts_with("attribute 2 of the path is not a known one (known: token, "),
@@ -170,6 +169,12 @@ fn vendor_attributes_are_refused_by_position() {
         "attribute 2 of the query is not a known one (known: pin-source, pin-value, module-name, \
          module-path; a & inside a PIN is written %26)"
     );
+    for text in ["pkcs11:token=a;object=b=c", "pkcs11:token=a;object=b&c?pin-value=1234"] {
+        assert_eq!(
+            refused(text),
+            "attribute object has a = or & in its value: write %3D or %26, and PIN and module after a ?"
+        );
+    }
 }
 
 #[test]
@@ -181,6 +186,7 @@ fn a_broken_uri_is_shown_without_its_pin() {
         ("pkcs11:object=a;pin-value=9137", "pkcs11:object=a;…"),
         ("pkcs11:object=a&pin-value=9137", "pkcs11:object=…"),
         ("pkcs11:object=a%26p%69n-value=9137", "pkcs11:object=…"),
+        ("pkcs11:object=a,n-value=9137", "pkcs11:object=…"),
         ("pkcs11:object=a pin 9137", "pkcs11:object=…"),
         ("pkcs11:object=a?PIN-VALUE=9137", "pkcs11:object=a?…"),
         ("pkcs11:object=a?pin-source=9137", "pkcs11:object=a?pin-source=…"),

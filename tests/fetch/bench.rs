@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -89,10 +90,14 @@ impl Bench {
         let key = self.scratch.join(format!("{name}.pem"));
         let arguments = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
         write_private(&key, &run(tied("openssl").args(arguments)));
-        let subject = format!("/CN={THING}");
-        let request =
-            run(tied("openssl").args(["req", "-new", "-subj", &subject, "-key"]).arg(&key));
+        let request = self.request_of(&key);
         (key, request)
+    }
+
+    /// A certificate request for a key file.
+    pub fn request_of(&self, key: &Path) -> String {
+        let subject = format!("/CN={THING}");
+        run(tied("openssl").args(["req", "-new", "-subj", &subject, "-key"]).arg(key))
     }
 
     pub fn token_settings(&mut self) -> &mut TokenSettings {
@@ -109,6 +114,7 @@ impl Bench {
     }
 
     pub fn fetch(&self) -> FetchReply {
+        LISTENER.install();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let unreapable = |id| panic!("process {id} can't be reaped");
         let reply = runtime.block_on(self.launcher.fetch(&self.provider, unreapable));
@@ -173,4 +179,35 @@ impl Bench {
 /// How often a line with `text` is in a file.
 pub fn count(path: &Path, text: &str) -> usize {
     fs::read_to_string(path).unwrap_or_default().lines().filter(|line| line.contains(text)).count()
+}
+
+/// What was logged, by all tests of this program.
+pub static LISTENER: Listener = Listener(Mutex::new(Vec::new()));
+
+pub struct Listener(Mutex<Vec<String>>);
+
+impl Listener {
+    fn install(&'static self) {
+        // The second test to come finds it there.
+        if log::set_logger(self).is_ok() {
+            log::set_max_level(log::LevelFilter::Trace);
+        }
+    }
+
+    pub fn lines(&self, text: &str) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|line| line.contains(text)).cloned().collect()
+    }
+}
+
+impl log::Log for Listener {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record) {
+        self.0.lock().unwrap().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
 }

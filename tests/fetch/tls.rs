@@ -1,1 +1,213 @@
 //! The network and TLS: who is not there, who is not trusted, and who does not trust the device.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use edgerotate::{config::PrivateKey, failure::Cause};
+use openssl::{
+    asn1::Asn1Time,
+    hash::MessageDigest,
+    pkey::PKey,
+    x509::{X509Builder, X509NameBuilder, extension::SubjectAlternativeName},
+};
+use serde_json::json;
+
+use crate::{
+    bench::Bench,
+    support::{Process, SOON, device::THING, process::tied, wait_for},
+};
+
+#[test]
+fn nobody_there() {
+    let mut bench = Bench::with_key_file("nobody");
+    bench.cloud.provider_fault(&json!({"refuse_connections": true}));
+    bench.assert_fails(Cause::ConnectRefused, &["localhost:"]);
+
+    bench.provider.host = "no-such-host.invalid".to_owned();
+    bench.assert_fails(Cause::Dns, &["no-such-host.invalid:"]);
+
+    // The kernel takes the connection, nobody answers it.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    bench.provider.host = "localhost".to_owned();
+    bench.provider.port = listener.local_addr().unwrap().port();
+    bench.provider.connect_timeout = Duration::from_secs(1);
+    bench.assert_fails(Cause::ConnectTimeout, &["not up within 1 s: SSL connection timeout"]);
+}
+
+#[test]
+fn servers_that_are_not_trusted() {
+    let mut bench = Bench::with_key_file("server");
+    for (certificate, cause, words) in [
+        ("expired", Cause::ServerCertificateExpired, "was valid until"),
+        ("wrong-host", Cause::ServerOtherHost, "it is for elsewhere.example"),
+        ("untrusted", Cause::ServerNotTrusted, "trusted is CA file"),
+    ] {
+        bench.cloud.provider_fault(&json!({"server_certificate": certificate}));
+        bench.assert_fails(cause, &[words]);
+    }
+    bench.cloud.heal();
+    let good = bench.provider.ca_file.replace(bench.cloud.wrong_ca_file());
+    bench.assert_fails(Cause::ServerNotTrusted, &["issued by CN="]);
+    bench.provider.ca_file = None;
+    bench.assert_fails(Cause::ServerNotTrusted, &["trusted is the system's store"]);
+    // The system's store, by the variable that OpenSSL has for it.
+    bench.launcher.environment.push(("SSL_CERT_FILE".into(), good.unwrap().into()));
+    bench.fetch_credentials();
+}
+
+#[test]
+fn nothing_but_the_ca_file_is_trusted() {
+    // The right authority is in a directory that libcurl would look at beside the CA file.
+    let mut bench = Bench::with_key_file("ca-only");
+    let directory = bench.scratch.join("certs");
+    fs::create_dir(&directory).unwrap();
+    fs::copy(bench.cloud.ca_file(), directory.join("right.pem")).unwrap();
+    crate::support::process::run(tied("openssl").arg("rehash").arg(&directory));
+    bench.launcher.environment.push(("SSL_CERT_DIR".into(), directory.into()));
+    bench.provider.ca_file = Some(bench.cloud.wrong_ca_file());
+    bench.assert_fails(Cause::ServerNotTrusted, &[]);
+}
+
+#[test]
+fn a_proxy_in_the_environment_is_nobodys_business() {
+    let mut bench = Bench::new("proxy");
+    // Even where the settings hand it on to the module.
+    for name in ["https_proxy", "ALL_PROXY"] {
+        bench.module_variable(name, "http://127.0.0.1:1");
+    }
+    bench.fetch_credentials();
+}
+
+#[test]
+fn device_certificates_that_are_refused() {
+    let mut bench = Bench::with_key_file("device");
+    let PrivateKey::File(key) = bench.provider.key.clone() else { unreachable!() };
+
+    let expired = bench.scratch.join("expired.pem");
+    let (_, request) = (&key, bench.request_of(&key));
+    let answer = bench.cloud.control(
+        "POST",
+        "/certificates",
+        Some(&json!({"csr": request, "thing": THING, "not_before": "2020-01-01T00:00:00Z", "not_after": "2020-02-01T00:00:00Z"})),
+    );
+    fs::write(&expired, answer["certificate_pem"].as_str().unwrap()).unwrap();
+    bench.provider.certificate = expired;
+    bench.assert_fails(
+        Cause::DeviceCertificateExpired,
+        &["certificate expired", "valid until Feb  1 00:00:00 2020"],
+    );
+
+    // One that nobody issued.
+    let own = bench.scratch.join("own.pem");
+    certificate(&own, &key, "device.example", (0, 30));
+    bench.provider.certificate = own;
+    bench.assert_fails(Cause::DeviceCertificateUnknown, &["CN=device.example"]);
+}
+
+/// OpenSSL's own server says the same in other ways: in TLS 1.3 it refuses the device only after the handshake.
+#[test]
+fn what_openssl_servers_say() {
+    for (version, cause) in [
+        ("-tls1_2", Cause::DeviceCertificateUnknown),
+        ("-tls1_3", Cause::DeviceCertificateUnknown),
+        ("-tls1_1", Cause::TlsVersion),
+    ] {
+        let mut bench = Bench::with_key_file(&format!("s{version}"));
+        let server =
+            Server::start(&bench, (0, 30), &[version, "-Verify", "1", "-verify_return_error"]);
+        server.aim(&mut bench);
+        bench.assert_fails(cause, &[]);
+    }
+}
+
+#[test]
+fn a_server_from_the_future() {
+    let mut bench = Bench::with_key_file("future");
+    let server = Server::start(&bench, (10, 30), &[]);
+    server.aim(&mut bench);
+    bench.assert_fails(Cause::ServerCertificateNotYetValid, &["is valid from", "here it is"]);
+}
+
+#[test]
+fn a_server_that_speaks_no_tls() {
+    let mut bench = Bench::with_key_file("no-tls");
+    // Its control interface speaks plain HTTP.
+    let state = bench.cloud.directory().join("cloud.json");
+    let facts: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(state).unwrap()).unwrap();
+    let control = facts["control"].as_str().unwrap().trim_end_matches('/');
+    bench.provider.port = control.rsplit_once(':').unwrap().1.parse().unwrap();
+    bench.assert_fails(Cause::TlsHandshake, &["localhost:"]);
+}
+
+/// `openssl s_server` with a certificate for localhost that vouches for itself.
+struct Server {
+    _process: Process,
+    port: u16,
+    certificate: PathBuf,
+}
+
+impl Server {
+    /// Valid from and until so many days from now.
+    fn start(bench: &Bench, days: (i64, i64), arguments: &[&str]) -> Self {
+        let (key, _) = bench.make_key("server");
+        let path = bench.scratch.join("server-cert.pem");
+        certificate(&path, &key, "localhost", days);
+        let log = bench.scratch.join("server.log");
+        let mut command = tied("openssl");
+        command.args([
+            "s_server",
+            "-accept",
+            "127.0.0.1:0",
+            "-www",
+            "-cipher",
+            "DEFAULT:@SECLEVEL=0",
+        ]);
+        command
+            .arg("-cert")
+            .arg(&path)
+            .arg("-key")
+            .arg(&key)
+            .arg("-CAfile")
+            .arg(&path)
+            .args(arguments);
+        let process = Process::start("openssl s_server", &mut command, &log);
+        let port = wait_for("the server's port", SOON, || {
+            let output = process.output();
+            let (_, port) = output.split_once("ACCEPT 127.0.0.1:")?;
+            port.lines().next()?.trim().parse().ok()
+        });
+        Self { _process: process, port, certificate: path }
+    }
+
+    fn aim(&self, bench: &mut Bench) {
+        bench.provider.host = "localhost".to_owned();
+        bench.provider.port = self.port;
+        bench.provider.ca_file = Some(self.certificate.clone());
+    }
+}
+
+/// Writes a certificate that its own key signed.
+fn certificate(path: &Path, key: &Path, name: &str, (from, until): (i64, i64)) {
+    let key = PKey::private_key_from_pem(&fs::read(key).unwrap()).unwrap();
+    let mut subject = X509NameBuilder::new().unwrap();
+    subject.append_entry_by_text("CN", name).unwrap();
+    let subject = subject.build();
+    let mut builder = X509Builder::new().unwrap();
+    let at = |days: i64| Asn1Time::days_from_now(days.try_into().unwrap()).unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_subject_name(&subject).unwrap();
+    builder.set_issuer_name(&subject).unwrap();
+    builder.set_not_before(&at(from)).unwrap();
+    builder.set_not_after(&at(until)).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    let names =
+        SubjectAlternativeName::new().dns(name).build(&builder.x509v3_context(None, None)).unwrap();
+    builder.append_extension(names).unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    fs::write(path, builder.build().to_pem().unwrap()).unwrap();
+}

@@ -160,7 +160,10 @@ fn a_module_for_another_machine() {
     let path = bench.scratch.join("aarch64.so");
     fs::write(&path, elf).unwrap();
     bench.token_settings().module = path;
-    bench.assert_fails(Cause::ModuleNotLoadable, &["aarch64.so ("]);
+    bench.assert_fails(
+        Cause::ModuleNotLoadable,
+        &["aarch64.so (it is for 64-bit ARM, this device is "],
+    );
 }
 
 #[test]

@@ -99,3 +99,32 @@ fn no_line_of_a_file_shows_a_pin() {
         }
     }
 }
+
+/// Two slips of the pen anywhere but in the PIN itself.
+#[test]
+fn no_slip_of_the_pen_brings_the_pin_out() {
+    let mut random = crate::backoff::Random::new(7512);
+    let mut below = |bound: usize| (random.next_u64() % bound as u64) as usize;
+    for _ in 0..4000 {
+        let (before, after) = match below(3) {
+            0 => ("pkcs11:token=t;object=k;type=private?pin-value=", ""),
+            1 => ("pkcs11:token=t;object=k?pin-value=", "&module-path=/m.so"),
+            _ => ("pkcs11:token=t;object=k?module-path=/m.so&pin-value=", ""),
+        };
+        let mut before: Vec<char> = before.chars().collect();
+        for _ in 0..2 {
+            let at = 7 + below(before.len() - 7);
+            let typed = [';', '&', '?', '=', ':', '-', ',', ' ', '%', 'x'][below(10)];
+            match below(3) {
+                0 => {
+                    before.remove(at);
+                }
+                1 => before[at] = typed,
+                _ => before.insert(at, typed),
+            }
+        }
+        let uri = before.into_iter().collect::<String>() + PIN + after;
+        let environment = [&LEAST[..], &TOKEN, &[("EDGEROTATE_PRIVATE_KEY", &uri)]].concat();
+        assert_hidden(&Layers::read(&[], pairs(&environment)), UnknownKeys::Warn, &uri);
+    }
+}
