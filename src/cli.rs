@@ -180,8 +180,11 @@ fn with_config(
         }
         Err(errors) => {
             start_log(LevelFilter::Info);
-            for line in errors.to_string().lines() {
-                log::error!("{line}");
+            for warning in &errors.warnings {
+                log::warn!("{warning}");
+            }
+            for error in &errors.errors {
+                log::error!("{error}");
             }
             ExitCode::from(BAD_SETTINGS)
         }

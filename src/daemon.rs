@@ -127,7 +127,7 @@ fn prepare(config: &Config) -> Result<Instance, Stopped> {
             Ok(false) => {}
             Ok(true) => {
                 log::error!(
-                    "EDGEROTATE_DATABASE: {} is in memory and would be gone after a reboot; put it on the data \
+                    "EDGEROTATE_DATABASE: {} is on tmpfs, in memory, and would be gone after a reboot; put it on the data \
                      partition, or set EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
                     database.display()
                 );

@@ -190,3 +190,123 @@ impl fmt::Display for HeartbeatError {
 }
 
 impl std::error::Error for HeartbeatError {}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            // In memory: what is tested is not the disk, and each row waits for it.
+            let path = PathBuf::from(format!("/dev/shm/edgerotate-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn database(&self) -> PathBuf {
+            self.0.join("device.db")
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn ids() -> Ids {
+        Ids::starting_at(DateTime::from_timestamp(1000, 0).unwrap())
+    }
+
+    fn rows(path: &Path) -> Vec<i64> {
+        let connection = Connection::open(path).unwrap();
+        let mut statement = connection.prepare("SELECT id FROM HealthCheck ORDER BY id").unwrap();
+        let rows = statement.query_map((), |row| row.get(0)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn makes_its_table_and_writes_rows_that_litestream_can_replicate() {
+        let scratch = Scratch::new("store-new");
+        let mut store = HeartbeatStore::open(&scratch.database()).unwrap();
+        let mut ids = ids();
+        for expected in 1000..1003 {
+            assert_eq!(store.beat(&mut ids, 0).unwrap(), expected);
+        }
+        let mode: String =
+            store.connection.query_row("PRAGMA journal_mode", (), |r| r.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        let created: String = store
+            .connection
+            .query_row("SELECT created_at FROM HealthCheck LIMIT 1", (), |r| r.get(0))
+            .unwrap();
+        assert_eq!(created.len(), "2022-05-15 07:45:08".len());
+        assert_eq!(rows(&scratch.database()), [1000, 1001, 1002]);
+    }
+
+    #[test]
+    fn never_checkpoints_not_even_when_it_closes() {
+        let scratch = Scratch::new("store-checkpoint");
+        let mut store = HeartbeatStore::open(&scratch.database()).unwrap();
+        let mut ids = ids();
+        // Each row is at least a page of WAL: well past SQLite's own limit of 1000 pages.
+        for _ in 0..1500 {
+            store.beat(&mut ids, 0).unwrap();
+        }
+        drop(store);
+        let wal = fs::metadata(scratch.0.join("device.db-wal")).unwrap().len();
+        assert!(wal > 1500 * 4096, "{wal}");
+        assert_eq!(rows(&scratch.database()).len(), 1500);
+    }
+
+    #[test]
+    fn keeps_as_many_rows_as_it_is_told_and_another_writers_ids_in_mind() {
+        let scratch = Scratch::new("store-prune");
+        let mut store = HeartbeatStore::open(&scratch.database()).unwrap();
+        let mut ids = ids();
+        for _ in 0..20 {
+            store.beat(&mut ids, 5).unwrap();
+        }
+        assert_eq!(rows(&scratch.database()), [1015, 1016, 1017, 1018, 1019]);
+        let other = Connection::open(scratch.database()).unwrap();
+        other.execute("INSERT INTO HealthCheck (id) VALUES (5000)", ()).unwrap();
+        assert_eq!(store.beat(&mut ids, 5).unwrap(), 5001);
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_what_to_do() {
+        let scratch = Scratch::new("store-errors");
+        let said = |path: &Path| HeartbeatStore::open(path).unwrap_err().to_string();
+
+        let nowhere = scratch.0.join("missing/device.db");
+        let line = said(&nowhere);
+        assert!(line.starts_with(&format!("{}: unable to open", nowhere.display())), "{line}");
+
+        let text = scratch.0.join("text");
+        fs::write(&text, "this is no database, but long enough to be looked at".repeat(20))
+            .unwrap();
+        assert!(said(&text).contains("move it away"), "{}", said(&text));
+    }
+
+    #[test]
+    fn sees_that_another_file_was_put_in_its_place() {
+        let scratch = Scratch::new("store-replaced");
+        let mut store = HeartbeatStore::open(&scratch.database()).unwrap();
+        store.beat(&mut ids(), 0).unwrap();
+        fs::rename(scratch.database(), scratch.0.join("old.db")).unwrap();
+        fs::write(scratch.database(), "").unwrap();
+        let error = store.beat(&mut ids(), 0).unwrap_err().to_string();
+        assert!(error.contains("another file"), "{error}");
+    }
+
+    #[test]
+    fn tells_a_file_system_in_memory() {
+        assert!(!is_volatile(Path::new("/proc/version")).unwrap());
+        assert!(is_volatile(Path::new("/dev/shm/device.db")).unwrap());
+    }
+}

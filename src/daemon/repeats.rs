@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_fault_is_said_ever_more_rarely_but_once_an_hour() {
         let mut repeats = Repeats::default();
-        let at = |minutes| Boottime::from_millis(minutes * 60_000);
+        let at = |minutes: u64| Boottime::from_millis(minutes * 60_000);
         let said: Vec<u64> = (0..180).filter_map(|minute| repeats.came("x", at(minute))).collect();
         assert_eq!(said, [1, 2, 4, 8, 16, 32, 64, 124, 128]);
     }
