@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    config,
+    clock, config,
     heartbeat::Ids,
     heartbeat_store::{HeartbeatError, HeartbeatStore},
 };
@@ -66,8 +66,11 @@ fn beat_until(
 ) {
     let mut store = None;
     loop {
+        let begun = clock::boottime();
         let beat = write(&mut store, &mut ids, config);
-        let wait = if beat.is_ok() { config.interval } else { config.interval.min(RETRY) };
+        let pause = if beat.is_ok() { config.interval } else { config.interval.min(RETRY) };
+        // The time that the write took is part of the interval, or the beat would drift.
+        let wait = pause.saturating_sub(clock::boottime().since(begun));
         if tell.send(beat).is_err() {
             return;
         }
