@@ -148,7 +148,7 @@ mod tests {
         let other = ("WATCHDOG_PID", "1".to_owned());
         let interval = |variables: &[_]| manager(variables).watchdog_interval();
         assert_eq!(interval(&[]), None);
-        assert_eq!(interval(&[usec.clone()]), Some(Duration::from_secs(15)));
+        assert_eq!(interval(std::slice::from_ref(&usec)), Some(Duration::from_secs(15)));
         assert_eq!(interval(&[usec.clone(), own]), Some(Duration::from_secs(15)));
         assert_eq!(interval(&[usec, other]), None);
     }
