@@ -6,7 +6,7 @@ help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## a device's minute, watched: rotate, replicate, restore, compare (LITESTREAM=0.3.13 for the other generation)
-	@tests/prepare demo && cargo build --locked --quiet --bins && cargo run --locked --quiet --example demo
+	@tests/prepare demo && echo 'building edgerotate' && cargo build --locked --quiet --bins --example demo && cargo run --locked --quiet --example demo
 
 test: ## all that must pass before a change goes in
 	@tests/prepare test && tests/run

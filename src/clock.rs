@@ -49,6 +49,12 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// This source was written after it: a wall clock that says less is wrong for certain.
+pub const EARLIEST: DateTime<Utc> = match DateTime::from_timestamp(1_793_491_200, 0) {
+    Some(time) => time,
+    None => DateTime::UNIX_EPOCH,
+};
+
 /// Now, on CLOCK_BOOTTIME.
 pub fn boottime() -> Boottime {
     // Linux has had this clock since 2.6.39 and the call fails for no other reason than its absence.

@@ -9,6 +9,7 @@
 //! or `Debug` of these types shows a PIN, wherever in the settings it was put.
 
 mod check;
+mod checked;
 mod duration;
 mod endpoint;
 mod env_file;
@@ -16,6 +17,7 @@ mod key;
 mod layers;
 mod problem;
 mod settings;
+mod spelling;
 mod values;
 mod words;
 

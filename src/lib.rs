@@ -2,15 +2,24 @@
 //!
 //! The core decides and the edges act: see `docs/architecture.md`.
 
+pub mod atomic_file;
 pub mod backoff;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod daemon;
+pub mod environment_file;
 pub mod failure;
 pub mod fetch;
 pub mod fetch_child;
 pub mod fetch_reply;
+pub mod heartbeat;
+pub mod heartbeat_store;
 pub mod lifetime;
+pub mod litestream;
 pub mod pkcs11_uri;
 pub mod rotation;
 pub mod secret;
+pub mod service_manager;
+pub mod state_file;

@@ -1,8 +1,7 @@
-use std::{env, process::ExitCode};
+//! edgerotate, the program: see the library's documentation.
+
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if env::args().skip(1).eq(["fetch", "--child"]) {
-        return edgerotate::fetch::child::child();
-    }
-    ExitCode::from(78)
+    edgerotate::cli::main(std::env::args_os().skip(1))
 }

@@ -5,10 +5,13 @@
 //! rather than by cutting out what is known to be secret: a URI that does not parse is just the one whose
 //! PIN is not where it should be.
 
+mod masked;
+
 use std::fmt;
 
 use zeroize::Zeroizing;
 
+pub use self::masked::masked;
 use crate::secret::Secret;
 
 /// The attributes of the path (after `pkcs11:`, separated by `;`).
@@ -94,22 +97,30 @@ impl Pkcs11Uri {
         Ok(uri)
     }
 
-    /// Refuses vendor attributes, which neither OpenSSL's engine nor its provider knows what to do with.
+    /// Refuses what RFC 7512 allows and no device's key needs: vendor attributes, which neither OpenSSL's
+    /// engine nor its provider understands, and a bare `=` or `&` in a value of the path, which is how a
+    /// PIN gets there when the `?` before it is missing.
     ///
     /// # Errors
-    /// Says where the first of them is, and which attributes there are.
-    pub fn without_vendor_attributes(self) -> Result<Self, UriError> {
+    /// Says where the first of them is, and what to write instead.
+    pub fn plain(self) -> Result<Self, UriError> {
         for attribute in self.path.iter().chain(&self.query) {
             if let Name::Vendor(at) = attribute.name {
-                let known: &[&str] =
-                    if at.part == "path" { &PATH_ATTRIBUTES } else { &QUERY_ATTRIBUTES };
-                let hint = if at.part == "path" {
-                    "; PIN and module come after a ?"
-                } else {
-                    "; a & inside a PIN is written %26"
+                let (known, hint) = match at.part {
+                    "path" => (PATH_ATTRIBUTES.join(", "), "PIN and module come after a ?"),
+                    _ => (QUERY_ATTRIBUTES.join(", "), "a & inside a PIN is written %26"),
                 };
-                let known = known.join(", ");
-                return Err(UriError(format!("{at} is not a known one (known: {known}{hint})")));
+                return Err(UriError(format!("{at} is not a known one (known: {known}; {hint})")));
+            }
+        }
+        let values =
+            self.path().split(';').map(|a| a.split_once('=').map_or("", |(_, value)| value));
+        for (attribute, value) in self.path.iter().zip(values) {
+            if has_bare_separator(value) {
+                let name = attribute.name;
+                return Err(UriError(format!(
+                    "{name} has a = or & in its value: write %3D or %26, and PIN and module after a ?"
+                )));
             }
         }
         Ok(self)
@@ -117,8 +128,7 @@ impl Pkcs11Uri {
 
     /// The URI of the object alone, as the engine or provider gets it: without PIN and module.
     pub fn object(&self) -> String {
-        let path = self.text[7..].split('?').next().unwrap_or_default();
-        format!("pkcs11:{path}")
+        format!("pkcs11:{}", self.path())
     }
 
     /// `type`, such as `private`.
@@ -144,6 +154,10 @@ impl Pkcs11Uri {
     /// `pin-value`, decoded.
     pub fn pin_value(&self) -> Option<Secret> {
         self.text_of("pin-value").map(|pin| Secret::new(pin.to_owned()))
+    }
+
+    fn path(&self) -> &str {
+        self.text[7..].split('?').next().unwrap_or_default()
     }
 
     fn text_of(&self, name: &str) -> Option<&str> {
@@ -190,51 +204,6 @@ impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "attribute {} of the {}", self.number, self.part)
     }
-}
-
-/// Shows a URI, whole or broken, by its harmless parts; everything else is `…`.
-pub fn masked(text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    let Some(start) = lower.find("pkcs11:") else {
-        return "…".to_owned();
-    };
-    let before = if start == 0 { "" } else { "…" };
-    let rest = &text[start + 7..];
-    let (path, query) = match rest.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (rest, None),
-    };
-    let mut shown = format!("{before}pkcs11:{}", masked_part(path, ';', &PATH_ATTRIBUTES));
-    if let Some(query) = query {
-        shown.push('?');
-        shown.push_str(&masked_part(query, '&', &QUERY_ATTRIBUTES));
-    }
-    shown
-}
-
-fn masked_part(part: &str, separator: char, known: &[&'static str]) -> String {
-    let shown = part.split(separator).map(|attribute| match attribute.split_once('=') {
-        Some((name, value)) if known.contains(&name) => match name {
-            "pin-value" => "pin-value=…".to_owned(),
-            "pin-source" if !(value.starts_with('/') || value.starts_with("file:/")) => {
-                "pin-source=…".to_owned()
-            }
-            "pin-source" => attribute.to_owned(),
-            _ if mentions_pin(value) => format!("{name}=…"),
-            _ => attribute.to_owned(),
-        },
-        _ if attribute.is_empty() => String::new(),
-        _ => "…".to_owned(),
-    });
-    shown.collect::<Vec<_>>().join(&separator.to_string())
-}
-
-/// Whether a value seems to have swallowed a PIN, as with `object=key&pin-value=…` before the `?`.
-pub(crate) fn mentions_pin(value: &str) -> bool {
-    let decoded =
-        percent_decode(value).unwrap_or_else(|()| Zeroizing::new(value.as_bytes().to_vec()));
-    let lower = Zeroizing::new(String::from_utf8_lossy(&decoded).to_ascii_lowercase());
-    lower.contains("pin")
 }
 
 fn attributes(
@@ -354,6 +323,10 @@ fn percent_decode(value: &str) -> Result<Zeroizing<Vec<u8>>, ()> {
         decoded.push((high * 16 + low) as u8);
     }
     Ok(decoded)
+}
+
+fn has_bare_separator(value: &str) -> bool {
+    value.contains(['=', '&'])
 }
 
 #[cfg(test)]

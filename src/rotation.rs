@@ -108,6 +108,13 @@ pub struct Fetch {
     failed: Failed,
 }
 
+impl Fetch {
+    /// When it was begun; the credentials' life is reckoned from here.
+    pub fn begun(&self) -> Boottime {
+        self.begun
+    }
+}
+
 /// A write that is under way.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Write {
@@ -530,11 +537,11 @@ mod tests {
     #[test]
     fn expiry_is_said_once() {
         let mut rotation = running();
-        let ticket = fetch(&mut rotation, s(3300));
+        // A fetch that does not end.
+        let _ticket = fetch(&mut rotation, s(3300));
         assert_eq!(rotation.next_wake(), Some(s(3600)));
         assert_eq!(rotation.handle(Event::Woke, s(3600)), [Action::SayExpired]);
         assert_eq!(rotation.handle(Event::Woke, s(3700)), []);
-        drop(ticket);
     }
 
     #[test]

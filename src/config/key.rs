@@ -42,7 +42,7 @@ pub(super) fn private_key(check: &mut Check<'_>) -> Option<PrivateKey> {
             }
         };
     }
-    let uri = match Pkcs11Uri::parse(text).and_then(Pkcs11Uri::without_vendor_attributes) {
+    let uri = match Pkcs11Uri::parse(text).and_then(Pkcs11Uri::plain) {
         Ok(uri) => uri,
         Err(error) => {
             check.bad(entry, &format!("is not a usable pkcs11: URI: {error}"));

@@ -15,6 +15,7 @@ use super::{
     env_file,
     problem::{Place, Problem, Warning, shown_key},
     settings::{self, Setting},
+    spelling,
 };
 use crate::secret::Secret;
 
@@ -206,7 +207,7 @@ fn own_name(setting: &'static Setting, is_article: bool) -> &'static str {
 }
 
 fn unknown(place: Place, key: &str) -> Problem {
-    let what = match settings::nearest(key) {
+    let what = match spelling::nearest(key) {
         Some(known) => format!("is not a setting; is {known} meant?"),
         None => "is not a setting".to_owned(),
     };

@@ -1,4 +1,7 @@
 //! The daemon against real parts: a token, a cloud that checks what AWS checks, both generations of Litestream.
+//!
+//! Nothing here measures a duration to judge it: a test waits until something is seen, with a deadline that a
+//! busy machine keeps.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,3 +13,13 @@
 mod support;
 
 mod harness;
+mod heartbeat;
+mod kills;
+mod lifecycle;
+mod outage;
+mod pin;
+mod restart;
+mod rotation;
+mod secrecy;
+mod service;
+mod settings;

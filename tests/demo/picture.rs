@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use crate::{HEARTBEAT, LIFETIME, summary::Summary, timeline::Timeline};
 
 const WIDTH: f64 = 1200.0;
-const HEIGHT: f64 = 640.0;
+const HEIGHT: f64 = 680.0;
 /// Where the lanes begin and end; left of them stand their names, right of them their figures.
-const LEFT: f64 = 190.0;
-const RIGHT: f64 = 1010.0;
-const TOP: f64 = 128.0;
-const BOTTOM: f64 = 500.0;
+const LEFT: f64 = 216.0;
+const RIGHT: f64 = 990.0;
+const TOP: f64 = 116.0;
+const BOTTOM: f64 = 534.0;
 
 const INK: &str = "#1f2933";
 const FAINT: &str = "#6b7785";
@@ -39,10 +39,10 @@ pub fn draw(summary: &Summary) -> String {
     let mut picture = Picture { summary, timeline, seconds, svg: String::new() };
     picture.frame();
     picture.axis();
-    picture.credentials(TOP + 18.0);
-    picture.restarts(TOP + 150.0);
-    picture.uploads(TOP + 214.0);
-    picture.lag(TOP + 338.0);
+    picture.credentials(TOP + 14.0);
+    picture.restarts(TOP + 178.0);
+    picture.uploads(TOP + 262.0);
+    picture.lag(TOP + 398.0);
     picture.verdict();
     picture.svg + "</svg>\n"
 }
@@ -86,7 +86,7 @@ impl Picture<'_> {
 
     /// Three rows in turn, as one lifetime overlaps the next.
     fn credentials(&mut self, y: f64) {
-        self.label(y + 36.0, "Credentials", "each from issue to expiry");
+        self.label(y + 40.0, "Credentials", "from issue to expiry");
         let credentials = &self.timeline.credentials;
         let handed_over: Vec<_> =
             credentials.iter().map(|c| self.in_use_from(&c.access_key_id)).collect();
@@ -99,48 +99,59 @@ impl Picture<'_> {
             let to = handed_over.get(index + 1).copied().flatten().map_or(end, |time| self.x(time));
             self.rectangle(from, top, to.min(RIGHT) - from, 20.0, AMBER, 4.0);
         }
-        self.figure(y + 36.0, &credentials.len().to_string(), "issued");
+        self.figure(y + 40.0, &credentials.len().to_string(), "issued");
         let y = y + 106.0;
         self.rectangle(LEFT, y - 9.0, 18.0, 10.0, AMBER, 2.0);
         self.text(LEFT + 24.0, y, 12.0, FAINT, "start", false, "Litestream works with them");
         self.rectangle(LEFT + 222.0, y - 9.0, 18.0, 10.0, PALE_AMBER, 2.0);
-        self.text(LEFT + 246.0, y, 12.0, FAINT, "start", false, "still good, or already replaced");
+        self.text(
+            LEFT + 246.0,
+            y,
+            12.0,
+            FAINT,
+            "start",
+            false,
+            "good for so long, had they been needed",
+        );
     }
 
+    /// Each with a thread through the uploads, to see what a restart does to them.
     fn restarts(&mut self, y: f64) {
-        self.label(y + 22.0, "Restarts", "of Litestream");
-        self.line(LEFT, y + 20.0, RIGHT, y + 20.0, RULE, 1.0);
+        self.label(y, "Restarts", "until uploads go on");
+        self.line(LEFT, y, RIGHT, y, RULE, 1.0);
+        let mut longest = 0.0_f64;
         for start in self.timeline.starts.iter().skip(1) {
             let x = self.x(start.asked);
             let _ = writeln!(
                 self.svg,
-                "<circle cx=\"{x:.1}\" cy=\"{:.1}\" r=\"7\" fill=\"{BLUE}\"/>",
-                y + 20.0
+                "<line x1=\"{x:.1}\" y1=\"{y:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\" stroke=\"{BLUE}\" \
+                 stroke-opacity=\"0.45\" stroke-dasharray=\"2 3\"/><circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"7\" fill=\"{BLUE}\"/>",
+                y + 104.0
             );
             if let Some(seconds) = self.timeline.upload_after(start) {
-                self.text(x, y + 4.0, 12.0, BLUE, "middle", false, &format!("{seconds:.1} s"));
+                longest = longest.max(seconds);
+                self.text(x, y - 14.0, 12.0, BLUE, "middle", false, &format!("{seconds:.1} s"));
             }
         }
-        self.figure(y + 22.0, &self.timeline.restarts().to_string(), "until uploads go on");
+        self.figure(y, &self.timeline.restarts().to_string(), &format!("{longest:.1} s at most"));
     }
 
     fn uploads(&mut self, y: f64) {
-        self.label(y + 36.0, "Uploads", "to S3, each a tick");
-        self.line(LEFT, y + 56.0, RIGHT, y + 56.0, RULE, 1.0);
-        for upload in self.timeline.uploads.clone() {
-            let x = self.x(upload);
+        self.label(y, "Uploads", "to S3, a tick each");
+        self.line(LEFT, y + 20.0, RIGHT, y + 20.0, RULE, 1.0);
+        for (upload, _) in &self.timeline.uploads {
+            let x = self.x(*upload);
             if x <= RIGHT {
-                self.line(x, y + 16.0, x, y + 56.0, GREEN, 1.6);
+                self.line(x, y - 20.0, x, y + 20.0, GREEN, 1.6);
             }
         }
-        let gap =
-            format!("{:.1} s at most between two", self.summary.longest_upload_gap.as_secs_f64());
-        self.figure(y + 34.0, &self.timeline.uploads.len().to_string(), &gap);
+        let gap = format!("{:.1} s apart at most", self.summary.longest_upload_gap.as_secs_f64());
+        self.figure(y, &self.timeline.uploads.len().to_string(), &gap);
         let refused = self.summary.expired_token_errors;
         let colour = if refused == 0 { FAINT } else { RED };
         self.text(
-            RIGHT + 24.0,
-            y + 68.0,
+            RIGHT + 28.0,
+            y + 30.0,
             12.0,
             colour,
             "start",
@@ -158,7 +169,7 @@ impl Picture<'_> {
             .find(|s| *s >= largest)
             .unwrap_or(60.0);
         let height = 56.0;
-        self.label(base - 30.0, "Heartbeat", "how late each row was");
+        self.label(base - height / 2.0, "Heartbeats", "how late each row was");
         self.line(LEFT, base, RIGHT, base, RULE, 1.0);
         self.line(LEFT, base - height, RIGHT, base - height, RULE, 1.0);
         self.text(LEFT - 6.0, base - height + 4.0, 11.0, FAINT, "end", false, &milliseconds(scale));
@@ -178,20 +189,20 @@ impl Picture<'_> {
     fn verdict(&mut self) {
         let good = self.summary.is_good();
         let (colour, pale) = if good { (GREEN, "#e6f4ec") } else { (RED, "#fbe9e9") };
-        self.rectangle(40.0, 552.0, WIDTH - 80.0, 56.0, pale, 8.0);
+        self.rectangle(40.0, 590.0, WIDTH - 80.0, 56.0, pale, 8.0);
         let sign = if self.summary.missing.is_empty() { "=" } else { "≠" };
         let rows = format!(
             "{} rows on the device {sign} {} rows restored from S3",
             self.summary.rows_device, self.summary.rows_restored
         );
-        self.text(64.0, 587.0, 19.0, colour, "start", true, &rows);
+        self.text(64.0, 625.0, 19.0, colour, "start", true, &rows);
         let checks = format!(
             "integrity check: {} · rows missing: {} · ExpiredToken: {}",
             self.summary.integrity,
             self.summary.missing.len(),
             self.summary.expired_token_errors
         );
-        self.text(WIDTH - 64.0, 586.0, 14.0, colour, "end", false, &checks);
+        self.text(WIDTH - 64.0, 624.0, 14.0, colour, "end", false, &checks);
     }
 
     /// When Litestream first had these credentials.
@@ -208,13 +219,13 @@ impl Picture<'_> {
     }
 
     fn label(&mut self, y: f64, name: &str, what: &str) {
-        self.text(40.0, y - 6.0, 16.0, INK, "start", true, name);
-        self.text(40.0, y + 12.0, 12.0, FAINT, "start", false, what);
+        self.text(40.0, y - 2.0, 16.0, INK, "start", true, name);
+        self.text(40.0, y + 16.0, 12.0, FAINT, "start", false, what);
     }
 
     fn figure(&mut self, y: f64, figure: &str, what: &str) {
-        self.text(RIGHT + 24.0, y, 22.0, INK, "start", true, figure);
-        self.text(RIGHT + 24.0, y + 17.0, 12.0, FAINT, "start", false, what);
+        self.text(RIGHT + 28.0, y - 2.0, 20.0, INK, "start", true, figure);
+        self.text(RIGHT + 28.0, y + 15.0, 12.0, FAINT, "start", false, what);
     }
 
     #[allow(clippy::too_many_arguments, reason = "what SVG needs to set a line of text")]

@@ -83,7 +83,7 @@ impl Screen {
         };
         let rotations = seconds(&mut timeline.credentials.iter().skip(1).map(|c| c.issued));
         let restarts = seconds(&mut timeline.starts.iter().skip(1).map(|s| s.asked));
-        let uploads = seconds(&mut timeline.uploads.iter().copied());
+        let uploads = seconds(&mut timeline.uploads.iter().map(|(time, _)| *time));
         let heartbeats = seconds(&mut timeline.heartbeats.iter().copied());
 
         let remaining = timeline
@@ -92,7 +92,7 @@ impl Screen {
             .map_or(0.0, |c| (c.expires - timeline.now).as_seconds_f64());
         let key = timeline.credentials.last().map_or("", |c| &c.access_key_id);
         let since_upload =
-            timeline.uploads.last().map(|time| (timeline.now - *time).as_seconds_f64());
+            timeline.uploads.last().map(|(time, _)| (timeline.now - *time).as_seconds_f64());
         let recovery =
             timeline.starts.iter().skip(1).filter_map(|s| timeline.upload_after(s)).next_back();
         let refused_colour = if refused == 0 { Colour::Faint } else { Colour::Red };

@@ -14,7 +14,8 @@ pub struct Timeline {
     pub credentials: Vec<Credential>,
     /// Each start of Litestream; the first is no restart.
     pub starts: Vec<Start>,
-    pub uploads: Vec<DateTime<Utc>>,
+    /// With the access key that signed each.
+    pub uploads: Vec<(DateTime<Utc>, String)>,
     pub heartbeats: Vec<DateTime<Utc>>,
 }
 
@@ -48,7 +49,11 @@ impl Timeline {
             now,
             credentials,
             starts: device.litestream.starts(),
-            uploads: requests.iter().filter(|r| r.is_upload()).map(|r| r.time).collect(),
+            uploads: requests
+                .iter()
+                .filter(|r| r.is_upload())
+                .map(|r| (r.time, r.access_key_id.clone().unwrap_or_default()))
+                .collect(),
             heartbeats: heartbeats(&device.log()),
         }
     }
@@ -73,10 +78,10 @@ impl Timeline {
         self.heartbeats.windows(2).map(|pair| (pair[1], lag(pair).max(0.0))).collect()
     }
 
-    /// From the request for a restart to the first upload signed with the new credentials' time.
+    /// From the request for a restart to the first upload signed with the new credentials, in seconds.
     pub fn upload_after(&self, start: &Start) -> Option<f64> {
-        let upload = self.uploads.iter().find(|upload| **upload > start.started)?;
-        Some((*upload - start.asked).as_seconds_f64())
+        let (time, _) = self.uploads.iter().find(|(_, key)| *key == start.access_key_id)?;
+        Some((*time - start.asked).as_seconds_f64())
     }
 }
 

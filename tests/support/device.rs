@@ -30,7 +30,7 @@ pub struct Device {
     pub cloud: Cloud,
     pub token: Token,
     pub certificate: Certificate,
-    /// `KEY` without `EDGEROTATE_` to value; written to a file at each start.
+    /// Key to value; written to a file at each start.
     settings: BTreeMap<String, String>,
     /// Variables of the daemon's own environment.
     pub environment: BTreeMap<String, String>,
@@ -38,6 +38,8 @@ pub struct Device {
     pub environment_file: PathBuf,
     pub runtime_directory: PathBuf,
     pub state_directory: PathBuf,
+    /// What stands before the daemon on its command line, and becomes it.
+    wrapper: Vec<String>,
     log: PathBuf,
     pub scratch: Scratch,
 }
@@ -102,12 +104,16 @@ impl Device {
             cloud,
             token,
             certificate,
-            settings: settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            settings: settings
+                .into_iter()
+                .map(|(key, value)| (format!("EDGEROTATE_{key}"), value))
+                .collect(),
             environment,
             database,
             environment_file,
             runtime_directory,
             state_directory,
+            wrapper: Vec::new(),
             log: scratch.join("edgerotate.log"),
             scratch,
         }
@@ -115,17 +121,39 @@ impl Device {
 
     /// Changes a setting; the daemon sees it at its next start.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
-        self.settings.insert(key.to_owned(), value.into());
+        self.settings.insert(format!("EDGEROTATE_{key}"), value.into());
     }
 
-    /// Leaves a setting out.
-    pub fn unset(&mut self, key: &str) {
-        self.settings.remove(key).unwrap_or_else(|| panic!("{key} was not set"));
+    /// Leaves a setting out, and returns what it was.
+    pub fn unset(&mut self, key: &str) -> String {
+        let key = format!("EDGEROTATE_{key}");
+        self.settings.remove(&key).unwrap_or_else(|| panic!("{key} was not set"))
+    }
+
+    /// Gives a setting another name, with or without `EDGEROTATE_`.
+    pub fn rename_setting(&mut self, key: &str, name: &str) {
+        let value = self.unset(key);
+        self.settings.insert(name.to_owned(), value);
+    }
+
+    /// Runs the daemon below another command, after a line for the shell; its process id stays its own.
+    pub fn wrap(&mut self, command: &[&str], shell: &str) {
+        self.wrapper = command.iter().map(|word| (*word).to_owned()).collect();
+        let script = format!("{shell} && exec \"$0\" \"$@\"");
+        self.wrapper.extend(["sh".to_owned(), "-c".to_owned(), script]);
     }
 
     /// edgerotate with these settings, its environment clean but for what the device gives it.
     pub fn edgerotate(&self, arguments: &[&str]) -> Command {
-        let mut command = tied(program());
+        let program = program();
+        let mut command = match self.wrapper.split_first() {
+            None => tied(program),
+            Some((first, rest)) => {
+                let mut command = tied(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
         command
             .args(arguments)
             .arg("--config")
@@ -214,6 +242,14 @@ impl Device {
         self.wait_for(&format!("{times} × {text:?} in the log"), deadline, |_| found())
     }
 
+    /// Waits for a line with any of these texts.
+    pub fn wait_for_log_matching(&self, texts: &[&str], deadline: Duration) -> String {
+        let found = |log: &str| {
+            log.lines().find(|line| texts.iter().any(|text| line.contains(text))).map(str::to_owned)
+        };
+        self.wait_for(&format!("one of {texts:?} in the log"), deadline, |d| found(&d.log()))
+    }
+
     /// Waits until a condition holds; what the daemon said last is in the panic when it does not.
     pub fn wait_until(
         &self,
@@ -263,11 +299,8 @@ impl Device {
 
     fn settings_file(&self) -> PathBuf {
         let path = self.scratch.join("device.env");
-        let text: String = self
-            .settings
-            .iter()
-            .map(|(key, value)| format!("EDGEROTATE_{key}={value}\n"))
-            .collect();
+        let text: String =
+            self.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
         fs::write(&path, text).expect("the settings");
         path
     }

@@ -172,13 +172,19 @@ impl Shared {
     }
 
     fn answer(&self, client: TcpStream) -> io::Result<()> {
-        while self.state().hung && !self.end.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(10));
-        }
         client.set_nonblocking(false)?;
         client.set_read_timeout(Some(SOON))?;
         let mut request = String::new();
         BufReader::new(client.try_clone()?).read_line(&mut request)?;
+        while self.state().hung && !self.end.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        // Who was killed meanwhile has asked again since.
+        client.set_nonblocking(true)?;
+        if matches!(client.peek(&mut [0]), Ok(0)) {
+            return Ok(());
+        }
+        client.set_nonblocking(false)?;
         let answer = match request.trim() {
             "restart" => {
                 self.restart().map_or_else(|e| format!("failed: {e}"), |()| "done".to_owned())

@@ -5,7 +5,10 @@ use std::{convert::Infallible, sync::Arc};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE, service::service_fn};
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -13,10 +16,10 @@ use tokio::net::TcpStream;
 
 use crate::{
     Cloud, Failure,
-    faults::{Cut, ProviderFaults, S3Faults},
+    faults::{Fault, Faults, ProviderFaults, S3Faults},
     listener::Port,
     pki,
-    registry::{Certificate, Status},
+    registry::{Certificate, RoleAlias, Status},
 };
 
 pub struct Control {
@@ -63,7 +66,9 @@ impl Control {
             let control = Arc::clone(&self);
             async move { Ok::<_, Infallible>(control.answer(request).await) }
         });
-        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -73,7 +78,10 @@ impl Control {
         };
         let mut response = Response::new(Full::from(format!("{value}\n")));
         *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            hyper::header::HeaderValue::from_static("application/json"),
+        );
         response
     }
 
@@ -93,21 +101,39 @@ impl Control {
             }
             (Method::POST | Method::PUT, ["certificates", id, "policy"]) => {
                 let new: NewPolicy = parse(&body)?;
-                self.change_certificate(id, |certificate| certificate.policy_attached = new.attached)
+                self.change_certificate(id, |certificate| {
+                    certificate.policy_attached = new.attached
+                })
             }
             (Method::PUT, ["role-aliases", name]) => self.put_role_alias(name, parse(&body)?),
             (Method::DELETE, ["role-aliases", name]) => {
-                let removed = self.cloud.registry.change(|state| state.role_aliases.remove(*name));
-                removed.map_err(failed)?.map(|_| json!({})).ok_or_else(not_found)
+                let removed = self
+                    .cloud
+                    .registry
+                    .change(|state| state.role_aliases.remove(*name));
+                removed
+                    .map_err(failed)?
+                    .map(|_| json!({}))
+                    .ok_or_else(not_found)
             }
-            (Method::PUT, ["faults", "provider"]) => self.break_provider(parse(&body)?).await,
-            (Method::DELETE, ["faults", "provider"]) => self.break_provider(ProviderFaults::default()).await,
-            (Method::PUT, ["faults", "s3"]) => self.break_s3(parse(&body)?).await,
-            (Method::DELETE, ["faults", "s3"]) => self.break_s3(S3Faults::default()).await,
+            (Method::PUT, ["faults", "provider"]) => self.order_at_provider(parse(&body)?).await,
+            (Method::DELETE, ["faults", "provider"]) => {
+                self.order_at_provider(ProviderFaults::default()).await
+            }
+            (Method::PUT, ["faults", "s3"]) => self.order_at_s3(parse(&body)?).await,
+            (Method::DELETE, ["faults", "s3"]) => self.order_at_s3(S3Faults::default()).await,
             (Method::GET, ["requests"]) => {
-                let since = parts.uri.query().and_then(|query| query.strip_prefix("since=")).unwrap_or("0");
+                let since = parts
+                    .uri
+                    .query()
+                    .and_then(|query| query.strip_prefix("since="))
+                    .unwrap_or("0");
                 let since = since.parse().map_err(bad_request)?;
-                self.cloud.log.since(since).map(Value::from).map_err(|error| failed(error.into()))
+                self.cloud
+                    .log
+                    .since(since)
+                    .map(Value::from)
+                    .map_err(|error| failed(error.into()))
             }
             (Method::GET, ["state"]) => Ok(self.state()),
             _ => Err(not_found()),
@@ -116,14 +142,19 @@ impl Control {
 
     fn create_certificate(&self, new: NewCertificate) -> Reply {
         let authority = &self.cloud.pki.device_root;
-        let pem = authority.device(&new.csr, new.not_before, new.not_after).map_err(bad_request)?;
+        let pem = authority
+            .device(&new.csr, new.not_before, new.not_after)
+            .map_err(bad_request)?;
         let id = pki::certificate_id(&pki::der(&pem).map_err(failed)?);
         let certificate = Certificate {
             status: Status::Active,
             things: new.thing.into_iter().collect(),
             policy_attached: true,
         };
-        self.cloud.registry.change(|state| state.certificates.insert(id.clone(), certificate)).map_err(failed)?;
+        self.cloud
+            .registry
+            .change(|state| state.certificates.insert(id.clone(), certificate))
+            .map_err(failed)?;
         Ok(json!({ "certificate_pem": pem, "certificate_id": id }))
     }
 
@@ -133,54 +164,56 @@ impl Control {
             change(certificate);
             Some(certificate.clone())
         });
-        changed.map_err(failed)?.map(|certificate| json!(certificate)).ok_or_else(not_found)
+        changed
+            .map_err(failed)?
+            .map(|certificate| json!(certificate))
+            .ok_or_else(not_found)
     }
 
     /// Fields that are not given keep their value.
     fn put_role_alias(&self, name: &str, new: Value) -> Reply {
-        let given = new.as_object().cloned().ok_or_else(|| bad_request("an object is expected"))?;
-        let mut alias = json!(self.cloud.registry.state().role_aliases.get(name).cloned().unwrap_or_default());
+        let given = new
+            .as_object()
+            .cloned()
+            .ok_or_else(|| bad_request("an object is expected"))?;
+        let mut alias = json!(
+            self.cloud
+                .registry
+                .state()
+                .role_aliases
+                .get(name)
+                .cloned()
+                .unwrap_or_default()
+        );
         for (field, value) in given {
             alias[field] = value;
         }
-        let alias: crate::registry::RoleAlias = serde_json::from_value(alias).map_err(bad_request)?;
+        let alias: RoleAlias = serde_json::from_value(alias).map_err(bad_request)?;
         let kept = json!(alias);
-        self.cloud.registry.change(|state| state.role_aliases.insert(name.to_owned(), alias)).map_err(failed)?;
+        self.cloud
+            .registry
+            .change(|state| state.role_aliases.insert(name.to_owned(), alias))
+            .map_err(failed)?;
         Ok(kept)
     }
 
-    async fn break_provider(&self, faults: ProviderFaults) -> Reply {
-        check_status(faults.status)?;
-        if faults.date_offset_s.is_some_and(|offset| offset.unsigned_abs() > 3_200_000_000) {
-            return Err(bad_request("date_offset_s reaches past a hundred years"));
-        }
-        if faults.drip.as_ref().is_some_and(|drip| drip.bytes_per_s.is_nan() || drip.bytes_per_s <= 0.0) {
-            return Err(bad_request("drip.bytes_per_s must be above 0"));
-        }
-        if faults.count.is_some() && faults.refuse_connections {
-            return Err(bad_request("refused connections can't be counted: the kernel refuses them"));
-        }
-        let in_handshake = faults.server_certificate.is_some() || faults.cut == Some(Cut::Handshake);
-        if in_handshake && (faults.status.is_some() || faults.garbage.is_some() || faults.delay_s.is_some()) {
-            return Err(bad_request("a fault in the handshake leaves no request for the other faults"));
-        }
-        let refuse = faults.refuse_connections;
+    async fn order<T: Fault>(&self, side: &Faults<T>, port: &Port, faults: T) -> Reply {
+        faults.check().map_err(bad_request)?;
+        let refuse = faults.refuses_connections();
         let kept = json!(faults);
-        self.cloud.provider_faults.set(faults);
-        self.provider_port.set_refusing(refuse).await;
+        side.set(faults);
+        port.set_refusing(refuse).await;
         Ok(kept)
     }
 
-    async fn break_s3(&self, faults: S3Faults) -> Reply {
-        check_status(faults.status)?;
-        if faults.count.is_some() && faults.refuse_connections {
-            return Err(bad_request("refused connections can't be counted: the kernel refuses them"));
-        }
-        let refuse = faults.refuse_connections;
-        let kept = json!(faults);
-        self.cloud.s3_faults.set(faults);
-        self.s3_port.set_refusing(refuse).await;
-        Ok(kept)
+    async fn order_at_provider(&self, faults: ProviderFaults) -> Reply {
+        let (side, port) = (&self.cloud.provider_faults, &self.provider_port);
+        self.order(side, port, faults).await
+    }
+
+    async fn order_at_s3(&self, faults: S3Faults) -> Reply {
+        self.order(&self.cloud.s3_faults, &self.s3_port, faults)
+            .await
     }
 
     /// Everything but the secrets.
@@ -214,19 +247,15 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(bad_request)
 }
 
-fn check_status(status: Option<u16>) -> Result<(), Refusal> {
-    match status {
-        Some(status) if !(200..=599).contains(&status) => Err(bad_request("status must be 200 to 599")),
-        _ => Ok(()),
-    }
-}
-
 fn bad_request(error: impl ToString) -> Refusal {
     Refusal(StatusCode::BAD_REQUEST, error.to_string())
 }
 
 fn not_found() -> Refusal {
-    Refusal(StatusCode::NOT_FOUND, "no such thing here; see README.md".to_owned())
+    Refusal(
+        StatusCode::NOT_FOUND,
+        "no such thing here; see README.md".to_owned(),
+    )
 }
 
 #[allow(clippy::needless_pass_by_value)]

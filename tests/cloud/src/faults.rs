@@ -65,7 +65,11 @@ pub enum Garbage {
 #[serde(deny_unknown_fields)]
 pub struct ReplaceField {
     pub field: String,
-    #[serde(default, deserialize_with = "even_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "even_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub value: Option<Value>,
 }
 
@@ -91,19 +95,78 @@ pub struct S3Faults {
 /// The faults of one side, as they are ordered and used up.
 pub struct Faults<T>(Mutex<T>);
 
-pub trait Counted: Clone + Default {
+pub trait Fault: Clone + Default + Serialize {
     fn count(&mut self) -> &mut Option<u64>;
+    fn refuses_connections(&self) -> bool;
+    /// Says what can't be meant.
+    fn check(&self) -> Result<(), &'static str>;
 }
 
-impl Counted for ProviderFaults {
+impl Fault for ProviderFaults {
     fn count(&mut self) -> &mut Option<u64> {
         &mut self.count
     }
+
+    fn refuses_connections(&self) -> bool {
+        self.refuse_connections
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        /// A hundred years: further off, dates have no four-digit year any more.
+        const FARTHEST_S: u64 = 100 * 366 * 86_400;
+        check_status(self.status)?;
+        let far = |offset: i64| offset.unsigned_abs() > FARTHEST_S;
+        let flows = |drip: &Drip| drip.bytes_per_s > 0.0;
+        let spoils_an_answer =
+            self.status.is_some() || self.garbage.is_some() || self.delay_s.is_some();
+        refuse_if([
+            (
+                self.date_offset_s.is_some_and(far),
+                "date_offset_s reaches past a hundred years",
+            ),
+            (
+                !self.drip.as_ref().is_none_or(flows),
+                "drip.bytes_per_s must be above 0",
+            ),
+            (
+                self.message.is_some() && self.status.is_none(),
+                "a message needs a status",
+            ),
+            (
+                self.in_handshake() && spoils_an_answer,
+                "a fault in the handshake leaves no request for others",
+            ),
+            (self.refuse_connections && self.count.is_some(), UNCOUNTABLE),
+        ])
+    }
 }
 
-impl Counted for S3Faults {
+impl Fault for S3Faults {
     fn count(&mut self) -> &mut Option<u64> {
         &mut self.count
+    }
+
+    fn refuses_connections(&self) -> bool {
+        self.refuse_connections
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        check_status(self.status)?;
+        refuse_if([(self.refuse_connections && self.count.is_some(), UNCOUNTABLE)])
+    }
+}
+
+const UNCOUNTABLE: &str = "refused connections can't be counted: the kernel refuses them";
+
+fn check_status(status: Option<u16>) -> Result<(), &'static str> {
+    let wrong = status.is_some_and(|status| !(200..=599).contains(&status));
+    refuse_if([(wrong, "status must be 200 to 599")])
+}
+
+fn refuse_if<const N: usize>(flaws: [(bool, &'static str); N]) -> Result<(), &'static str> {
+    match flaws.into_iter().find(|(flawed, _)| *flawed) {
+        Some((_, what)) => Err(what),
+        None => Ok(()),
     }
 }
 
@@ -114,7 +177,7 @@ impl ProviderFaults {
     }
 }
 
-impl<T: Counted> Faults<T> {
+impl<T: Fault> Faults<T> {
     pub fn healthy() -> Self {
         Self(Mutex::new(T::default()))
     }
@@ -124,7 +187,10 @@ impl<T: Counted> Faults<T> {
     }
 
     pub fn get(&self) -> T {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The faults that strike now, if `when` says so; uses one up where they are counted.
@@ -170,7 +236,11 @@ mod tests {
     #[test]
     fn a_counted_fault_heals_itself() {
         let faults = Faults::healthy();
-        faults.set(ProviderFaults { status: Some(503), count: Some(2), ..Default::default() });
+        faults.set(ProviderFaults {
+            status: Some(503),
+            count: Some(2),
+            ..Default::default()
+        });
         let statuses: Vec<_> = (0..3).map(|_| faults.on_request().status).collect();
         assert_eq!(statuses, [Some(503), Some(503), None]);
     }
@@ -178,7 +248,11 @@ mod tests {
     #[test]
     fn a_handshake_fault_is_counted_by_connections_alone() {
         let faults = Faults::healthy();
-        faults.set(ProviderFaults { cut: Some(Cut::Handshake), count: Some(1), ..Default::default() });
+        faults.set(ProviderFaults {
+            cut: Some(Cut::Handshake),
+            count: Some(1),
+            ..Default::default()
+        });
         assert!(faults.on_request().cut.is_none());
         assert!(faults.on_connection().cut.is_some());
         assert!(faults.on_connection().cut.is_none());

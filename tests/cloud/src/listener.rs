@@ -32,7 +32,8 @@ impl Port {
     /// Takes `wanted`, or a free one.
     pub fn reserve(wanted: Option<u16>) -> io::Result<Arc<Self>> {
         if let Some(port) = wanted {
-            return Self::hold(port).map_err(|error| io::Error::new(error.kind(), format!("port {port}: {error}")));
+            return Self::hold(port)
+                .map_err(|error| io::Error::new(error.kind(), format!("port {port}: {error}")));
         }
         let size = PORTS.end - PORTS.start;
         let first = secrets::random_port_offset(size);
@@ -78,7 +79,11 @@ impl Port {
         }
     }
 
-    async fn accept<F>(&self, listener: &TcpListener, serve: &impl Fn(TcpStream) -> F) -> io::Result<()>
+    async fn accept<F>(
+        &self,
+        listener: &TcpListener,
+        serve: &impl Fn(TcpStream) -> F,
+    ) -> io::Result<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {

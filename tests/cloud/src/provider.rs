@@ -31,15 +31,33 @@ pub struct Refusal {
 }
 
 const fn refusal(status: StatusCode, error_type: &'static str, message: &'static str) -> Refusal {
-    Refusal { status, error_type, message }
+    Refusal {
+        status,
+        error_type,
+        message,
+    }
 }
 
-const WRONG_ENDPOINT: Refusal =
-    refusal(StatusCode::FORBIDDEN, "AccessDeniedException", "Certificate is invalid on this endpoint");
-const ACCESS_DENIED: Refusal = refusal(StatusCode::FORBIDDEN, "AccessDeniedException", "Access Denied");
-const WRONG_THING: Refusal = refusal(StatusCode::FORBIDDEN, "AccessDeniedException", "Invalid thing name passed");
-const NO_ALIAS: Refusal =
-    refusal(StatusCode::NOT_FOUND, "ResourceNotFoundException", "Role alias does not exist");
+const WRONG_ENDPOINT: Refusal = refusal(
+    StatusCode::FORBIDDEN,
+    "AccessDeniedException",
+    "Certificate is invalid on this endpoint",
+);
+const ACCESS_DENIED: Refusal = refusal(
+    StatusCode::FORBIDDEN,
+    "AccessDeniedException",
+    "Access Denied",
+);
+const WRONG_THING: Refusal = refusal(
+    StatusCode::FORBIDDEN,
+    "AccessDeniedException",
+    "Invalid thing name passed",
+);
+const NO_ALIAS: Refusal = refusal(
+    StatusCode::NOT_FOUND,
+    "ResourceNotFoundException",
+    "Role alias does not exist",
+);
 const NO_ROLE: Refusal = refusal(
     StatusCode::BAD_REQUEST,
     "InvalidRequestException",
@@ -50,7 +68,11 @@ const TOO_LONG: Refusal = refusal(
     "InvalidRequestException",
     "The requested CredentialDurationSeconds exceeds the MaxSessionDuration set for the role",
 );
-const NO_SUCH_PATH: Refusal = refusal(StatusCode::NOT_FOUND, "ResourceNotFoundException", "Not Found");
+const NO_SUCH_PATH: Refusal = refusal(
+    StatusCode::NOT_FOUND,
+    "ResourceNotFoundException",
+    "Not Found",
+);
 
 /// Serves one connection to its end.
 pub async fn serve(cloud: Arc<Cloud>, stream: TcpStream) {
@@ -76,8 +98,15 @@ pub async fn serve(cloud: Arc<Cloud>, stream: TcpStream) {
         .await;
 }
 
-async fn answer(cloud: &Cloud, peer: &Peer, request: &Request<Incoming>) -> Result<Response, reply::CutOff> {
-    let thing = request.headers().get(THING_HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+async fn answer(
+    cloud: &Cloud,
+    peer: &Peer,
+    request: &Request<Incoming>,
+) -> Result<Response, reply::CutOff> {
+    let thing = request
+        .headers()
+        .get(THING_HEADER)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let mut entry = cloud.log.begin(Side::Provider);
     entry.line.operation = Some(OPERATION.to_owned());
     entry.line.sni = Some(peer.sni.clone());
@@ -99,7 +128,10 @@ async fn answer(cloud: &Cloud, peer: &Peer, request: &Request<Incoming>) -> Resu
     finish(entry, reply::shape(&answer, &faults))
 }
 
-fn finish(entry: Entry, result: Result<reply::Shaped, reply::CutOff>) -> Result<Response, reply::CutOff> {
+fn finish(
+    entry: Entry,
+    result: Result<reply::Shaped, reply::CutOff>,
+) -> Result<Response, reply::CutOff> {
     match result {
         Ok(shaped) => {
             entry.finish(Some(shaped.response.status().as_u16()), shaped.error);
@@ -120,11 +152,18 @@ fn assume_role(
     thing: Option<String>,
 ) -> Result<Issued, Refusal> {
     let certificate_id = pki::certificate_id(&peer.certificate);
-    let alias = alias_of(path).filter(|_| method == Method::GET).ok_or(NO_SUCH_PATH)?;
+    let alias = alias_of(path)
+        .filter(|_| method == Method::GET)
+        .ok_or(NO_SUCH_PATH)?;
     if !peer.sni.eq_ignore_ascii_case(&cloud.endpoint_host) {
         return Err(WRONG_ENDPOINT);
     }
-    let lifetime = authorize(&cloud.registry.state(), &certificate_id, thing.as_deref(), alias)?;
+    let lifetime = authorize(
+        &cloud.registry.state(),
+        &certificate_id,
+        thing.as_deref(),
+        alias,
+    )?;
     // Whole seconds, as it is told.
     let now = Utc::now();
     let issued = Issued {
@@ -144,8 +183,16 @@ fn assume_role(
 }
 
 /// Who may assume what, and for how long.
-fn authorize(state: &State, certificate_id: &str, thing: Option<&str>, alias: &str) -> Result<TimeDelta, Refusal> {
-    let certificate = state.certificates.get(certificate_id).ok_or(WRONG_ENDPOINT)?;
+fn authorize(
+    state: &State,
+    certificate_id: &str,
+    thing: Option<&str>,
+    alias: &str,
+) -> Result<TimeDelta, Refusal> {
+    let certificate = state
+        .certificates
+        .get(certificate_id)
+        .ok_or(WRONG_ENDPOINT)?;
     if certificate.status != Status::Active {
         return Err(ACCESS_DENIED);
     }
@@ -166,7 +213,9 @@ fn authorize(state: &State, certificate_id: &str, thing: Option<&str>, alias: &s
 }
 
 fn alias_of(path: &str) -> Option<&str> {
-    let alias = path.strip_prefix("/role-aliases/")?.strip_suffix("/credentials")?;
+    let alias = path
+        .strip_prefix("/role-aliases/")?
+        .strip_suffix("/credentials")?;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_=,@-".contains(&byte);
     ((1..=128).contains(&alias.len()) && alias.bytes().all(allowed)).then_some(alias)
 }
@@ -180,11 +229,18 @@ mod tests {
 
     fn state() -> State {
         State {
-            permanent: PermanentKey { access_key_id: String::new(), secret_access_key: String::new() },
+            permanent: PermanentKey {
+                access_key_id: String::new(),
+                secret_access_key: String::new(),
+            },
             ports: None,
             certificates: BTreeMap::from([(
                 "c".to_owned(),
-                Certificate { status: Status::Active, things: vec!["device-1".to_owned()], policy_attached: true },
+                Certificate {
+                    status: Status::Active,
+                    things: vec!["device-1".to_owned()],
+                    policy_attached: true,
+                },
             )]),
             role_aliases: BTreeMap::from([("alias".to_owned(), RoleAlias::default())]),
         }
@@ -203,25 +259,51 @@ mod tests {
     #[test]
     fn a_good_certificate_gets_the_lifetime_of_the_alias() {
         assert_eq!(with(|_, _| ()), Ok(TimeDelta::seconds(900)));
-        assert_eq!(authorize(&state(), "c", None, "alias"), Ok(TimeDelta::seconds(900)));
+        assert_eq!(
+            authorize(&state(), "c", None, "alias"),
+            Ok(TimeDelta::seconds(900))
+        );
     }
 
     #[test]
     fn each_check_has_its_own_answer() {
-        assert_eq!(authorize(&state(), "unknown", None, "alias"), Err(WRONG_ENDPOINT));
-        assert_eq!(authorize(&state(), "c", Some("device-2"), "alias"), Err(WRONG_THING));
+        assert_eq!(
+            authorize(&state(), "unknown", None, "alias"),
+            Err(WRONG_ENDPOINT)
+        );
+        assert_eq!(
+            authorize(&state(), "c", Some("device-2"), "alias"),
+            Err(WRONG_THING)
+        );
         assert_eq!(authorize(&state(), "c", None, "other"), Err(NO_ALIAS));
-        assert_eq!(with(|certificate, _| certificate.status = Status::Inactive), Err(ACCESS_DENIED));
-        assert_eq!(with(|certificate, _| certificate.status = Status::Revoked), Err(ACCESS_DENIED));
-        assert_eq!(with(|certificate, _| certificate.policy_attached = false), Err(ACCESS_DENIED));
+        assert_eq!(
+            with(|certificate, _| certificate.status = Status::Inactive),
+            Err(ACCESS_DENIED)
+        );
+        assert_eq!(
+            with(|certificate, _| certificate.status = Status::Revoked),
+            Err(ACCESS_DENIED)
+        );
+        assert_eq!(
+            with(|certificate, _| certificate.policy_attached = false),
+            Err(ACCESS_DENIED)
+        );
         assert_eq!(with(|_, alias| alias.role_exists = false), Err(NO_ROLE));
         assert_eq!(with(|_, alias| alias.max_session_s = 899), Err(TOO_LONG));
     }
 
     #[test]
     fn an_alias_has_the_alphabet_of_aws() {
-        assert_eq!(alias_of("/role-aliases/a_=,@-Z9/credentials"), Some("a_=,@-Z9"));
-        for path in ["/role-aliases//credentials", "/role-aliases/a%20b/credentials", "/role-aliases/a", "/"] {
+        assert_eq!(
+            alias_of("/role-aliases/a_=,@-Z9/credentials"),
+            Some("a_=,@-Z9")
+        );
+        for path in [
+            "/role-aliases//credentials",
+            "/role-aliases/a%20b/credentials",
+            "/role-aliases/a",
+            "/",
+        ] {
             assert_eq!(alias_of(path), None, "{path}");
         }
     }

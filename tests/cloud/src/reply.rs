@@ -4,6 +4,7 @@ use std::{convert::Infallible, error::Error, fmt, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     StatusCode,
@@ -73,7 +74,10 @@ pub fn shape(answer: &Answer, faults: &ProviderFaults) -> Result<Shaped, CutOff>
         .header(CONTENT_TYPE, draft.content_type)
         .header("x-amzn-RequestId", secrets::request_id());
     let optional = [
-        (HeaderName::from_static("x-amzn-errortype"), draft.error_type),
+        (
+            HeaderName::from_static("x-amzn-errortype"),
+            draft.error_type,
+        ),
         (RETRY_AFTER, faults.retry_after.clone()),
         (LOCATION, faults.redirect.clone()),
         (DATE, (!faults.no_date).then(|| date(faults))),
@@ -84,11 +88,17 @@ pub fn shape(answer: &Answer, faults: &ProviderFaults) -> Result<Shaped, CutOff>
         }
     }
     let (length, body) = body(draft.body, faults);
-    let response = response.header(CONTENT_LENGTH, length).body(body).map_err(|error| {
-        eprintln!("this fault makes no HTTP: {error}");
-        CutOff
-    })?;
-    Ok(Shaped { response, error: draft.error })
+    let response = response
+        .header(CONTENT_LENGTH, length)
+        .body(body)
+        .map_err(|error| {
+            eprintln!("this fault makes no HTTP: {error}");
+            CutOff
+        })?;
+    Ok(Shaped {
+        response,
+        error: draft.error,
+    })
 }
 
 fn draft(answer: &Answer, faults: &ProviderFaults) -> Draft {
@@ -102,13 +112,22 @@ fn draft(answer: &Answer, faults: &ProviderFaults) -> Draft {
                 body: credentials(issued, faults).to_string().into_bytes(),
             };
         }
-        Answer::Refused(refusal) => {
-            (refusal.status, Some(refusal.error_type.to_owned()), refusal.message.to_owned())
-        }
+        Answer::Refused(refusal) => (
+            refusal.status,
+            Some(refusal.error_type.to_owned()),
+            refusal.message.to_owned(),
+        ),
         Answer::Ordered => {
-            let status = faults.status.and_then(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let status = faults
+                .status
+                .and_then(status)
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let reason = status.canonical_reason().unwrap_or("Unknown");
-            (status, faults.error_type.clone(), faults.message.clone().unwrap_or_else(|| reason.to_owned()))
+            (
+                status,
+                faults.error_type.clone(),
+                faults.message.clone().unwrap_or_else(|| reason.to_owned()),
+            )
         }
     };
     Draft {
@@ -131,7 +150,11 @@ fn credentials(issued: &Issued, faults: &ProviderFaults) -> Value {
     if let Some(replace) = &faults.replace_field {
         match &replace.value {
             Some(value) => credentials[&replace.field] = value.clone(),
-            None => drop(credentials.as_object_mut().and_then(|fields| fields.remove(&replace.field))),
+            None => drop(
+                credentials
+                    .as_object_mut()
+                    .and_then(|fields| fields.remove(&replace.field)),
+            ),
         }
     }
     json!({ "credentials": credentials })
@@ -158,19 +181,33 @@ fn body(content: Vec<u8>, faults: &ProviderFaults) -> (u64, UnsyncBoxBody<Bytes,
     }
     let length = content.len() as u64;
     if faults.cut == Some(Cut::Body) {
-        let half = Bytes::copy_from_slice(&content[..content.len() / 2]);
-        let frames = [Ok(Frame::data(half)), Err(CutOff)];
-        return (length, StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync());
+        return (length, half(&content));
     }
     match &faults.drip {
         Some(drip) => (length, dripping(content, drip.bytes_per_s)),
-        None => (length, Full::new(Bytes::from(content)).map_err(|never: Infallible| match never {}).boxed_unsync()),
+        None => (
+            length,
+            Full::new(Bytes::from(content))
+                .map_err(|never: Infallible| match never {})
+                .boxed_unsync(),
+        ),
     }
+}
+
+fn half(content: &[u8]) -> UnsyncBoxBody<Bytes, CutOff> {
+    let first = Frame::data(Bytes::copy_from_slice(&content[..content.len() / 2]));
+    let cut = async {
+        // hyper sends what it has while it waits for more, and throws it away at an error.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Err(CutOff)
+    };
+    let frames = stream::iter([Ok(first)]).chain(stream::once(cut));
+    StreamBody::new(frames).boxed_unsync()
 }
 
 fn dripping(content: Vec<u8>, bytes_per_s: f64) -> UnsyncBoxBody<Bytes, CutOff> {
     let pause = Duration::try_from_secs_f64(1.0 / bytes_per_s).unwrap_or(Duration::from_secs(1));
-    let frames = futures_util::stream::unfold(content.into_iter(), move |mut rest| async move {
+    let frames = stream::unfold(content.into_iter(), move |mut rest| async move {
         let byte = rest.next()?;
         tokio::time::sleep(pause).await;
         Some((Ok(Frame::data(Bytes::from(vec![byte]))), rest))
@@ -181,10 +218,16 @@ fn dripping(content: Vec<u8>, bytes_per_s: f64) -> UnsyncBoxBody<Bytes, CutOff> 
 /// Begins like an answer and goes on for as long as it is told.
 fn huge(size: u64) -> UnsyncBoxBody<Bytes, CutOff> {
     let start: &[u8] = br#"{"credentials":{"accessKeyId":""#;
-    let frames = futures_util::stream::unfold(0, move |sent: u64| async move {
+    let frames = stream::unfold(0, move |sent: u64| async move {
         let length = CHUNK.min(size - sent);
         let chunk: Vec<u8> = (sent..sent + length)
-            .map(|at| usize::try_from(at).ok().and_then(|at| start.get(at)).copied().unwrap_or(b'A'))
+            .map(|at| {
+                usize::try_from(at)
+                    .ok()
+                    .and_then(|at| start.get(at))
+                    .copied()
+                    .unwrap_or(b'A')
+            })
             .collect();
         (length > 0).then(|| (Ok(Frame::data(Bytes::from(chunk))), sent + length))
     });
@@ -198,7 +241,10 @@ fn date(faults: &ProviderFaults) -> String {
 }
 
 fn offset(faults: &ProviderFaults) -> TimeDelta {
-    faults.date_offset_s.and_then(TimeDelta::try_seconds).unwrap_or_default()
+    faults
+        .date_offset_s
+        .and_then(TimeDelta::try_seconds)
+        .unwrap_or_default()
 }
 
 fn status(code: u16) -> Option<StatusCode> {

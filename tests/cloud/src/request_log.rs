@@ -15,6 +15,9 @@ use serde_json::Value;
 
 use crate::files;
 
+/// What the log says of a request whose connection ended first, whoever ended it.
+const UNANSWERED: &str = "the connection ended before the answer";
+
 pub struct RequestLog {
     file: Mutex<File>,
     path: PathBuf,
@@ -28,7 +31,7 @@ pub enum Side {
     Tls,
 }
 
-/// A request under way. It writes its line when it is finished, or when it is dropped because its client went away.
+/// A request under way. It writes its line when it is finished, or when it is dropped because its connection ended.
 pub struct Entry {
     pub line: Line,
     log: Arc<RequestLog>,
@@ -50,7 +53,10 @@ pub struct Line {
 
 impl RequestLog {
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: Mutex::new(files::append(path, 0o644)?), path: path.to_owned() })
+        Ok(Self {
+            file: Mutex::new(files::append(path, 0o644)?),
+            path: path.to_owned(),
+        })
     }
 
     pub fn begin(self: &Arc<Self>, side: Side) -> Entry {
@@ -59,21 +65,28 @@ impl RequestLog {
             side,
             operation: None,
             status: None,
-            error: Some("the client went away".to_owned()),
+            error: Some(UNANSWERED.to_owned()),
             access_key_id: None,
             thing: None,
             key: None,
             bytes: 0,
             sni: None,
         };
-        Entry { line, log: Arc::clone(self) }
+        Entry {
+            line,
+            log: Arc::clone(self),
+        }
     }
 
     /// The lines written since a time in Unix seconds.
     pub fn since(&self, since: f64) -> io::Result<Vec<Value>> {
         let text = fs::read_to_string(&self.path)?;
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        Ok(lines.filter(|line| line["time"].as_f64().is_some_and(|time| time >= since)).collect())
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        Ok(lines
+            .filter(|line| line["time"].as_f64().is_some_and(|time| time >= since))
+            .collect())
     }
 }
 
@@ -86,7 +99,9 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         self.line.time = now.as_secs_f64();
         let mut text = serde_json::to_vec(&self.line).unwrap_or_default();
         text.push(b'\n');

@@ -30,11 +30,16 @@ pub struct S3 {
 impl S3 {
     pub fn new(cloud: &Arc<Cloud>, directory: &Path) -> Result<Arc<Self>, Failure> {
         std::fs::create_dir_all(directory.join(&cloud.bucket))?;
-        let store = FileSystem::new(directory).map_err(|error| io::Error::other(format!("{error:?}")))?;
+        let store =
+            FileSystem::new(directory).map_err(|error| io::Error::other(format!("{error:?}")))?;
         let mut builder = S3ServiceBuilder::new(store);
         builder.set_auth(Keys(Arc::downgrade(cloud)));
         builder.set_access(Access(Arc::downgrade(cloud)));
-        Ok(Arc::new(Self { cloud: Arc::clone(cloud), service: builder.build(), listing: RwLock::new(()) }))
+        Ok(Arc::new(Self {
+            cloud: Arc::clone(cloud),
+            service: builder.build(),
+            listing: RwLock::new(()),
+        }))
     }
 
     /// Serves one connection to its end.
@@ -54,7 +59,10 @@ impl S3 {
         let (mut parts, body) = request.into_parts();
         let caller = Caller::of(&parts.uri, &parts.headers);
         let path = s3_caller::percent_decode(parts.uri.path()).unwrap_or_default();
-        let key = path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
+        let key = path
+            .trim_start_matches('/')
+            .split_once('/')
+            .map_or("", |(_, key)| key);
         let operation = s3_caller::operation(
             parts.method.as_str(),
             key.is_empty(),
@@ -92,7 +100,11 @@ impl S3 {
             let _no_listing = self.listing.read().await;
             self.service.call(request).await
         };
-        let response = response.map_err(|error| io::Error::other(format!("{error:?}")))?;
+        let mut response = response.map_err(|error| io::Error::other(format!("{error:?}")))?;
+        if operation == "GetBucketLocation" && response.status().is_success() {
+            // The file store has no region, and a client that asks signs with what it is told.
+            *response.body_mut() = Body::from(location(&self.cloud.region));
+        }
         let error = error_code(&response);
         entry.finish(Some(response.status().as_u16()), error);
         Ok(response)
@@ -116,8 +128,17 @@ fn ordered(faults: &S3Faults) -> Result<Option<(HttpResponse, String)>, Failure>
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>as ordered</Message></Error>"
     );
-    let response = hyper::Response::builder().status(status).header("Content-Type", "application/xml");
+    let response = hyper::Response::builder()
+        .status(status)
+        .header("Content-Type", "application/xml");
     Ok(Some((response.body(Body::from(xml))?, code)))
+}
+
+fn location(region: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<LocationConstraint \
+         xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{region}</LocationConstraint>"
+    )
 }
 
 /// The `<Code>` of an error's XML.
@@ -127,6 +148,11 @@ fn error_code(response: &HttpResponse) -> Option<String> {
     }
     let text = response.body().bytes().unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    Some(code.map_or_else(|| response.status().to_string(), |(code, _)| code.to_owned()))
+    let code = text
+        .split_once("<Code>")
+        .and_then(|(_, rest)| rest.split_once("</Code>"));
+    Some(code.map_or_else(
+        || response.status().to_string(),
+        |(code, _)| code.to_owned(),
+    ))
 }

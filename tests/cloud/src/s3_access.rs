@@ -44,10 +44,17 @@ impl S3Access for Access {
     /// After the signature has proved good, before the operation's input is read.
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let cloud = cloud(&self.0)?;
-        let Some(access_key) = context.credentials().map(|credentials| credentials.access_key.clone()) else {
+        let Some(access_key) = context
+            .credentials()
+            .map(|credentials| credentials.access_key.clone())
+        else {
             return Err(denied("Access Denied"));
         };
-        let caller = context.extensions_mut().get::<Caller>().cloned().unwrap_or_default();
+        let caller = context
+            .extensions_mut()
+            .get::<Caller>()
+            .cloned()
+            .unwrap_or_default();
         let operation = context.s3_op().name();
         if operation != "GetBucketLocation" && caller.region.as_deref() != Some(&cloud.region) {
             return Err(wrong_region(&cloud.region));
@@ -55,18 +62,31 @@ impl S3Access for Access {
         let within = check_session(&cloud, &access_key, &caller)?;
 
         let path = context.s3_path();
-        if path.get_bucket_name() != Some(&cloud.bucket) || matches!(operation, "CreateBucket" | "DeleteBucket") {
-            return Err(denied("Access Denied: outside the bucket that the role may use"));
+        if path.get_bucket_name() != Some(&cloud.bucket)
+            || matches!(operation, "CreateBucket" | "DeleteBucket")
+        {
+            return Err(denied(
+                "Access Denied: outside the bucket that the role may use",
+            ));
         }
         if let Some(key) = path.get_object_key() {
             check_key(key, &within)?;
         } else if operation.starts_with("ListObjects") {
             let prefix = query_field(context.uri().query(), "prefix").unwrap_or_default();
             within.check(&prefix)?;
-        } else if within.0.is_some() && !matches!(operation, "DeleteObjects" | "HeadBucket" | "GetBucketLocation") {
+        } else if within.0.is_some()
+            && !matches!(
+                operation,
+                "DeleteObjects" | "HeadBucket" | "GetBucketLocation"
+            )
+        {
             return Err(denied("Access Denied"));
         }
-        if let Some(source) = context.headers().get("x-amz-copy-source").and_then(|value| value.to_str().ok()) {
+        if let Some(source) = context
+            .headers()
+            .get("x-amz-copy-source")
+            .and_then(|value| value.to_str().ok())
+        {
             let source = percent_decode(source.trim_start_matches('/')).unwrap_or_default();
             match source.split_once('/') {
                 Some((bucket, key)) if bucket == cloud.bucket => check_key(key, &within)?,
@@ -78,9 +98,21 @@ impl S3Access for Access {
     }
 
     /// The keys to delete stand in the body.
-    async fn delete_objects(&self, request: &mut S3Request<dto::DeleteObjectsInput>) -> S3Result<()> {
-        let within = request.extensions.get::<Within>().cloned().unwrap_or(Within(None));
-        request.input.delete.objects.iter().try_for_each(|object| check_key(&object.key, &within))
+    async fn delete_objects(
+        &self,
+        request: &mut S3Request<dto::DeleteObjectsInput>,
+    ) -> S3Result<()> {
+        let within = request
+            .extensions
+            .get::<Within>()
+            .cloned()
+            .unwrap_or(Within(None));
+        request
+            .input
+            .delete
+            .objects
+            .iter()
+            .try_for_each(|object| check_key(&object.key, &within))
     }
 
     // The file store ties an upload to the access key that began it. At AWS it belongs to the bucket, and one that
@@ -106,7 +138,10 @@ impl S3Access for Access {
         Ok(())
     }
 
-    async fn abort_multipart_upload(&self, request: &mut S3Request<dto::AbortMultipartUploadInput>) -> S3Result<()> {
+    async fn abort_multipart_upload(
+        &self,
+        request: &mut S3Request<dto::AbortMultipartUploadInput>,
+    ) -> S3Result<()> {
         request.credentials = None;
         Ok(())
     }
@@ -120,9 +155,9 @@ impl S3Access for Access {
 impl Within {
     fn check(&self, key: &str) -> S3Result<()> {
         match &self.0 {
-            Some(prefix) if !key.starts_with(prefix) => {
-                Err(denied("Access Denied: outside the prefix of the caller's thing"))
-            }
+            Some(prefix) if !key.starts_with(prefix) => Err(denied(
+                "Access Denied: outside the prefix of the caller's thing",
+            )),
             _ => Ok(()),
         }
     }
@@ -142,38 +177,56 @@ fn check_session(cloud: &Cloud, access_key: &str, caller: &Caller) -> S3Result<W
         None => return Err(unknown_key()),
         Some(token) if token != issued.session_token => return Err(invalid_token()),
         Some(_) if !caller.token_is_signed => {
-            return Err(denied("There were headers present in the request which were not signed"));
+            return Err(denied(
+                "There were headers present in the request which were not signed",
+            ));
         }
         Some(_) => {}
     }
     if issued.expiration <= Utc::now() {
-        return Err(S3Error::with_message(S3ErrorCode::ExpiredToken, "The provided token has expired."));
+        return Err(S3Error::with_message(
+            S3ErrorCode::ExpiredToken,
+            "The provided token has expired.",
+        ));
     }
-    let per_thing =
-        cloud.registry.state().role_aliases.get(&issued.role_alias).is_some_and(|alias| alias.prefix_per_thing);
+    let per_thing = cloud
+        .registry
+        .state()
+        .role_aliases
+        .get(&issued.role_alias)
+        .is_some_and(|alias| alias.prefix_per_thing);
     if !per_thing {
         return Ok(Within(None));
     }
     // A policy variable without a value allows nothing.
-    let thing = issued.thing.ok_or_else(|| denied("Access Denied: no thing name was given at the provider"))?;
+    let thing = issued
+        .thing
+        .ok_or_else(|| denied("Access Denied: no thing name was given at the provider"))?;
     Ok(Within(Some(format!("{thing}/"))))
 }
 
 /// The objects are files: a key must not step out of its directory.
 fn check_key(key: &str, within: &Within) -> S3Result<()> {
     if key.split('/').any(|part| part == "." || part == "..") {
-        return Err(S3Error::with_message(S3ErrorCode::InvalidURI, "keys with . or .. are not stored here"));
+        return Err(S3Error::with_message(
+            S3ErrorCode::InvalidURI,
+            "keys with . or .. are not stored here",
+        ));
     }
     within.check(key)
 }
 
 fn query_field(query: Option<&str>, name: &str) -> Option<String> {
-    let pair = query?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    let pair = query?
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     percent_decode(&pair.replace('+', " "))
 }
 
 fn cloud(cloud: &Weak<Cloud>) -> S3Result<Arc<Cloud>> {
-    cloud.upgrade().ok_or_else(|| S3ErrorCode::InternalError.into())
+    cloud
+        .upgrade()
+        .ok_or_else(|| S3ErrorCode::InternalError.into())
 }
 
 fn unknown_key() -> S3Error {
@@ -182,11 +235,16 @@ fn unknown_key() -> S3Error {
 }
 
 fn invalid_token() -> S3Error {
-    S3Error::with_message(S3ErrorCode::InvalidToken, "The provided token is malformed or otherwise invalid.")
+    S3Error::with_message(
+        S3ErrorCode::InvalidToken,
+        "The provided token is malformed or otherwise invalid.",
+    )
 }
 
 fn wrong_region(expected: &str) -> S3Error {
-    let message = format!("The authorization header is malformed; the region is wrong; expecting '{expected}'");
+    let message = format!(
+        "The authorization header is malformed; the region is wrong; expecting '{expected}'"
+    );
     S3Error::with_message(S3ErrorCode::AuthorizationHeaderMalformed, message)
 }
 

@@ -50,7 +50,9 @@ impl Tls {
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(pki.device_root.certificate())?;
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()?;
         let config = |identity| server_config(&provider, &clients, identity);
         // As at AWS, one certificate serves the endpoints of all accounts.
         let name = format!("*{domain}");
@@ -68,7 +70,10 @@ impl Tls {
         stream: TcpStream,
         faults: &ProviderFaults,
     ) -> Result<(TlsStream<TcpStream>, Peer), Refused> {
-        let refused = |sni: Option<&str>, reason: &str| Refused { sni: sni.map(str::to_owned), reason: reason.into() };
+        let refused = |sni: Option<&str>, reason: &str| Refused {
+            sni: sni.map(str::to_owned),
+            reason: reason.into(),
+        };
         let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream)
             .await
             .map_err(|error| refused(None, &error.to_string()))?;
@@ -79,7 +84,10 @@ impl Tls {
         let Some(name) = sni.clone().filter(|name| self.is_an_endpoint(name)) else {
             // The client may be gone already.
             let _ = start.io.write_all(&UNRECOGNIZED_NAME).await;
-            return Err(refused(sni.as_deref(), "unrecognized_name: the server name is no endpoint of this service"));
+            return Err(refused(
+                sni.as_deref(),
+                "unrecognized_name: the server name is no endpoint of this service",
+            ));
         };
         let config = match faults.server_certificate {
             None => &self.good,
@@ -91,15 +99,28 @@ impl Tls {
             .into_stream(Arc::clone(config))
             .await
             .map_err(|error: io::Error| refused(sni.as_deref(), &error.to_string()))?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let certificate = certificate.ok_or_else(|| refused(sni.as_deref(), "no client certificate"))?.to_vec();
-        Ok((stream, Peer { sni: name, certificate }))
+        let certificate = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(<[_]>::first);
+        let certificate = certificate
+            .ok_or_else(|| refused(sni.as_deref(), "no client certificate"))?
+            .to_vec();
+        Ok((
+            stream,
+            Peer {
+                sni: name,
+                certificate,
+            },
+        ))
     }
 
     /// The wildcard stands for one label.
     fn is_an_endpoint(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
-        name.strip_suffix(&self.domain).is_some_and(|label| !label.is_empty() && !label.contains('.'))
+        name.strip_suffix(&self.domain)
+            .is_some_and(|label| !label.is_empty() && !label.contains('.'))
     }
 }
 
@@ -116,4 +137,3 @@ fn server_config(
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
-

@@ -1,0 +1,287 @@
+//! The command line: what a person or a unit file asks for, and the answer in an exit code.
+
+use std::{
+    env,
+    ffi::OsString,
+    fmt::Write as _,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use chrono::SecondsFormat;
+use log::LevelFilter;
+
+use crate::{
+    clock,
+    config::{Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
+    daemon,
+    fetch::child,
+    fetch_child::{ByHandError, Launcher, by_hand},
+    service_manager,
+};
+
+const USAGE: &str = "\
+edgerotate keeps short-lived AWS credentials fresh from a key that never leaves the HSM,
+hands them to Litestream, and writes a heartbeat into SQLite.
+
+Usage: edgerotate <command> [--config FILE]...
+
+Commands:
+  run      the daemon: rotate the credentials, restart Litestream, write the heartbeat
+  fetch    ask the provider once, now, and say what came or what is wrong; shows no secret
+
+Options:
+  --config FILE  read the settings from FILE instead of the three usual files; again for more,
+                 later ones win
+  -h, --help     this text; `edgerotate run --help` lists every setting
+  -V, --version  the version
+";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done; for run: stopped by a signal
+  69  a part of this device is broken (a file, the PKCS#11 module, the token)
+  75  provider, network or clock away: try later; for run: another one is running
+  77  not permitted: by the provider, the token (PIN) or the file system
+  78  the settings are wrong, here or in AWS; the unit does not restart on it
+";
+
+const SETTINGS: &str = "\
+Settings are KEY=value lines, as in a systemd EnvironmentFile, from these places; later ones win:
+  /usr/lib/edgerotate/edgerotate.env   the image's
+  /etc/edgerotate/edgerotate.env       the administrator's
+  /data/edgerotate/device.env          the device's own
+  the environment
+";
+
+/// The command line was not understood (EX_USAGE).
+const BAD_USAGE: u8 = 64;
+
+/// Wrong settings (EX_CONFIG).
+const BAD_SETTINGS: u8 = 78;
+
+/// The answer could not be written (EX_IOERR).
+const NOT_WRITTEN: u8 = 74;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Run(Vec<PathBuf>),
+    Fetch(Vec<PathBuf>),
+    /// The inner half of a fetch; not for people.
+    FetchChild,
+    Help(Topic),
+    Version,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Topic {
+    All,
+    Run,
+    Fetch,
+}
+
+/// Does what the arguments (without the program's name) ask for.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match parse(arguments) {
+        Ok(Command::Run(files)) => {
+            with_config(files, |config, warnings, program| {
+                match daemon::run(config, &warnings, program) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(stopped) => stopped.into(),
+                }
+            })
+        }
+        Ok(Command::Fetch(files)) => with_config(files, fetch),
+        Ok(Command::FetchChild) => child::child(),
+        Ok(Command::Help(topic)) => print(&help(&topic)),
+        Ok(Command::Version) => print(concat!("edgerotate ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(wrong) => {
+            complain(&format!("edgerotate: {wrong}\nTry edgerotate --help"));
+            ExitCode::from(BAD_USAGE)
+        }
+    }
+}
+
+fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    let command = arguments.next().ok_or("which command? run or fetch")?;
+    let command = command.to_str().ok_or("the command is not text")?;
+    let topic = match command {
+        "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
+        "-V" | "--version" => return Ok(Command::Version),
+        "run" => Topic::Run,
+        "fetch" => Topic::Fetch,
+        other => return Err(format!("there is no command {other:?}; there are run and fetch")),
+    };
+    let mut files = Vec::new();
+    let mut child = false;
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("-h" | "--help") => return Ok(Command::Help(topic)),
+            Some("--config") => {
+                let file = arguments.next().ok_or("--config needs a file")?;
+                files.push(PathBuf::from(file));
+            }
+            Some(text) if text.starts_with("--config=") => {
+                files.push(text["--config=".len()..].into())
+            }
+            Some("--child") if topic == Topic::Fetch => child = true,
+            _ => return Err(format!("{command} has no argument {argument:?}")),
+        }
+    }
+    Ok(match topic {
+        Topic::Fetch if child => Command::FetchChild,
+        Topic::Fetch => Command::Fetch(files),
+        _ => Command::Run(files),
+    })
+}
+
+fn help(topic: &Topic) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = match topic {
+        Topic::All => write!(text, "{USAGE}\n{EXIT_CODES}"),
+        Topic::Run => write!(
+            text,
+            "Usage: edgerotate run [--config FILE]...\n\nThe daemon. It ends on SIGTERM, and does not fork; systemd's \
+             Type=notify fits.\n\n{SETTINGS}\n{}\n{EXIT_CODES}",
+            settings_help()
+        ),
+        Topic::Fetch => write!(
+            text,
+            "Usage: edgerotate fetch [--config FILE]...\n\nAsks the credential provider once, with the settings of the \
+             daemon, and prints who was asked, how long\nthe credentials live and how this device's clock compares. \
+             The credentials are thrown away. It waits for\na daemon that uses the token at this moment. `edgerotate \
+             run --help` lists the settings.\n\n{EXIT_CODES}"
+        ),
+    };
+    text
+}
+
+/// Reads and checks the settings, starts the log, and goes on.
+fn with_config(
+    files: Vec<PathBuf>,
+    go_on: impl FnOnce(Config, Vec<Warning>, PathBuf) -> ExitCode,
+) -> ExitCode {
+    let files = if files.is_empty() { LayerFile::standard() } else { LayerFile::named(files) };
+    let layers = Layers::read(&files, env::vars_os());
+    match Config::from_layers(&layers, UnknownKeys::Warn) {
+        Ok((config, warnings)) => {
+            start_log(config.log);
+            match env::current_exe() {
+                Ok(program) => go_on(config, warnings, program),
+                Err(e) => {
+                    log::error!(
+                        "edgerotate's own program file can't be found: {e}; is /proc mounted?"
+                    );
+                    ExitCode::from(69)
+                }
+            }
+        }
+        Err(errors) => {
+            start_log(LevelFilter::Info);
+            for warning in &errors.warnings {
+                log::warn!("{warning}");
+            }
+            for error in &errors.errors {
+                log::error!("{error}");
+            }
+            ExitCode::from(BAD_SETTINGS)
+        }
+    }
+}
+
+fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    let launcher = Launcher::new(program, &config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let fetched = match runtime {
+        Ok(runtime) => runtime.block_on(by_hand(&config.provider, &launcher, &mut io::stdout())),
+        Err(e) => Err(ByHandError::Write(e)),
+    };
+    match fetched {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ByHandError::Fetch(failure)) => {
+            complain(&format!("{failure} [{}]", failure.cause));
+            ExitCode::from(failure.exit_code())
+        }
+        Err(ByHandError::Write(e)) => {
+            complain(&e.to_string());
+            ExitCode::from(NOT_WRITTEN)
+        }
+    }
+}
+
+/// In the journal: a priority and no time, which it has itself. Elsewhere: RFC 3339 with the offset.
+fn start_log(level: LevelFilter) {
+    let journal_stream = env::var("JOURNAL_STREAM").ok();
+    let in_journal = service_manager::writes_to_journal(journal_stream.as_deref(), io::stderr());
+    env_logger::Builder::new()
+        .filter_level(level)
+        .target(env_logger::Target::Stderr)
+        .format(move |out, record| {
+            if in_journal {
+                service_manager::write_for_journal(out, record)
+            } else {
+                let time = clock::local().to_rfc3339_opts(SecondsFormat::Millis, false);
+                writeln!(out, "{time} {:5} {}", record.level(), record.args())
+            }
+        })
+        .init();
+}
+
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `edgerotate --help | head` is no fault.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(NOT_WRITTEN),
+    }
+}
+
+fn complain(text: &str) {
+    // Where standard error is gone there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn commands_take_their_files() {
+        let files = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(parsed("run"), Ok(Command::Run(vec![])));
+        assert_eq!(parsed("run --config a --config=b"), Ok(Command::Run(files(&["a", "b"]))));
+        assert_eq!(parsed("fetch --config a"), Ok(Command::Fetch(files(&["a"]))));
+        assert_eq!(parsed("fetch --child"), Ok(Command::FetchChild));
+        assert_eq!(parsed("run --help"), Ok(Command::Help(Topic::Run)));
+        assert_eq!(parsed("--version"), Ok(Command::Version));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        assert_eq!(parsed("").unwrap_err(), "which command? run or fetch");
+        assert_eq!(
+            parsed("start").unwrap_err(),
+            "there is no command \"start\"; there are run and fetch"
+        );
+        assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
+        assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");
+    }
+
+    #[test]
+    fn help_fits_a_terminal() {
+        for topic in [Topic::All, Topic::Fetch] {
+            for line in help(&topic).lines() {
+                assert!(line.chars().count() <= 105, "{line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,514 @@
+//! `edgerotate run`: the loop between the state machine and the world.
+//!
+//! Everything runs on one thread but the heartbeat: the loop waits for the next thing that happens, tells the
+//! [`Rotation`] of it, and sets out to do what that answers. What takes long (a fetch, a restart) is a task whose end is
+//! one more thing that happens.
+
+use std::{
+    collections::VecDeque, fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path,
+    path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
+};
+
+use nix::sys::{
+    prctl,
+    resource::{Resource, setrlimit},
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    atomic_file,
+    clock::{self, Boottime},
+    config::{Config, Warning},
+    credentials::Credentials,
+    environment_file,
+    failure::{Cause, Failure},
+    fetch::refused_pin,
+    fetch_child::Launcher,
+    fetch_reply::FetchReply,
+    heartbeat_store,
+    lifetime::{self, Lifetime},
+    litestream::{Litestream, RestartError, Start},
+    rotation::{Action, Event, Fetch, Policy, Restart, Rotation},
+    service_manager::ServiceManager,
+    state_file::{State, StateFile},
+};
+
+mod heartbeat;
+mod instance;
+mod repeats;
+mod report;
+
+use heartbeat::{Beat, HeartbeatThread};
+use instance::{Instance, NoInstance};
+use report::Report;
+
+/// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// A heartbeat that reports neither success nor failure for so long, beyond its interval, is stuck, and the watchdog is
+/// no longer fed. Above the five seconds that SQLite waits for a lock.
+const HEARTBEAT_STUCK: Duration = Duration::from_secs(60);
+
+/// What is given to the row being written when the daemon is told to stop; two seconds are promised for all.
+const TIME_TO_STOP: Duration = Duration::from_millis(1500);
+
+/// Only its owner; Litestream's file is read by systemd as root.
+const ENVIRONMENT_FILE_MODE: u32 = 0o600;
+
+/// Why the daemon could not run. Each has been logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    Settings,
+    OtherInstance,
+    Device,
+}
+
+impl From<Stopped> for ExitCode {
+    fn from(stopped: Stopped) -> Self {
+        Self::from(match stopped {
+            Stopped::Settings => 78,
+            Stopped::OtherInstance => 75,
+            Stopped::Device => 69,
+        })
+    }
+}
+
+/// Runs until it is told to stop by SIGTERM, SIGINT or SIGHUP. `program` is edgerotate itself, for its children.
+///
+/// # Errors
+/// What keeps the daemon from running at all; whatever fails later is retried.
+pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(), Stopped> {
+    report::start(&config, warnings);
+    keep_out_of_core_dumps().map_err(device("core dumps can't be ruled out"))?;
+    let _instance = prepare(&config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(device("the event loop can't be started"))?;
+    let ended = runtime.block_on(async {
+        let mut daemon = Daemon::new(config, program)?;
+        daemon.run().await
+    });
+    // Dropping it kills what was under way; a heartbeat that hangs in the kernel is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+fn device(what: &'static str) -> impl Fn(io::Error) -> Stopped {
+    move |e| {
+        log::error!("{what}: {e}");
+        Stopped::Device
+    }
+}
+
+fn keep_out_of_core_dumps() -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    Ok(prctl::set_dumpable(false)?)
+}
+
+/// Makes the directories and takes the instance's lock.
+fn prepare(config: &Config) -> Result<Instance, Stopped> {
+    for directory in [&config.runtime_directory, &config.state_directory] {
+        make_directory(directory).map_err(|e| {
+            log::error!(
+                "{}: {e}; make it, and let edgerotate's user write it",
+                directory.display()
+            );
+            Stopped::Device
+        })?;
+    }
+    let database = &config.heartbeat.database;
+    if !config.heartbeat.allow_volatile_database {
+        match heartbeat_store::is_volatile(database) {
+            Ok(false) => {}
+            Ok(true) => {
+                log::error!(
+                    "EDGEROTATE_DATABASE: {} is on tmpfs, in memory, and would be gone after a reboot; put it on the data \
+                     partition, or set EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
+                    database.display()
+                );
+                return Err(Stopped::Settings);
+            }
+            // The heartbeat will say the same, and goes on trying.
+            Err(e) => log::warn!("{}: {e}", database.display()),
+        }
+    }
+    Instance::take(&config.runtime_directory).map_err(|e| match e {
+        NoInstance::Running(pid) => {
+            let pid = pid.map_or(String::new(), |pid| format!(" as process {pid}"));
+            log::error!("another edgerotate is already running{pid}; this one ends");
+            Stopped::OtherInstance
+        }
+        NoInstance::Failed(e) => {
+            log::error!("{}: no lock: {e}", config.runtime_directory.display());
+            Stopped::Device
+        }
+    })
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// A task that has ended.
+enum Done {
+    Fetched(Fetch, FetchReply),
+    Restarted(Restart, Result<Option<Start>, RestartError>),
+}
+
+struct Daemon {
+    config: Arc<Config>,
+    launcher: Arc<Launcher>,
+    litestream: Arc<Litestream>,
+    manager: ServiceManager,
+    boot_id: String,
+    state_file: StateFile,
+    rotation: Rotation,
+    /// The newest credentials; their dates are the state machine's.
+    credentials: Option<Credentials>,
+    /// The state as it was last kept.
+    kept: Option<State>,
+    /// The start of Litestream before the newest write.
+    start_before: Option<Start>,
+    tasks: JoinSet<Done>,
+    report: Report,
+    heartbeat_seen: Boottime,
+    ready: bool,
+}
+
+impl Daemon {
+    fn new(config: Config, program: PathBuf) -> Result<Self, Stopped> {
+        let manager = ServiceManager::new(|name| std::env::var_os(name))
+            .map_err(device("NOTIFY_SOCKET can't be used"))?;
+        let boot_id = clock::boot_id().map_err(device("the boot has no id"))?;
+        let state_file = StateFile::in_directory(&config.runtime_directory);
+        let now = clock::boottime();
+        let kept = state_file.load(&boot_id).unwrap_or_else(|e| {
+            log::warn!("{e}; starting as after a boot");
+            None
+        });
+        let kept = kept.filter(|state| state.resumed().held.expires > now);
+
+        let refused = refused_pin::applies(&config.provider, &config.state_directory);
+        let mut resumed = kept.as_ref().map(State::resumed);
+        if let (Some(state), Some(resumed)) = (&kept, &mut resumed) {
+            // Somebody may have removed the file, or put another image's settings in place.
+            resumed.handed_over &= holds(&config, &state.credentials);
+        }
+        let policy = Policy { lead: config.provider.lead, jitter: jitter(&config) };
+        let rotation = Rotation::new(policy, seed(), resumed, refused.is_some(), now);
+
+        let report = Report::new();
+        if let Some(refused) = refused {
+            report.pin_stays_refused(&refused.failure());
+        }
+        if let Some(held) = rotation.held() {
+            report.resumed(held.expires.since(now));
+        }
+        let litestream = Litestream::new(&config.litestream);
+        report::how_litestream_restarts(&litestream);
+        Ok(Self {
+            launcher: Arc::new(Launcher::new(program, &config)),
+            litestream: Arc::new(litestream),
+            manager,
+            boot_id,
+            state_file,
+            rotation,
+            credentials: kept.as_ref().map(|state| state.credentials.clone()),
+            kept,
+            start_before: None,
+            tasks: JoinSet::new(),
+            report,
+            heartbeat_seen: now,
+            ready: false,
+            config: Arc::new(config),
+        })
+    }
+
+    async fn run(&mut self) -> Result<(), Stopped> {
+        let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
+        let mut heartbeat = HeartbeatThread::start(self.config.heartbeat.clone(), clock::wall())
+            .map_err(device("the heartbeat's thread can't be started"))?;
+        self.tell(Event::Woke);
+        loop {
+            self.manager.status(&self.report.status(&self.rotation, clock::boottime()));
+            let longest_sleep = self.longest_sleep();
+            tokio::select! {
+                name = signals.next() => {
+                    log::info!("stopping on {name}");
+                    self.manager.stopping();
+                    // What is under way is killed; its result would come too late to be acted on.
+                    self.tasks.shutdown().await;
+                    let _ = timeout(TIME_TO_STOP, heartbeat.stop()).await;
+                    return Ok(());
+                }
+                beat = heartbeat.next() => match beat {
+                    Some(beat) => self.beat(beat),
+                    None => {
+                        log::error!("the heartbeat's thread has ended; the service manager starts it all again");
+                        return Err(Stopped::Device);
+                    }
+                },
+                Some(done) = self.tasks.join_next() => match done {
+                    Ok(done) => self.done(done),
+                    Err(e) => {
+                        log::error!("a task has ended without a result ({e}); the service manager starts it all again");
+                        return Err(Stopped::Device);
+                    }
+                },
+                () = sleep(longest_sleep) => self.tell(Event::Woke),
+            }
+            self.feed_watchdog();
+        }
+    }
+
+    fn longest_sleep(&self) -> Duration {
+        let now = clock::boottime();
+        let wake = self.rotation.next_wake().map_or(LONGEST_SLEEP, |at| at.since(now));
+        let watchdog = self.manager.watchdog_interval().unwrap_or(LONGEST_SLEEP);
+        wake.min(watchdog).min(LONGEST_SLEEP)
+    }
+
+    /// Feeds it only while both the loop and the heartbeat get on.
+    fn feed_watchdog(&self) {
+        if self.manager.watchdog_interval().is_none() {
+            return;
+        }
+        let silent = clock::boottime().since(self.heartbeat_seen);
+        if silent < self.config.heartbeat.interval + HEARTBEAT_STUCK {
+            self.manager.watchdog();
+        } else {
+            log::error!(
+                "no heartbeat for {} s, not even a failed one: the watchdog may bite",
+                silent.as_secs()
+            );
+        }
+    }
+
+    fn beat(&mut self, beat: Beat) {
+        let now = clock::boottime();
+        self.heartbeat_seen = now;
+        self.report.beat(beat, &self.config.heartbeat, now);
+        if !self.ready {
+            // Settings and database have been seen to; a database that fails is retried and said.
+            self.ready = true;
+            self.manager.ready();
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Fetched(fetch, reply) => {
+                let event = self.fetched(fetch, reply);
+                self.tell(event);
+            }
+            Done::Restarted(restart, Ok(start)) => {
+                self.report.restarted(start.as_ref());
+                self.tell(Event::Restarted(restart));
+            }
+            Done::Restarted(restart, Err(error)) => {
+                self.report.restart_failed(&error, clock::boottime());
+                self.tell(Event::RestartFailed(restart));
+            }
+        }
+    }
+
+    fn fetched(&mut self, fetch: Fetch, reply: FetchReply) -> Event {
+        let wall = clock::wall();
+        let (FetchReply::Credentials { date, .. } | FetchReply::Failed { date, .. }) = &reply;
+        let date = date.as_deref().and_then(lifetime::parse_date);
+        if let Some(date) = date {
+            self.report.clock(wall - date);
+        }
+        let failure = match reply {
+            FetchReply::Credentials { credentials, .. } => {
+                match lifetime::lifetime(credentials.expiration, date, wall, clock::EARLIEST) {
+                    Some(Lifetime { duration, known_by }) => {
+                        self.credentials = Some(credentials);
+                        self.report.fetched(
+                            duration,
+                            known_by,
+                            clock::boottime().since(fetch.begun()),
+                        );
+                        return Event::Fetched { fetch, lifetime: duration };
+                    }
+                    None => Failure::new(
+                        Cause::AlreadyExpired,
+                        format!("expiration {}", credentials.expiration.to_rfc3339()),
+                    ),
+                }
+            }
+            FetchReply::Failed { failure, .. } => failure,
+        };
+        let (class, retry_after) = (failure.class(), failure.retry_after);
+        self.report.fetch_failed(failure);
+        Event::FetchFailed { fetch, class, retry_after }
+    }
+
+    /// Tells the state machine what happened, and does what it answers, until there is nothing to do.
+    fn tell(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let failed = matches!(event, Event::FetchFailed { .. });
+            let now = clock::boottime();
+            let actions = self.rotation.handle(event, now);
+            if failed {
+                self.report.next_fetch_is_planned(&self.rotation, now);
+            }
+            // Kept before it is acted on: what is not finished when the power goes is done again.
+            self.keep_state();
+            for action in actions {
+                events.extend(self.act(action));
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Fetch(fetch) => {
+                self.report.fetch_starts(&self.rotation, clock::boottime());
+                let (launcher, config) = (Arc::clone(&self.launcher), Arc::clone(&self.config));
+                self.tasks.spawn(async move {
+                    let reply = launcher.fetch(&config.provider, report::unreapable).await;
+                    Done::Fetched(fetch, reply)
+                });
+                None
+            }
+            Action::Write(write) => Some(match self.write_environment_file() {
+                Ok(()) => Event::Written(write),
+                Err(error) => {
+                    self.report.write_failed(&error, clock::boottime());
+                    Event::WriteFailed(write)
+                }
+            }),
+            Action::Restart(restart) => {
+                // Whatever watches the file may have missed its change, or been busy.
+                if restart.failures() > 0 && !self.litestream.is_restarted_here() {
+                    if let Err(error) = self.write_environment_file() {
+                        self.report.write_failed(&error, clock::boottime());
+                    }
+                }
+                self.report.restart_starts();
+                let (litestream, before) =
+                    (Arc::clone(&self.litestream), self.start_before.clone());
+                self.tasks.spawn(async move {
+                    let started = litestream.restart(before).await;
+                    Done::Restarted(restart, started)
+                });
+                None
+            }
+            Action::LookAtPin => {
+                let refused =
+                    refused_pin::applies(&self.config.provider, &self.config.state_directory);
+                refused.is_none().then(|| {
+                    log::info!("the PIN was changed since it was refused; it is tried again");
+                    Event::PinChanged
+                })
+            }
+            Action::SayExpired => {
+                self.report.expired();
+                None
+            }
+        }
+    }
+
+    fn write_environment_file(&mut self) -> Result<(), String> {
+        let Some(credentials) = &self.credentials else {
+            return Err("there are no credentials to write".to_owned());
+        };
+        let path = &self.config.litestream.environment_file;
+        let text = environment_text(&self.config, credentials)?;
+        // The guard over Litestream's restart is to be taken here, before the rename.
+        self.start_before = self.litestream.current_start();
+        atomic_file::replace(path, text.as_bytes(), ENVIRONMENT_FILE_MODE).map_err(|e| {
+            format!("{}: {e}; look at its directory's rights and room", path.display())
+        })?;
+        let left = self.rotation.held().map(|held| held.expires.since(clock::boottime()));
+        self.report.written(path, left.unwrap_or_default());
+        Ok(())
+    }
+
+    fn keep_state(&mut self) {
+        let (Some(resumable), Some(credentials)) = (self.rotation.resumable(), &self.credentials)
+        else {
+            return;
+        };
+        let state = State::new(self.boot_id.clone(), credentials.clone(), resumable);
+        if self.kept.as_ref() == Some(&state) {
+            return;
+        }
+        match self.state_file.save(&state) {
+            Ok(()) => self.kept = Some(state),
+            Err(e) => self.report.state_not_kept(&e, clock::boottime()),
+        }
+    }
+}
+
+fn environment_text(
+    config: &Config,
+    credentials: &Credentials,
+) -> Result<zeroize::Zeroizing<String>, String> {
+    environment_file::text(
+        credentials,
+        &config.litestream.region,
+        config.provider.thing_name.as_deref(),
+    )
+}
+
+/// Whether the environment file holds just these credentials.
+fn holds(config: &Config, credentials: &Credentials) -> bool {
+    let found = std::fs::read(&config.litestream.environment_file).map(zeroize::Zeroizing::new);
+    match (found, environment_text(config, credentials)) {
+        (Ok(found), Ok(text)) => *found == text.as_bytes(),
+        _ => false,
+    }
+}
+
+/// The device's place in the fleet, from its certificate: machine ids get cloned, certificates do not.
+fn jitter(config: &Config) -> f64 {
+    let identity = std::fs::read(&config.provider.certificate)
+        .unwrap_or_else(|_| config.provider.thing_name.clone().unwrap_or_default().into_bytes());
+    // FNV-1a: the same on every device and in every version, and spread evenly enough.
+    let hash = identity.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    crate::backoff::share_of(hash)
+}
+
+/// A seed for the retries' jitter, from the kernel's generator by way of the standard library's hash keys.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// The signals that end the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
+}

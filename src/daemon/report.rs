@@ -1,0 +1,318 @@
+//! What the daemon says: log lines, and the sentence in `systemctl status`. No decision is made here.
+//!
+//! The lines that begin like those of the program before edgerotate ("start update credential", "restart success
+//! litestream", …) are milestones: people and scripts look for them.
+
+use std::{fmt, io, path::Path, time::Duration};
+
+use chrono::{DateTime, Local, SecondsFormat, TimeDelta};
+
+use super::{heartbeat::Beat, repeats::Repeats, repeats::in_a_row};
+use crate::{
+    clock::{self, Boottime},
+    config::{self, Config, Warning},
+    failure::{Cause, Class, Failure},
+    lifetime::KnownBy,
+    litestream::{Litestream, Start},
+    rotation::Rotation,
+};
+
+/// A clock that is further off than this is reported. `Date` has whole seconds and is some time under way.
+const SKEW: TimeDelta = TimeDelta::seconds(30);
+
+/// S3 refuses requests whose time is further off (error RequestTimeTooSkewed).
+const SKEW_OF_S3: TimeDelta = TimeDelta::minutes(15);
+
+/// What has been said, so that it is not said every five seconds.
+#[derive(Debug, Default)]
+pub struct Report {
+    fetch: Repeats<Cause>,
+    /// A failed fetch whose line waits for the time of the next one.
+    fetch_failure: Option<Failure>,
+    last_failure: Option<Failure>,
+    restart: Repeats<String>,
+    write: Repeats<String>,
+    state: Repeats<String>,
+    heartbeat: Repeats<String>,
+    heartbeat_failed: bool,
+    last_beat: Option<i64>,
+    skew_said: Option<TimeDelta>,
+}
+
+/// The first line, with what the daemon is about to do; then what is odd in the settings.
+pub fn start(config: &Config, warnings: &[Warning]) {
+    let provider = &config.provider;
+    log::info!(
+        "start app: edgerotate {} for {} at {}, role alias {}",
+        env!("CARGO_PKG_VERSION"),
+        provider.thing_name.as_deref().unwrap_or("a device without thing name"),
+        provider.host,
+        provider.role_alias,
+    );
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+}
+
+/// Said once at start: how a restart comes about and is confirmed on this device.
+pub fn how_litestream_restarts(litestream: &Litestream) {
+    match (litestream.is_restarted_here(), litestream.can_be_seen()) {
+        (_, true) => {}
+        (true, false) => log::warn!(
+            "Litestream's start can't be seen here (no systemd, no EDGEROTATE_LITESTREAM_PID_FILE): the restart \
+             command's success is taken for it"
+        ),
+        (false, false) => log::warn!(
+            "nothing is known to restart Litestream, and its start can't be seen: set EDGEROTATE_RESTART_COMMAND"
+        ),
+    }
+}
+
+/// A fetch that was killed and does not die.
+pub fn unreapable(pid: u32) {
+    log::error!(
+        "the fetch (process {pid}) was killed and does not end: its PKCS#11 module hangs in the kernel; no other fetch \
+         is started until it ends. Look at the HSM's bus (dmesg); a reboot ends it"
+    );
+}
+
+impl Report {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn pin_stays_refused(&self, failure: &Failure) {
+        log::error!("{failure}");
+    }
+
+    pub fn resumed(&self, left: Duration) {
+        log::info!(
+            "credentials of before the daemon's restart are good until {}",
+            in_a_while(left)
+        );
+    }
+
+    pub fn fetch_starts(&self, rotation: &Rotation, now: Boottime) {
+        log::info!("start update credential");
+        match rotation.held() {
+            None => log::info!("init credential"),
+            Some(held) if held.expires <= now => {
+                log::info!("init credential: the last ones have expired")
+            }
+            Some(held) => log::info!(
+                "now {} / UpdateAt {} / ExpiredAt {}",
+                shown(clock::local()),
+                in_a_while(Duration::ZERO),
+                in_a_while(held.expires.since(now)),
+            ),
+        }
+    }
+
+    pub fn fetched(&mut self, lifetime: Duration, known_by: KnownBy, took: Duration) {
+        self.last_failure = None;
+        let after =
+            self.fetch.over().map_or(String::new(), |times| format!(" after {times} failed"));
+        let expired_at = in_a_while(lifetime.saturating_sub(took));
+        log::info!("updated credential success{after}. expired at {expired_at}");
+        match known_by {
+            KnownBy::Date => {}
+            KnownBy::WallClock => log::warn!(
+                "the provider's answer has no usable Date: the expiry is reckoned with this device's clock"
+            ),
+            KnownBy::Assumption => log::warn!(
+                "the provider's answer has no usable Date and this device's clock is not plausible: a lifetime of \
+                 15 minutes is assumed"
+            ),
+        }
+    }
+
+    pub fn fetch_failed(&mut self, failure: Failure) {
+        self.fetch_failure = Some(failure);
+    }
+
+    /// Says the failed fetch, now that it is known when the next one begins.
+    pub fn next_fetch_is_planned(&mut self, rotation: &Rotation, now: Boottime) {
+        let Some(failure) = self.fetch_failure.take() else { return };
+        if let Some(times) = self.fetch.came(failure.cause, now) {
+            let left = rotation.held().map(|held| held.expires.since(now)).unwrap_or_default();
+            let serious = left.is_zero() || failure.class() != Class::Passing;
+            let level = if serious { log::Level::Error } else { log::Level::Warn };
+            let next = match rotation.next_fetch() {
+                Some(at) => format!("next try in {}", seconds(at.since(now))),
+                None => "not tried again until then".to_owned(),
+            };
+            let held = if left.is_zero() {
+                "no valid credentials".to_owned()
+            } else {
+                format!("the credentials at hand are good for {}", seconds(left))
+            };
+            let times = in_a_row(times);
+            log::log!(
+                level,
+                "update credential failed{times}: {failure} [{}; {next}; {held}]",
+                failure.cause
+            );
+        }
+        self.last_failure = Some(failure);
+    }
+
+    pub fn expired(&self) {
+        log::error!(
+            "the credentials have expired and there are no newer ones: Litestream can't upload until there are"
+        );
+    }
+
+    pub fn written(&mut self, path: &Path, left: Duration) {
+        self.write.over();
+        log::info!(
+            "get credential main expired at {}, now in {}",
+            in_a_while(left),
+            path.display()
+        );
+    }
+
+    pub fn write_failed(&mut self, error: &str, now: Boottime) {
+        if let Some(times) = self.write.came(error.to_owned(), now) {
+            log::error!("the environment file was not written{}: {error}", in_a_row(times));
+        }
+    }
+
+    pub fn restart_starts(&self) {
+        log::info!("start restart litestream");
+    }
+
+    pub fn restarted(&mut self, start: Option<&Start>) {
+        let after =
+            self.restart.over().map_or(String::new(), |times| format!(" after {times} failed"));
+        let seen = match start {
+            Some(Start::Process { pid, .. }) => format!(" (process {pid})"),
+            Some(Start::Invocation(id)) => format!(" (invocation {id})"),
+            None => " (by the command's word)".to_owned(),
+        };
+        log::info!("restart success litestream{after}{seen}");
+    }
+
+    pub fn restart_failed(&mut self, error: &str, now: Boottime) {
+        if let Some(times) = self.restart.came(error.to_owned(), now) {
+            log::error!(
+                "restart of litestream failed{}: {error}; it is tried again",
+                in_a_row(times)
+            );
+        }
+    }
+
+    pub fn state_not_kept(&mut self, error: &io::Error, now: Boottime) {
+        if let Some(times) = self.state.came(error.to_string(), now) {
+            log::warn!(
+                "the state could not be kept{}: {error}; a restarted daemon would fetch again",
+                in_a_row(times)
+            );
+        }
+    }
+
+    pub fn beat(&mut self, beat: Beat, config: &config::Heartbeat, now: Boottime) {
+        match beat {
+            Ok(id) => {
+                if let Some(times) = self.heartbeat.over() {
+                    log::info!("sqlite3 write success: id {id}, after {times} failed");
+                } else if self.last_beat.is_none() {
+                    let every = config.interval.as_secs_f32();
+                    log::info!(
+                        "sqlite3 write success: id {id} in {}; one more every {every} s",
+                        config.database.display()
+                    );
+                } else {
+                    log::debug!("sqlite3 write success: id {id}");
+                }
+                self.heartbeat_failed = false;
+                self.last_beat = Some(id);
+            }
+            Err(error) => {
+                self.heartbeat_failed = true;
+                let error = error.to_string();
+                if let Some(times) = self.heartbeat.came(error.clone(), now) {
+                    log::warn!(
+                        "sqlite3 write failed{}: {error}; it is tried again",
+                        in_a_row(times)
+                    );
+                }
+            }
+        }
+    }
+
+    /// The device's clock was compared with the provider's.
+    pub fn clock(&mut self, skew: TimeDelta) {
+        let off = skew.abs();
+        let said = self.skew_said.map_or(TimeDelta::zero(), |said| said.abs());
+        if off > SKEW && (off - said).abs() > SKEW {
+            let direction = if skew > TimeDelta::zero() { "ahead of" } else { "behind" };
+            let consequence =
+                if off > SKEW_OF_S3 { "; S3 refuses uploads that are signed with it" } else { "" };
+            log::warn!(
+                "this device's clock is {} {direction} the provider's{consequence}; look at its time synchronisation",
+                seconds(off.to_std().unwrap_or_default())
+            );
+            self.skew_said = Some(skew);
+        } else if off <= SKEW && self.skew_said.take().is_some() {
+            log::info!("this device's clock agrees with the provider's again");
+        }
+    }
+
+    /// The sentence for `systemctl status`.
+    pub fn status(&self, rotation: &Rotation, now: Boottime) -> Status {
+        let left =
+            rotation.held().map(|held| held.expires.since(now)).filter(|left| !left.is_zero());
+        let credentials = match left {
+            Some(left) => format!("Credentials good until {}", in_a_while(left)),
+            None => "No valid credentials".to_owned(),
+        };
+        let next = match (rotation.next_fetch(), &self.last_failure) {
+            (_, Some(failure)) => format!("last fetch failed: {failure}"),
+            (Some(at), None) => format!("next rotation {}", in_a_while(at.since(now))),
+            (None, None) => "fetching".to_owned(),
+        };
+        let heartbeat = match self.last_beat {
+            _ if self.heartbeat_failed => "heartbeats fail".to_owned(),
+            Some(_) => "heartbeats are written".to_owned(),
+            None => "no heartbeat yet".to_owned(),
+        };
+        format!("{credentials}; {next}; {heartbeat}")
+    }
+}
+
+/// A sentence.
+pub type Status = String;
+
+fn shown(time: DateTime<Local>) -> impl fmt::Display {
+    time.to_rfc3339_opts(SecondsFormat::Secs, false)
+}
+
+/// A moment that lies so far ahead, by this device's clock and in its time zone.
+fn in_a_while(wait: Duration) -> impl fmt::Display {
+    shown(clock::local() + TimeDelta::from_std(wait).unwrap_or_default())
+}
+
+/// "42 s", "7 min", "3 h 20 min": as exact as a person wants it.
+fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_as_exact_as_a_person_wants_them() {
+        let said = |s| seconds(Duration::from_secs(s));
+        assert_eq!(
+            [said(0), said(119), said(420), said(12_000)],
+            ["0 s", "119 s", "7 min", "3 h 20 min"]
+        );
+        assert_eq!(said(9 * 86_400), "9 days");
+    }
+}

@@ -1,0 +1,93 @@
+//! The text of Litestream's environment file.
+
+use zeroize::Zeroizing;
+
+use crate::credentials::{Credentials, is_plain};
+
+/// What systemd's `EnvironmentFile=` reads: the credentials under the names that every AWS SDK knows.
+///
+/// `AWS_EC2_METADATA_DISABLED` keeps the SDK from asking a metadata service that no device has, and
+/// `EDGEROTATE_THING_NAME` lets one image's `litestream.yml` give each device an S3 path of its own.
+///
+/// # Errors
+/// Names the key whose value has a character that would need escaping: there is no escaping code, so such a
+/// value is refused. The value itself is not shown.
+pub fn text(
+    credentials: &Credentials,
+    region: &str,
+    thing_name: Option<&str>,
+) -> Result<Zeroizing<String>, String> {
+    let session_token = credentials.session_token.expose();
+    // Allocated once: a buffer that grows leaves copies of the secrets behind.
+    let mut text = Zeroizing::new(String::with_capacity(1024 + session_token.len()));
+    for (key, value) in [
+        ("AWS_ACCESS_KEY_ID", credentials.access_key_id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key.expose()),
+        ("AWS_SESSION_TOKEN", session_token),
+        ("AWS_DEFAULT_REGION", region),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ] {
+        add(&mut text, key, value, is_plain)?;
+    }
+    if let Some(thing_name) = thing_name {
+        // AWS allows a colon in a thing name, and it means nothing to systemd.
+        add(&mut text, "EDGEROTATE_THING_NAME", thing_name, |c| is_plain(c) || c == ':')?;
+    }
+    Ok(text)
+}
+
+fn add(
+    text: &mut String,
+    key: &str,
+    value: &str,
+    allowed: impl Fn(char) -> bool,
+) -> Result<(), String> {
+    if value.is_empty() || !value.chars().all(allowed) {
+        return Err(format!("{key} is empty or has a character outside A-Z a-z 0-9 / + = . _ -"));
+    }
+    for part in [key, "=", value, "\n"] {
+        text.push_str(part);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    fn credentials(secret: &str) -> Credentials {
+        Credentials {
+            access_key_id: "ASIAEXAMPLE".to_owned(),
+            secret_access_key: Secret::new(secret.to_owned()),
+            session_token: Secret::new("AgoGb3JpZ2lu==".to_owned()),
+            expiration: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn holds_what_an_sdk_reads() {
+        let text = text(&credentials("wJalr/X+="), "eu-central-1", Some("line-7:press")).unwrap();
+        assert_eq!(
+            *text,
+            "AWS_ACCESS_KEY_ID=ASIAEXAMPLE\n\
+             AWS_SECRET_ACCESS_KEY=wJalr/X+=\n\
+             AWS_SESSION_TOKEN=AgoGb3JpZ2lu==\n\
+             AWS_DEFAULT_REGION=eu-central-1\n\
+             AWS_EC2_METADATA_DISABLED=true\n\
+             EDGEROTATE_THING_NAME=line-7:press\n"
+        );
+    }
+
+    #[test]
+    fn refuses_what_would_need_escaping() {
+        for bad in ["", "a b", "a\nAWS_PROFILE=x", "a\"", "$HOME", "a\\", "a#b", "a;b"] {
+            let error = text(&credentials(bad), "eu-central-1", None).unwrap_err();
+            assert!(error.starts_with("AWS_SECRET_ACCESS_KEY is"), "{bad:?}: {error}");
+            assert!(text(&credentials("good"), bad, None).is_err(), "{bad:?}");
+            assert!(text(&credentials("good"), "eu-central-1", Some(bad)).is_err(), "{bad:?}");
+        }
+    }
+}

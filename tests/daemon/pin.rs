@@ -1,0 +1,76 @@
+//! A wrong PIN is tried once, whatever is restarted: a real token locks itself.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::support::{Device, Generation, SOON, token::write_private};
+
+#[test]
+fn a_wrong_pin_is_tried_once_across_restarts_and_boots() {
+    let mut device = Device::new("pin", Generation::V05, Duration::from_secs(3600));
+    let spied = spy_on_the_token(&mut device);
+    let pin_file = device.token.pin_file.clone();
+    write_private(&pin_file, "0000000000\n");
+
+    device.start();
+    device.wait_for_log("PIN", SOON);
+    assert_eq!(logins(&spied), 1);
+    for round in 2..=4 {
+        match round {
+            2 => assert_eq!(device.stop(), Some(0)),
+            3 => device.kill(),
+            // A boot: what was on tmpfs is gone.
+            _ => {
+                device.stop();
+                fs::remove_dir_all(&device.runtime_directory).unwrap();
+                fs::create_dir(&device.runtime_directory).unwrap();
+            }
+        }
+        let told = device.count_in_log("PIN");
+        device.start();
+        device.wait_for_log_times("start app", round, SOON);
+        device.wait_for_log_times("PIN", told + 1, SOON);
+        let rows = device.rows().len();
+        device.wait_until("heartbeats all the same", SOON, |d| d.rows().len() > rows + 3);
+        assert_eq!(logins(&spied), 1, "in round {round}:\n{}", device.log_tail());
+    }
+    // The mark of it must not help anybody to guess the PIN.
+    for file in crate::support::secrets::files_below(&device.state_directory) {
+        let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+        assert!(!text.contains("0000000000"), "{} holds the PIN", file.display());
+    }
+
+    let pin = device.token.pin().to_owned();
+    write_private(&pin_file, &pin);
+    // It is looked at every half minute, and at a start.
+    device.wait_for_log("restart success litestream", 3 * SOON);
+    assert!(logins(&spied) >= 2);
+    device.stop();
+}
+
+/// Lets pkcs11-spy stand before the token; it writes down each call.
+fn spy_on_the_token(device: &mut Device) -> PathBuf {
+    let output = device.scratch.join("spy.log");
+    let spy = glob("/usr/lib", "pkcs11-spy.so").expect("pkcs11-spy.so: run tests/prepare");
+    device.set("PKCS11_MODULE", spy.to_str().unwrap());
+    device.set("MODULE_ENVIRONMENT", "PKCS11SPY PKCS11SPY_OUTPUT");
+    let variables = [
+        ("PKCS11SPY", crate::support::token::SOFTHSM.to_owned()),
+        ("PKCS11SPY_OUTPUT", output.to_str().unwrap().to_owned()),
+    ];
+    device.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+    output
+}
+
+fn logins(spied: &Path) -> usize {
+    let log = fs::read(spied).unwrap_or_default();
+    String::from_utf8_lossy(&log).lines().filter(|line| line.ends_with(": C_Login")).count()
+}
+
+/// Its directory has the name of the architecture in it.
+fn glob(directory: &str, name: &str) -> Option<PathBuf> {
+    fs::read_dir(directory).ok()?.flatten().map(|e| e.path().join(name)).find(|p| p.exists())
+}

@@ -1,0 +1,124 @@
+//! A search for the secrets in all that a device writes, prints and shows.
+
+use std::{
+    fs,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::support::{
+    Device, Generation, SOON,
+    process::{Seen, descendants},
+    secrets::{Secrets, files_below, mode},
+};
+
+#[test]
+fn secrets_are_only_where_they_must_be() {
+    let mut device = Device::new("secrets", Generation::V05, Duration::from_secs(8));
+    device.set("LOG", "debug");
+    device.start();
+    let watcher = Watcher::start(device.pid());
+
+    // Good days, and bad ones that make it talk.
+    device.wait_until("two rotations", 4 * SOON, |device| device.litestream.restarts() >= 2);
+    let bad_days = [
+        json!({"status": 200, "garbage": "not-credentials"}),
+        json!({"replace_field": {"field": "expiration", "value": "tomorrow"}}),
+        json!({"replace_field": {"field": "sessionToken"}}),
+        json!({"status": 403, "message": "Access Denied"}),
+    ];
+    for fault in bad_days {
+        let told = device.count_in_log("WARN") + device.count_in_log("ERROR");
+        device.cloud.provider_fault(&fault);
+        device.wait_until("a failure that is told", 4 * SOON, |device| {
+            device.count_in_log("WARN") + device.count_in_log("ERROR") > told
+        });
+        device.cloud.heal();
+        // A mistake in the set-up is tried again slowly; a restart does it at once.
+        device.stop();
+        device.start();
+        watcher.follow(device.pid());
+    }
+    device.wait_until("a rotation after that", 4 * SOON, |device| {
+        device.access_key_id() == device.cloud.issued().last().map(|i| i.access_key_id.clone())
+    });
+
+    let limits = fs::read_to_string(format!("/proc/{}/limits", device.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+
+    let shown = watcher.stop();
+    device.stop();
+    let secrets = Secrets::of(&device);
+    assert!(secrets.len() > 6, "the search has to know what it is looking for");
+    secrets.assert_none_in("an argument or the environment of a process", shown.as_bytes());
+
+    // The whole scratch directory: logs, databases, settings, leftovers.
+    let token = device.token.pin_file.parent().unwrap();
+    let state = device.runtime_directory.join("state.json");
+    let allowed = [device.environment_file.as_path(), &state, token, device.cloud.directory()];
+    secrets.assert_none_below(&device.scratch, &allowed);
+
+    for directory in [&device.runtime_directory, &device.state_directory] {
+        for file in files_below(directory) {
+            assert_eq!(mode(&file) & 0o077, 0, "{} can be read by others", file.display());
+        }
+    }
+    for holder in secrets.holders_below(&device.runtime_directory) {
+        assert_eq!(mode(&holder), 0o600, "{}", holder.display());
+    }
+}
+
+/// Looks over and over at the arguments and the environment of the daemon and its children.
+struct Watcher {
+    end: Arc<AtomicBool>,
+    daemon: Arc<Mutex<u32>>,
+    thread: thread::JoinHandle<String>,
+}
+
+impl Watcher {
+    fn start(pid: u32) -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let daemon = Arc::new(Mutex::new(pid));
+        let (flag, shared) = (Arc::clone(&end), Arc::clone(&daemon));
+        let thread = thread::spawn(move || {
+            let mut shown = String::new();
+            while !flag.load(Ordering::Relaxed) {
+                let pid = *shared.lock().unwrap();
+                for process in Seen::new(pid).into_iter().chain(descendants(pid)) {
+                    let environment =
+                        fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+                    let seen = format!(
+                        "{}\n{}\n",
+                        process.command_line,
+                        String::from_utf8_lossy(&environment)
+                    );
+                    if !shown.contains(&seen) {
+                        shown += &seen;
+                    }
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            shown
+        });
+        Self { end, daemon, thread }
+    }
+
+    /// The daemon has another process id now.
+    fn follow(&self, pid: u32) {
+        *self.daemon.lock().unwrap() = pid;
+    }
+
+    fn stop(self) -> String {
+        self.end.store(true, Ordering::Relaxed);
+        let shown = self.thread.join().unwrap();
+        assert!(shown.contains("edgerotate fetch"), "no fetch was ever caught:\n{shown}");
+        shown
+    }
+}
