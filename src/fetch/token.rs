@@ -2,11 +2,11 @@
 
 use std::{
     ffi::{CStr, CString, c_ulong},
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io,
     os::unix::{
         ffi::OsStrExt,
-        fs::{DirBuilderExt, OpenOptionsExt},
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     },
     path::Path,
     sync::mpsc,
@@ -55,7 +55,14 @@ pub fn lock(runtime_directory: &Path, wait: Duration) -> Result<TokenLock, Failu
     // Read-only and readable to all: where root fetched once by hand, the daemon can still open it.
     let open = || {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(runtime_directory)?;
-        OpenOptions::new().read(true).custom_flags(nix::libc::O_CREAT).mode(0o644).open(&path)
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::libc::O_CREAT)
+            .mode(0o644)
+            .open(&path)?;
+        // Whatever the umask was. Only its owner may, and has done so.
+        let _ = file.set_permissions(Permissions::from_mode(0o644));
+        Ok(file)
     };
     let file = open().map_err(|e| unusable(&e))?;
     // flock has no timeout: a thread waits in it, and it goes with the process if nothing comes of it.

@@ -14,6 +14,7 @@ use edgerotate::{
     config::{Pin, PrivateKey, Provider, Route, Token as TokenSettings},
     credentials::Credentials,
     failure::{Cause, Failure},
+    fetch::refused_pin::Directories,
     fetch_child::Launcher,
     fetch_reply::FetchReply,
 };
@@ -171,6 +172,13 @@ impl Bench {
         let log = self.scratch.join("shim.log");
         self.module_variable("SHIM_LOG", log.clone());
         log
+    }
+
+    pub fn marks(&self) -> Directories<'_> {
+        Directories {
+            state: &self.launcher.state_directory,
+            runtime: &self.launcher.runtime_directory,
+        }
     }
 
     pub fn mark(&self) -> PathBuf {
