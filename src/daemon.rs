@@ -5,19 +5,15 @@
 //! one more thing that happens.
 
 use std::{
-    collections::VecDeque, fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path,
-    path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
+    collections::VecDeque, env, fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
 };
 
-use nix::sys::{
-    prctl,
-    resource::{Resource, setrlimit},
-};
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
     time::{sleep, timeout},
 };
+
+use zeroize::Zeroizing;
 
 use crate::{
     atomic_file,
@@ -29,7 +25,6 @@ use crate::{
     fetch::refused_pin,
     fetch_child::Launcher,
     fetch_reply::FetchReply,
-    heartbeat_store,
     lifetime::{self, Lifetime},
     litestream::{Litestream, RestartError, Start},
     rotation::{Action, Event, Fetch, Policy, Restart, Rotation},
@@ -41,10 +36,11 @@ mod heartbeat;
 mod instance;
 mod repeats;
 mod report;
+mod setup;
 
 use heartbeat::{Beat, HeartbeatThread};
-use instance::{Instance, NoInstance};
 use report::Report;
+use setup::{Signals, device, jitter, keep_out_of_core_dumps, prepare, seed};
 
 /// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -98,65 +94,6 @@ pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(),
     ended
 }
 
-fn device(what: &'static str) -> impl Fn(io::Error) -> Stopped {
-    move |e| {
-        log::error!("{what}: {e}");
-        Stopped::Device
-    }
-}
-
-fn keep_out_of_core_dumps() -> io::Result<()> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    Ok(prctl::set_dumpable(false)?)
-}
-
-/// Makes the directories and takes the instance's lock.
-fn prepare(config: &Config) -> Result<Instance, Stopped> {
-    for directory in [&config.runtime_directory, &config.state_directory] {
-        make_directory(directory).map_err(|e| {
-            log::error!(
-                "{}: {e}; make it, and let edgerotate's user write it",
-                directory.display()
-            );
-            Stopped::Device
-        })?;
-    }
-    let database = &config.heartbeat.database;
-    if !config.heartbeat.allow_volatile_database {
-        match heartbeat_store::is_volatile(database) {
-            Ok(false) => {}
-            Ok(true) => {
-                log::error!(
-                    "EDGEROTATE_DATABASE: {} is on tmpfs, in memory, and would be gone after a reboot; put it on the data \
-                     partition, or set EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
-                    database.display()
-                );
-                return Err(Stopped::Settings);
-            }
-            // The heartbeat will say the same, and goes on trying.
-            Err(e) => log::warn!("{}: {e}", database.display()),
-        }
-    }
-    Instance::take(&config.runtime_directory).map_err(|e| match e {
-        NoInstance::Running(pid) => {
-            let pid = pid.map_or(String::new(), |pid| format!(" as process {pid}"));
-            log::error!("another edgerotate is already running{pid}; this one ends");
-            Stopped::OtherInstance
-        }
-        NoInstance::Failed(e) => {
-            log::error!("{}: no lock: {e}", config.runtime_directory.display());
-            Stopped::Device
-        }
-    })
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    }
-}
-
 /// A task that has ended.
 enum Done {
     Fetched(Fetch, FetchReply),
@@ -185,7 +122,7 @@ struct Daemon {
 
 impl Daemon {
     fn new(config: Config, program: PathBuf) -> Result<Self, Stopped> {
-        let manager = ServiceManager::new(|name| std::env::var_os(name))
+        let manager = ServiceManager::new(|name| env::var_os(name))
             .map_err(device("NOTIFY_SOCKET can't be used"))?;
         let boot_id = clock::boot_id().map_err(device("the boot has no id"))?;
         let state_file = StateFile::in_directory(&config.runtime_directory);
@@ -454,7 +391,7 @@ impl Daemon {
 fn environment_text(
     config: &Config,
     credentials: &Credentials,
-) -> Result<zeroize::Zeroizing<String>, String> {
+) -> Result<Zeroizing<String>, String> {
     environment_file::text(
         credentials,
         &config.litestream.region,
@@ -464,51 +401,9 @@ fn environment_text(
 
 /// Whether the environment file holds just these credentials.
 fn holds(config: &Config, credentials: &Credentials) -> bool {
-    let found = std::fs::read(&config.litestream.environment_file).map(zeroize::Zeroizing::new);
+    let found = fs::read(&config.litestream.environment_file).map(Zeroizing::new);
     match (found, environment_text(config, credentials)) {
         (Ok(found), Ok(text)) => *found == text.as_bytes(),
         _ => false,
-    }
-}
-
-/// The device's place in the fleet, from its certificate: machine ids get cloned, certificates do not.
-fn jitter(config: &Config) -> f64 {
-    let identity = std::fs::read(&config.provider.certificate)
-        .unwrap_or_else(|_| config.provider.thing_name.clone().unwrap_or_default().into_bytes());
-    // FNV-1a: the same on every device and in every version, and spread evenly enough.
-    let hash = identity.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    crate::backoff::share_of(hash)
-}
-
-/// A seed for the retries' jitter, from the kernel's generator by way of the standard library's hash keys.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
-}
-
-/// The signals that end the daemon.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
-        }
     }
 }

@@ -10,6 +10,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::*;
 use crate::lifetime::{KnownBy, lifetime};
 
+mod promises;
+mod provider;
+
+use provider::{Answer, Provider};
+
 const LIFETIME: Duration = Duration::from_secs(900);
 const POLICY: Policy = Policy { lead: Duration::from_secs(300), jitter: 0.5 };
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -50,13 +55,6 @@ const STORM: Weather = Weather {
     restart_fails: 0.3,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Provider {
-    Willing,
-    Down { retry_after: Option<Duration> },
-    SetUpWrong,
-}
-
 /// Something that will happen. Those of the daemon carry its number: they die with it.
 #[derive(Debug)]
 enum Happens {
@@ -69,12 +67,6 @@ enum Happens {
     DaemonDies,
     PinRefusedFromNow,
     PinMended,
-}
-
-#[derive(Debug)]
-enum Answer {
-    Credentials { expiration: DateTime<Utc>, date: Option<DateTime<Utc>> },
-    Failed { class: Class, retry_after: Option<Duration> },
 }
 
 #[derive(Default, Debug)]
@@ -186,9 +178,7 @@ impl World {
                     self.tell(Event::Woke);
                 }
             }
-            self.check_coverage();
-            self.check_restart_owed();
-            self.check_handed_over();
+            self.check_promises();
         }
         self.count
     }
@@ -265,25 +255,6 @@ impl World {
                 self.excuse(PIN_LOOK);
             }
         }
-    }
-
-    /// The provider changes its mind, for some minutes to some hours.
-    fn provider_becomes(&mut self, provider: Provider) {
-        self.provider = provider;
-        let (rate, longest) = match provider {
-            Provider::Willing => return,
-            Provider::Down { .. } => (self.weather.outages, 7_200),
-            Provider::SetUpWrong => (self.weather.setup_faults, 86_400),
-        };
-        if let Provider::Down { .. } = self.provider {
-            let asked = self.up_to(Duration::from_secs(900));
-            let retry_after = (self.random.share() < 0.2).then_some(asked);
-            self.provider = Provider::Down { retry_after };
-        }
-        let until = self.now + self.up_to(Duration::from_secs(longest));
-        self.at(until, Happens::ProviderBecomes(Provider::Willing));
-        let gap = until.since(self.now);
-        self.some_time_after(gap, rate, Happens::ProviderBecomes(provider));
     }
 
     fn fetch_ended(&mut self, fetch: Fetch, answer: Answer) {
@@ -401,61 +372,6 @@ impl World {
         }
     }
 
-    fn ask(&mut self) -> (Duration, Answer) {
-        let took =
-            Duration::from_millis(50) + self.up_to(FETCH_SLOWEST - Duration::from_millis(50));
-        if !self.pin_good {
-            self.check(!self.pin_marked, "a refused PIN was tried again");
-            self.count.pin_tries += 1;
-            return (took, Answer::Failed { class: Class::PinRefused, retry_after: None });
-        }
-        match self.provider {
-            Provider::Willing => {
-                let true_time = self.true_time();
-                let date = self.sends_date.then(|| true_time + TimeDelta::from_std(took).unwrap());
-                let expiration = true_time + TimeDelta::from_std(LIFETIME).unwrap();
-                (took, Answer::Credentials { expiration, date })
-            }
-            Provider::Down { retry_after } => {
-                let took =
-                    if self.random.share() < 0.3 { self.up_to(FETCH_DEADLINE) } else { took };
-                (took, Answer::Failed { class: Class::Passing, retry_after })
-            }
-            Provider::SetUpWrong => {
-                (took, Answer::Failed { class: Class::Setup, retry_after: None })
-            }
-        }
-    }
-
-    /// No moment without valid credentials that a willing provider would have covered.
-    fn check_coverage(&self) {
-        let excused = self.now < self.valid_until
-            || self.provider != Provider::Willing
-            || !self.pin_good
-            || self.pin_marked
-            || self.doomed
-            || self.now <= self.excused_until + FETCH_SLOWEST;
-        self.check(excused, "no valid credentials although the provider is willing");
-    }
-
-    /// Every failed restart is retried: it is planned, and soon.
-    fn check_restart_owed(&self) {
-        let latest = self.now + HAND_OVER.cap;
-        let planned = match self.rotation.hand_over {
-            HandOver::WriteDue { at, .. } | HandOver::RestartDue { at, .. } => at <= latest,
-            HandOver::UnderWay { .. } => true,
-            HandOver::Done => false,
-        };
-        self.check(!self.restart_owed || planned, "a failed restart was forgotten");
-    }
-
-    /// Litestream runs with the newest credentials, or is about to.
-    fn check_handed_over(&self) {
-        let done = matches!(self.rotation.hand_over, HandOver::Done);
-        let current = self.rotation.held().is_none_or(|held| self.in_use == Some(held));
-        self.check(!done || current, "the newest credentials were never handed over");
-    }
-
     fn excuse(&mut self, wait: Duration) {
         self.excused_until = self.excused_until.max(self.now + wait);
     }
@@ -463,12 +379,6 @@ impl World {
     /// What is left of the credentials, as the machine believes.
     fn left(&self) -> Duration {
         self.rotation.held().map_or(Duration::ZERO, |held| held.expires.since(self.now))
-    }
-
-    fn true_time(&self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH
-            + TimeDelta::days(21_000)
-            + TimeDelta::milliseconds(self.now.as_millis() as i64)
     }
 
     fn up_to(&mut self, longest: Duration) -> Duration {
@@ -490,10 +400,6 @@ impl World {
             let hours = -(1.0 - self.random.share()).ln() / per_hour;
             self.at(self.now + after + Duration::from_secs_f64(hours * 3600.0), what);
         }
-    }
-
-    fn check(&self, holds: bool, what: &str) {
-        assert!(holds, "seed {}, {} ms after boot: {what}", self.seed, self.now.as_millis());
     }
 }
 

@@ -37,7 +37,13 @@ fn fifty_kills_at_random_moments_leave_everything_whole() {
     for kill in 1..=KILLS {
         device.start();
         thread::sleep(Duration::from_millis(random.next() % 1200));
+        // The fetch goes with its parent, but not in the same instant.
+        let children = device.children();
         device.kill();
+        device.wait_until("the end of the children", SOON, |_| {
+            !children.iter().any(|child| child.is_alive())
+        });
+        device.token.repair();
 
         if device.database.exists() {
             assert_eq!(integrity(&device.database), "ok", "after kill {kill}");

@@ -14,7 +14,7 @@ fn an_outage_through_an_expiry_heals_by_itself() {
 
     device.cloud.provider_fault(&json!({"refuse_connections": true}));
     // A fetch may just have been under way.
-    device.wait_for_log("WARN", SOON);
+    device.wait_for_problem("update credential failed", SOON);
     let kept = device.variables();
     let failed = device.cloud.issued();
     let expires = failed.last().unwrap().expiration;
@@ -53,8 +53,7 @@ fn a_provider_that_is_busy_is_asked_again_and_the_reason_is_told() {
     let mut device = Device::new("busy", Generation::V05, Duration::from_secs(600));
     device.cloud.provider_fault(&json!({"status": 503, "message": "Slow down", "count": 2}));
     device.start();
-    let line = device.wait_for_log("503", SOON);
-    assert!(line.contains("WARN") || line.contains("ERROR"), "{line}");
+    device.wait_for_problem("HTTP 503, Slow down", SOON);
     device.wait_for_log("restart success litestream", 2 * SOON);
     assert_eq!(device.cloud.fetches(), 1);
     assert_eq!(device.stop(), Some(0));

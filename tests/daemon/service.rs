@@ -94,7 +94,7 @@ fn in_the_journal_lines_have_a_priority_and_no_time() {
     }
     let priority = |text: &str| log.lines().find(|l| l.contains(text)).map(|l| l[..3].to_owned());
     assert_eq!(priority("start app").as_deref(), Some("<6>"));
-    assert_eq!(priority("its own words stand before").as_deref(), Some("<4>"), "{log}");
+    assert_eq!(priority("its own words stand before").as_deref(), Some("<3>"), "{log}");
 }
 
 #[test]

@@ -242,12 +242,16 @@ impl Device {
         self.wait_for(&format!("{times} × {text:?} in the log"), deadline, |_| found())
     }
 
-    /// Waits for a line with any of these texts.
-    pub fn wait_for_log_matching(&self, texts: &[&str], deadline: Duration) -> String {
-        let found = |log: &str| {
-            log.lines().find(|line| texts.iter().any(|text| line.contains(text))).map(str::to_owned)
-        };
-        self.wait_for(&format!("one of {texts:?} in the log"), deadline, |d| found(&d.log()))
+    /// Each warning and error so far.
+    pub fn problems(&self) -> Vec<String> {
+        let is_problem = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        self.log().lines().filter(is_problem).map(str::to_owned).collect()
+    }
+
+    /// Waits for a warning or an error with `text`, and returns it.
+    pub fn wait_for_problem(&self, text: &str, deadline: Duration) -> String {
+        let found = |device: &Self| device.problems().into_iter().find(|line| line.contains(text));
+        self.wait_for(&format!("a warning or an error with {text:?}"), deadline, found)
     }
 
     /// Waits until a condition holds; what the daemon said last is in the panic when it does not.

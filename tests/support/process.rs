@@ -9,6 +9,7 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -59,9 +60,12 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }
 
+    /// Sends a signal; one that has ended already does not mind.
     pub fn signal(&self, signal: Signal) {
-        // Not reaped yet, so the id is still ours.
-        kill(self.nix_pid(), signal).expect("a signal to a child");
+        match kill(self.nix_pid(), signal) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(e) => panic!("{signal} to {}: {e}", self.name),
+        }
     }
 
     pub fn has_exited(&mut self) -> Option<ExitStatus> {

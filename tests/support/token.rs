@@ -63,7 +63,19 @@ impl Token {
         ];
         run(token.pkcs11_tool(&init_pin).env("SO_PIN", &so_pin));
         token.generate_key("device-key", "01");
+        token.back_up();
         token
+    }
+
+    /// Keeps a copy of the token as it is.
+    pub fn back_up(&self) {
+        run(self.command("cp").args(["-a", "store", "backup"]));
+    }
+
+    /// Takes the copy back. SoftHSM rewrites its file in place at each login, so that a SIGKILL at that moment
+    /// leaves it empty, which an HSM's own memory does not do.
+    pub fn repair(&self) {
+        run(self.command("cp").args(["-a", "backup/.", "store"]));
     }
 
     /// A P-256 key as an ATECC608A holds one: it signs, and it is never to be read.

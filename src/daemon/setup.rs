@@ -1,0 +1,123 @@
+//! What happens once, before the loop: rights given up, directories, the lock, and what tells this device from others.
+
+use std::{
+    fs::{self, DirBuilder},
+    hash::{BuildHasher, RandomState},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+};
+
+use nix::sys::{
+    prctl,
+    resource::{Resource, setrlimit},
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{
+    Stopped,
+    instance::{Instance, NoInstance},
+};
+use crate::{backoff, config::Config, heartbeat_store};
+
+/// Logs why the daemon can't run.
+pub fn device(what: &'static str) -> impl Fn(io::Error) -> Stopped {
+    move |e| {
+        log::error!("{what}: {e}");
+        Stopped::Device
+    }
+}
+
+/// No secret gets into a core dump, and no other program of this user reads this one's memory.
+pub fn keep_out_of_core_dumps() -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    Ok(prctl::set_dumpable(false)?)
+}
+
+/// Makes the directories and takes the instance's lock.
+pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
+    for directory in [&config.runtime_directory, &config.state_directory] {
+        make_directory(directory).map_err(|e| {
+            log::error!(
+                "{}: {e}; make it, and let edgerotate's user write it",
+                directory.display()
+            );
+            Stopped::Device
+        })?;
+    }
+    let database = &config.heartbeat.database;
+    if !config.heartbeat.allow_volatile_database {
+        match heartbeat_store::is_volatile(database) {
+            Ok(false) => {}
+            Ok(true) => {
+                log::error!(
+                    "EDGEROTATE_DATABASE: {} is on tmpfs, in memory, and would be gone after a reboot; put it on the data \
+                     partition, or set EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
+                    database.display()
+                );
+                return Err(Stopped::Settings);
+            }
+            // The heartbeat will say the same, and goes on trying.
+            Err(e) => log::warn!("{}: {e}", database.display()),
+        }
+    }
+    Instance::take(&config.runtime_directory).map_err(|e| match e {
+        NoInstance::Running(pid) => {
+            let pid = pid.map_or(String::new(), |pid| format!(" as process {pid}"));
+            log::error!("another edgerotate is already running{pid}; this one ends");
+            Stopped::OtherInstance
+        }
+        NoInstance::Failed(e) => {
+            log::error!("{}: no lock: {e}", config.runtime_directory.display());
+            Stopped::Device
+        }
+    })
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// The device's place in the fleet, from its certificate: machine ids get cloned, certificates do not.
+pub fn jitter(config: &Config) -> f64 {
+    let identity = fs::read(&config.provider.certificate)
+        .unwrap_or_else(|_| config.provider.thing_name.clone().unwrap_or_default().into_bytes());
+    // FNV-1a: the same on every device and in every version, and spread evenly enough.
+    let hash = identity.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    backoff::share_of(hash)
+}
+
+/// A seed for the retries' jitter, from the kernel's generator by way of the standard library's hash keys.
+pub fn seed() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// The signals that end the daemon.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
+}

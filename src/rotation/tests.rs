@@ -1,0 +1,161 @@
+//! The state machine, step by step.
+
+use super::*;
+
+const POLICY: Policy = Policy { lead: Duration::from_secs(300), jitter: 0.0 };
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn s(seconds: u64) -> Boottime {
+    Boottime::from_millis(seconds * 1000)
+}
+
+fn fresh() -> Rotation {
+    Rotation::new(POLICY, 1, None, false, s(0))
+}
+
+fn fetch(rotation: &mut Rotation, now: Boottime) -> Fetch {
+    match rotation.handle(Event::Woke, now).pop() {
+        Some(Action::Fetch(fetch)) => fetch,
+        other => panic!("no fetch but {other:?}"),
+    }
+}
+
+/// Brings a fresh machine to the point where Litestream runs with credentials of an hour.
+fn running() -> Rotation {
+    let mut rotation = fresh();
+    let fetch = fetch(&mut rotation, s(0));
+    let Some(Action::Write(write)) =
+        rotation.handle(Event::Fetched { fetch, lifetime: HOUR }, s(1)).pop()
+    else {
+        panic!("no write")
+    };
+    let Some(Action::Restart(restart)) = rotation.handle(Event::Written(write), s(1)).pop() else {
+        panic!("no restart")
+    };
+    assert_eq!(rotation.handle(Event::Restarted(restart), s(3)), []);
+    rotation
+}
+
+#[test]
+fn fetches_at_once_then_writes_then_restarts_then_waits_until_five_minutes_before_expiry() {
+    assert_eq!(running().next_wake(), Some(s(3600 - 300)));
+}
+
+#[test]
+fn short_credentials_rotate_at_half_their_life_and_jitter_makes_it_earlier() {
+    let held = Held { expires: s(1000), lifetime: Duration::from_secs(20) };
+    assert_eq!(rotation_due(&POLICY, held), s(990));
+    assert_eq!(rotation_due(&Policy { jitter: 1.0, ..POLICY }, held), s(988));
+}
+
+#[test]
+fn retries_come_closer_together_as_the_expiry_does() {
+    let mut rotation = running();
+    let mut now = s(3300);
+    let mut waits = Vec::new();
+    while now < s(3600) {
+        let fetch = fetch(&mut rotation, now);
+        let failed = Event::FetchFailed { fetch, class: Class::Passing, retry_after: None };
+        assert_eq!(rotation.handle(failed, now), []);
+        let next = rotation.next_fetch().unwrap();
+        assert!(next >= now + Duration::from_secs(1));
+        let left = s(3600).since(now);
+        assert!(next.since(now) <= (left / 2).max(Duration::from_secs(1)), "{now:?} {next:?}");
+        waits.push(next.since(now));
+        now = next;
+    }
+    assert!(waits.len() > 8, "{waits:?}");
+}
+
+#[test]
+fn a_setup_fault_is_retried_slowly_and_retry_after_is_obeyed_up_to_its_bound() {
+    let mut rotation = running();
+    let ticket = fetch(&mut rotation, s(3300));
+    rotation.handle(
+        Event::FetchFailed { fetch: ticket, class: Class::Setup, retry_after: None },
+        s(3301),
+    );
+    assert!(rotation.next_fetch().unwrap() >= s(3331));
+
+    let mut rotation = fresh();
+    let ticket = fetch(&mut rotation, s(0));
+    let retry_after = Some(Duration::from_secs(86_400));
+    rotation.handle(Event::FetchFailed { fetch: ticket, class: Class::Passing, retry_after }, s(0));
+    let next = rotation.next_fetch().unwrap();
+    assert!(next >= s(300) && next <= s(331), "{next:?}");
+}
+
+#[test]
+fn a_refused_pin_is_looked_at_but_not_tried_until_it_changes() {
+    let mut rotation = fresh();
+    let ticket = fetch(&mut rotation, s(0));
+    rotation.handle(
+        Event::FetchFailed { fetch: ticket, class: Class::PinRefused, retry_after: None },
+        s(1),
+    );
+    for minute in 1..100 {
+        assert_eq!(rotation.handle(Event::Woke, s(minute * 60)), [Action::LookAtPin]);
+    }
+    assert!(matches!(rotation.handle(Event::PinChanged, s(6000))[..], [Action::Fetch(_)]));
+}
+
+#[test]
+fn a_failed_restart_is_tried_again_while_the_next_rotation_goes_on() {
+    let mut rotation = running();
+    let ticket = fetch(&mut rotation, s(3300));
+    let Some(Action::Write(write)) =
+        rotation.handle(Event::Fetched { fetch: ticket, lifetime: HOUR }, s(3301)).pop()
+    else {
+        panic!("no write")
+    };
+    let Some(Action::Restart(mut restart)) = rotation.handle(Event::Written(write), s(3301)).pop()
+    else {
+        panic!("no restart")
+    };
+    let mut now = s(3302);
+    for failures in 1..10 {
+        assert_eq!(rotation.handle(Event::RestartFailed(restart), now), []);
+        now = rotation.next_wake().unwrap();
+        match rotation.handle(Event::Woke, now).pop() {
+            Some(Action::Restart(again)) => restart = again,
+            other => panic!("no restart but {other:?}"),
+        }
+        assert_eq!(restart.failures(), failures);
+    }
+    // Newer credentials come while the restart hangs: they are written once it has ended.
+    let ticket = fetch(&mut rotation, s(3300 + 3300));
+    let fetched = Event::Fetched { fetch: ticket, lifetime: HOUR };
+    assert_eq!(rotation.handle(fetched, s(6601)), []);
+    let after = rotation.handle(Event::RestartFailed(restart), s(6602));
+    assert!(matches!(after[..], [Action::Write(_)]), "{after:?}");
+}
+
+#[test]
+fn expiry_is_said_once() {
+    let mut rotation = running();
+    // A fetch that does not end.
+    let _ticket = fetch(&mut rotation, s(3300));
+    assert_eq!(rotation.next_wake(), Some(s(3600)));
+    assert_eq!(rotation.handle(Event::Woke, s(3600)), [Action::SayExpired]);
+    assert_eq!(rotation.handle(Event::Woke, s(3700)), []);
+}
+
+#[test]
+fn good_credentials_of_an_earlier_daemon_are_taken_up_again() {
+    let held = Held { expires: s(3600), lifetime: HOUR };
+    let resume = |handed_over, now| {
+        let resumed = Some(Resumed { held, handed_over });
+        let mut rotation = Rotation::new(POLICY, 1, resumed, false, now);
+        (rotation.handle(Event::Woke, now), rotation)
+    };
+    let (actions, rotation) = resume(true, s(100));
+    assert_eq!((actions, rotation.next_wake()), (vec![], Some(s(3300))));
+    let (actions, _) = resume(false, s(100));
+    assert!(matches!(actions[..], [Action::Write(_)]), "{actions:?}");
+    let (actions, _) = resume(true, s(3600));
+    assert!(matches!(actions[..], [Action::Fetch(_)]), "{actions:?}");
+    // Overdue but unexpired: not all devices of the fleet at once.
+    let (actions, rotation) = resume(true, s(3400));
+    assert_eq!(actions, []);
+    assert!(rotation.next_fetch().unwrap() <= s(3500));
+}
