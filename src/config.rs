@@ -32,7 +32,7 @@ pub use self::{
     problem::{ConfigErrors, Place, Problem, Warning},
     settings::{SETTINGS, Setting, help},
 };
-use crate::secret::Secret;
+use crate::{fetch::refused_pin::Directories, secret::Secret};
 
 /// Every setting, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,13 @@ pub struct Config {
     /// On the data partition: the mark of a refused PIN.
     pub state_directory: PathBuf,
     pub log: LevelFilter,
+}
+
+impl Config {
+    /// Where the mark of a refused PIN may be.
+    pub fn mark_directories(&self) -> Directories<'_> {
+        Directories { state: &self.state_directory, runtime: &self.runtime_directory }
+    }
 }
 
 /// How the credential provider is asked.

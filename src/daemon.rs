@@ -133,7 +133,7 @@ impl Daemon {
         });
         let kept = kept.filter(|state| state.resumed().held.expires > now);
 
-        let refused = refused_pin::applies(&config.provider, &config.state_directory);
+        let refused = refused_pin::applies(&config.provider, config.mark_directories());
         let mut resumed = kept.as_ref().map(State::resumed);
         if let (Some(state), Some(resumed)) = (&kept, &mut resumed) {
             // Somebody may have removed the file, or put another image's settings in place.
@@ -343,7 +343,7 @@ impl Daemon {
             }
             Action::LookAtPin => {
                 let refused =
-                    refused_pin::applies(&self.config.provider, &self.config.state_directory);
+                    refused_pin::applies(&self.config.provider, self.config.mark_directories());
                 refused.is_none().then(|| {
                     log::info!("the PIN was changed since it was refused; it is tried again");
                     Event::PinChanged

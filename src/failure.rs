@@ -198,6 +198,9 @@ causes! {
     PinNotSet "pin-not-set" Setup DEVICE
         "the token has no user PIN yet"
         "finish setting up the token (pkcs11-tool --init-pin)";
+    PinUnguarded "pin-unguarded" Setup NOT_PERMITTED
+        "the PIN is not tried, as its refusal could not be remembered"
+        "let edgerotate's user write to its state directory";
     PinIncorrect "pin-incorrect" PinRefused NOT_PERMITTED
         "the token refused the PIN"
         "it is not tried again, as tokens lock after a few wrong ones: correct the PIN file";
@@ -209,7 +212,7 @@ causes! {
         "set a new user PIN, then write it into the PIN file";
     PinRefusedEarlier "pin-refused-earlier" PinRefused NOT_PERMITTED
         "the token refused this PIN earlier, so it is not tried again"
-        "change the PIN file, or remove the mark once the PIN is right";
+        "correct the PIN, and remove the mark if it is still there";
 
     // The network.
     Dns "dns" Passing AWAY
@@ -404,7 +407,7 @@ mod tests {
                 cause.class() == Class::PinRefused,
                 name.starts_with("pin-")
                     && cause.exit_code() == 77
-                    && cause != Cause::PinFileNotPermitted,
+                    && !matches!(cause, Cause::PinFileNotPermitted | Cause::PinUnguarded),
                 "{name}"
             );
         }

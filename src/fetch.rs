@@ -22,4 +22,5 @@ mod pin;
 mod request;
 mod text;
 mod token;
+mod token_faults;
 mod transport;

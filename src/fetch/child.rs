@@ -1,6 +1,10 @@
 //! The fetch child: an order in, one reply out, and no trace of the PIN.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use openssl::pkey::{PKey, Private};
 
@@ -25,7 +29,11 @@ use crate::{
 pub fn child() -> ExitCode {
     let Isolated { order, reply: pipe, printed } = match isolation::enter() {
         Ok(isolated) => isolated,
-        Err(_) => return ExitCode::FAILURE,
+        Err(what) => {
+            // For whoever starts this by hand; the parent listens to the reply alone.
+            let _ = writeln!(io::stderr(), "edgerotate: {what}");
+            return ExitCode::FAILURE;
+        }
     };
     let mut kept = Kept::default();
     let reply = fetch(&order, &mut kept).unwrap_or_else(FetchReply::from);
@@ -65,26 +73,37 @@ fn fetch(order: &Order, kept: &mut Kept) -> Result<FetchReply, Failure> {
 fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<Private>, Failure> {
     kept.lock = Some(token::lock(&order.runtime_directory, lock_wait(&order.provider))?);
     // Under the lock, so that of several that waited with a wrong PIN only the first is refused.
-    refused_pin::check(&token.pin, &order.state_directory)?;
+    if let Some(refused) = refused_pin::refused(&token.pin, marks(order)) {
+        return Err(refused.failure());
+    }
     kept.pin = pin::read(&token.pin)?;
+    if kept.pin.is_some() {
+        refused_pin::check_guard(marks(order))?;
+    }
     let module = kept.module.insert(token::load(&token.module)?);
     let pin = kept.pin.as_ref().map(|held| &held.pin);
     let opened =
         token::open(token, module, pin).map_err(|failure| remember(failure, order, kept))?;
+    if kept.pin.is_some() {
+        // Accepted. A mark that can't be removed would only be in the way after the next refusal.
+        let _ = refused_pin::forget(marks(order));
+    }
     Ok(kept.key.insert(opened).key.clone())
 }
 
 /// Puts a refused PIN on record at once; the failure says so if that can't be done.
 fn remember(mut failure: Failure, order: &Order, kept: &Kept) -> Failure {
     if let (Class::PinRefused, Some(held)) = (failure.class(), &kept.pin) {
-        let directory = &order.state_directory;
-        if let Err(e) = refused_pin::remember(failure.cause, held.source, clock::wall(), directory)
-        {
-            failure.detail =
-                format!("{}, {}", failure.detail, refused_pin::not_remembered(directory, &e));
+        let put = refused_pin::remember(failure.cause, held.source, clock::wall(), marks(order));
+        if let Err(words) = put {
+            failure.detail = format!("{}, {words}", failure.detail);
         }
     }
     failure
+}
+
+fn marks(order: &Order) -> refused_pin::Directories<'_> {
+    refused_pin::Directories { state: &order.state_directory, runtime: &order.runtime_directory }
 }
 
 /// Half of what the request leaves of the deadline; the other half is for opening the key.

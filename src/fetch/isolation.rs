@@ -13,7 +13,6 @@ use nix::{
         prctl,
         resource::{Resource, setrlimit},
         signal::Signal,
-        stat::{Mode, umask},
     },
     unistd::{dup2_stderr, dup2_stdin, dup2_stdout, getppid, pipe2, setsid},
 };
@@ -44,7 +43,6 @@ pub fn enter() -> Result<Isolated, String> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| format!("no limit on core dumps: {e}"))?;
     prctl::set_dumpable(false).map_err(|e| format!("still dumpable: {e}"))?;
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|e| format!("not bound to the parent: {e}"))?;
-    umask(Mode::from_bits_truncate(0o077));
     // No controlling terminal: libp11 would prompt on it for a PIN and wait for ever.
     match setsid() {
         Ok(_) => {}

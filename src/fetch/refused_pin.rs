@@ -1,31 +1,42 @@
 //! The mark of a refused PIN: what keeps a fleet from locking its own tokens.
 //!
-//! A token locks after a few wrong PINs, often for good. So a PIN that was refused once is not tried again, across
-//! retries, restarts and boots, until the PIN file was changed. The mark says which file was refused by its inode
-//! and times: nothing in it tells anything about the PIN. Where these say nothing (a PIN in the settings, a file that
-//! gets a new inode at each start), the mark stays until a person removes it.
+//! A token locks after a few wrong PINs in a row, often three, often for good. So a PIN that was refused is not tried
+//! again, across retries, restarts and boots, until the PIN file was changed; and once two were refused in a row, not
+//! until a person has removed the mark, as something may be rewriting the file. The mark knows the file by its inode
+//! and time of change: nothing in it tells anything about the PIN. Where these say nothing (a PIN in the settings, a
+//! file that is new at each start), it stays until it is removed.
+//!
+//! Wherever it is unsure, a mark counts: one that is there for nothing costs a person one `rm`, and the message says
+//! which.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    fs::{self, File},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use nix::sys::statfs::{
-    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, JFFS2_SUPER_MAGIC,
-    XFS_SUPER_MAGIC, fstatfs,
+use nix::{
+    sys::statfs::{
+        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, JFFS2_SUPER_MAGIC,
+        XFS_SUPER_MAGIC, fstatfs,
+    },
+    unistd::{AccessFlags, access},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{material::io_words, text::printable};
+use super::material::io_words;
 use crate::{
+    atomic_file,
     config::{Pin, PrivateKey, Provider},
     failure::{Cause, Failure},
 };
 
 const FILE_NAME: &str = "pin-refused";
+
+/// After so many in a row a changed file is no longer reason enough for the next try.
+const MOST_REFUSALS: u32 = 2;
 
 /// File systems whose inodes and times stay the same across boots as long as the file does. On any other (tmpfs,
 /// overlay, systemd's credentials, FAT) a boot would look like a changed PIN, and cost the token a try.
@@ -51,18 +62,20 @@ pub enum Source {
     Passing,
 }
 
-/// A state of a file. The device number is left out: a data partition can get another one at the next boot.
+/// A state of a file. The device's number is no part of it, as a partition can get another one at a boot, nor is the
+/// time of the last chmod or chown, which scripts like to do at each boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     inode: u64,
     modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 #[derive(Serialize, Deserialize)]
 struct Mark {
     refused_at: DateTime<Utc>,
     cause: Cause,
+    /// In a row, this one included.
+    refusals: u32,
     /// None: stays until it is removed.
     pin_file: Option<Identity>,
 }
@@ -73,93 +86,144 @@ pub struct Refused {
     /// None if the mark can't be read: it counts all the same.
     at: Option<DateTime<Utc>>,
     mark: PathBuf,
+    /// The file to change; None where that changes nothing, and the mark has to be removed.
     pin_file: Option<PathBuf>,
 }
 
-enum Standing {
-    Unmarked,
-    /// The PIN file has changed since.
-    Outdated,
-    Applies(Refused),
+/// Where marks are: on the data partition, and on tmpfs for the case that it can't be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Directories<'a> {
+    pub state: &'a Path,
+    pub runtime: &'a Path,
 }
 
-/// Whether the settings' PIN was refused earlier and must not be tried. Looks at two files and no token: cheap enough
+impl Directories<'_> {
+    fn marks(&self) -> [PathBuf; 2] {
+        [self.state.join(FILE_NAME), self.runtime.join(FILE_NAME)]
+    }
+}
+
+/// Whether the settings' PIN was refused earlier and must not be tried. Looks at three files and no token: cheap enough
 /// to ask before each fetch.
-pub fn applies(provider: &Provider, state_directory: &Path) -> Option<Refused> {
-    let PrivateKey::Token(token) = &provider.key else {
+pub fn applies(provider: &Provider, directories: Directories) -> Option<Refused> {
+    match &provider.key {
+        PrivateKey::Token(token) => refused(&token.pin, directories),
+        PrivateKey::File(_) => None,
+    }
+}
+
+/// As [`applies`], for one PIN.
+pub(super) fn refused(pin: &Pin, directories: Directories) -> Option<Refused> {
+    if matches!(pin, Pin::None) {
         return None;
-    };
-    match standing(&token.pin, state_directory) {
-        Standing::Applies(refused) => Some(refused),
-        Standing::Unmarked | Standing::Outdated => None,
     }
+    directories.marks().into_iter().find_map(|mark| applies_to(pin, mark))
 }
 
-/// The child's question: as [`applies`], and a mark that no longer applies is removed.
-pub(super) fn check(pin: &Pin, state_directory: &Path) -> Result<(), Failure> {
-    match standing(pin, state_directory) {
-        Standing::Unmarked => Ok(()),
-        Standing::Outdated => {
-            // If it can't be removed it is outdated next time as well.
-            let _ = fs::remove_file(state_directory.join(FILE_NAME));
-            Ok(())
-        }
-        Standing::Applies(refused) => Err(refused.failure()),
-    }
-}
-
-fn standing(pin: &Pin, state_directory: &Path) -> Standing {
-    let pin_file = match pin {
-        Pin::None => return Standing::Unmarked,
-        Pin::File(path) => Some(path),
-        Pin::Value(_) => None,
+fn applies_to(pin: &Pin, mark_path: PathBuf) -> Option<Refused> {
+    let mark = match read(&mark_path) {
+        Read::None => return None,
+        Read::Unknown => return Some(Refused { at: None, mark: mark_path, pin_file: None }),
+        Read::Mark(mark) => mark,
     };
-    let mark_path = state_directory.join(FILE_NAME);
-    let applies = |at| {
-        Standing::Applies(Refused { at, mark: mark_path.clone(), pin_file: pin_file.cloned() })
-    };
-    let text = match fs::read(&mark_path) {
-        Ok(text) => text,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Standing::Unmarked;
-        }
-        Err(_) => return applies(None),
-    };
-    let Ok(mark) = serde_json::from_slice::<Mark>(&text) else {
-        return applies(None);
-    };
-    match (mark.pin_file, pin_file) {
-        (Some(refused), Some(path)) => match fs::metadata(path) {
-            Ok(now) if Identity::of(&now) != refused => Standing::Outdated,
-            Ok(_) => applies(Some(mark.refused_at)),
-            // The file is away, perhaps with its partition: the mark stays, and the fetch will say what is wrong.
-            Err(_) => Standing::Unmarked,
+    let pin_file = match (mark.pin_file, pin) {
+        (Some(refused), Pin::File(path)) => match fs::metadata(path) {
+            Ok(now) if Identity::of(&now) == refused => Some(path.clone()),
+            // Changed; or away, perhaps with its partition, and the fetch will say so. The mark stays until a PIN was
+            // accepted.
+            _ => return None,
         },
-        _ => applies(Some(mark.refused_at)),
+        _ => None,
+    };
+    Some(Refused { at: Some(mark.refused_at), mark: mark_path, pin_file })
+}
+
+enum Read {
+    None,
+    Mark(Mark),
+    /// There is something that can't be read.
+    Unknown,
+}
+
+fn read(path: &Path) -> Read {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map_or(Read::Unknown, Read::Mark),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Read::None
+        }
+        Err(_) => Read::Unknown,
     }
+}
+
+/// Whether a refusal could be remembered; a PIN that may cost the token a try each minute is better not tried.
+pub(super) fn check_guard(directories: Directories) -> Result<(), Failure> {
+    let writable = |directory: &Path| access(directory, AccessFlags::W_OK);
+    let Err(errno) = writable(directories.state).or_else(|_| writable(directories.runtime)) else {
+        return Ok(());
+    };
+    let (state, runtime) = (directories.state.display(), directories.runtime.display());
+    Err(Failure::new(
+        Cause::PinUnguarded,
+        format!("neither in {state} nor in {runtime} ({})", errno.desc()),
+    ))
 }
 
 /// Remembers at once that the token refused the PIN. The mark is whole and on the disk when this returns.
+///
+/// # Errors
+/// In words, if it is remembered until the next boot at the most.
 pub(super) fn remember(
     cause: Cause,
     source: Source,
     now: DateTime<Utc>,
-    state_directory: &Path,
-) -> io::Result<()> {
+    directories: Directories,
+) -> Result<(), String> {
+    let [state, runtime] = directories.marks();
+    let earlier = [&state, &runtime].map(|mark| match read(mark) {
+        Read::None => 0,
+        Read::Mark(mark) => mark.refusals,
+        Read::Unknown => MOST_REFUSALS,
+    });
+    let refusals = earlier.into_iter().max().unwrap_or_default().saturating_add(1);
     let pin_file = match source {
-        Source::Lasting(identity) => Some(identity),
-        Source::Settings | Source::Passing => None,
+        Source::Lasting(identity) if refusals < MOST_REFUSALS => Some(identity),
+        Source::Lasting(_) | Source::Settings | Source::Passing => None,
     };
-    let mut text = serde_json::to_vec(&Mark { refused_at: now, cause, pin_file })?;
+    let mark = Mark { refused_at: now, cause, refusals, pin_file };
+    let Err(e) = write(&mark, &state) else { return Ok(()) };
+    let what = format!("{} ({})", state.display(), io_words(&e));
+    match write(&mark, &runtime) {
+        Ok(()) => Err(format!("remembered until the next boot only, for want of {what}")),
+        Err(_) => Err(format!("not remembered, for want of {what}")),
+    }
+}
+
+fn write(mark: &Mark, path: &Path) -> io::Result<()> {
+    let mut text = serde_json::to_vec(mark)?;
     text.push(b'\n');
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(state_directory)?;
-    let new = state_directory.join(format!("{FILE_NAME}.new"));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    fs::rename(&new, state_directory.join(FILE_NAME))?;
-    File::open(state_directory)?.sync_all()
+    if let Some(directory) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    // Readable to all, so that the daemon sees the mark that root's fetch by hand has left.
+    atomic_file::replace(path, &text, 0o644)
+}
+
+/// Takes the marks away: the token accepted a PIN, or a person says that it is right now.
+///
+/// # Errors
+/// If there is one that stays.
+pub fn forget(directories: Directories) -> io::Result<()> {
+    for mark in directories.marks() {
+        match fs::remove_file(mark) {
+            Err(e)
+                if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                return Err(e);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl Refused {
@@ -167,29 +231,15 @@ impl Refused {
     pub fn failure(&self) -> Failure {
         let at = match self.at {
             Some(at) => at.to_rfc3339_opts(SecondsFormat::Secs, true),
-            None => "unknown".to_owned(),
+            None => "an unknown time".to_owned(),
         };
-        let pin = match &self.pin_file {
-            Some(path) => format!("PIN file {}", path.display()),
-            None => "PIN in the settings".to_owned(),
+        let mark = self.mark.display();
+        let until = match &self.pin_file {
+            Some(path) => format!("until {} is changed or {mark} removed", path.display()),
+            None => format!("until {mark} is removed"),
         };
-        Failure::new(
-            Cause::PinRefusedEarlier,
-            format!("{pin}, refused at {at}, mark {}", self.mark.display()),
-        )
+        Failure::new(Cause::PinRefusedEarlier, format!("refused at {at}, and so {until}"))
     }
-}
-
-/// For the detail of a refusal that could not be remembered: the next start will try the PIN again.
-pub(super) fn not_remembered(state_directory: &Path, error: &io::Error) -> String {
-    printable(
-        &format!(
-            "and this could not be remembered in {} ({})",
-            state_directory.display(),
-            io_words(error)
-        ),
-        300,
-    )
 }
 
 impl Source {
@@ -201,11 +251,7 @@ impl Source {
 
 impl Identity {
     fn of(metadata: &fs::Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
+        Self { inode: metadata.ino(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
     }
 }
 
@@ -231,47 +277,72 @@ mod tests {
         }
     }
 
+    impl Directory {
+        fn directories(&self) -> Directories<'_> {
+            Directories { state: &self.0, runtime: &self.0 }
+        }
+    }
+
     fn lasting(path: &Path) -> Source {
         Source::Lasting(Identity::of(&fs::metadata(path).unwrap()))
     }
 
+    /// Another time of change, however coarse the file system's clock is.
+    fn rewrite(path: &Path, pin: &str, seconds: u64) {
+        fs::write(path, pin).unwrap();
+        let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+
     #[test]
-    fn applies_until_the_file_changes() {
+    fn applies_until_the_file_changes_and_twice_until_a_person_comes() {
         let directory = Directory::new("changes");
         let path = directory.0.join("pin");
-        fs::write(&path, "648219").unwrap();
+        rewrite(&path, "648219", 1);
         let pin = Pin::File(path.clone());
-        let state = directory.0.join("state");
-        assert!(check(&pin, &state).is_ok());
+        let (state, runtime) = (directory.0.join("state"), directory.0.join("run"));
+        let marks = Directories { state: &state, runtime: &runtime };
+        assert!(refused(&pin, marks).is_none());
 
-        remember(Cause::PinIncorrect, lasting(&path), DateTime::UNIX_EPOCH, &state).unwrap();
+        remember(Cause::PinIncorrect, lasting(&path), DateTime::UNIX_EPOCH, marks).unwrap();
         let mark = fs::read_to_string(state.join(FILE_NAME)).unwrap();
         assert!(!mark.contains("648219") && mark.contains("pin-incorrect"), "{mark}");
-        let failure = check(&pin, &state).unwrap_err();
+        let failure = refused(&pin, marks).unwrap().failure();
         assert_eq!(failure.cause, Cause::PinRefusedEarlier);
         assert!(failure.detail.contains("1970-01-01T00:00:00Z"), "{failure}");
-        assert!(check(&pin, &state).is_err(), "asking changes nothing");
+        // A script that sets the mode at each boot changes no PIN.
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+        assert!(refused(&pin, marks).is_some());
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 
         // The same length, the same inode, another time.
-        fs::write(&path, "648220").unwrap();
-        assert!(check(&pin, &state).is_ok());
-        assert!(!state.join(FILE_NAME).exists());
+        rewrite(&path, "648220", 2);
+        assert!(refused(&pin, marks).is_none());
+        remember(Cause::PinIncorrect, lasting(&path), DateTime::UNIX_EPOCH, marks).unwrap();
+        rewrite(&path, "648221", 3);
+        let failure = refused(&pin, marks).unwrap().failure();
+        assert!(failure.detail.ends_with("state/pin-refused is removed"), "{failure}");
+
+        forget(marks).unwrap();
+        assert!(refused(&pin, marks).is_none());
+        forget(marks).unwrap();
     }
 
     #[test]
     fn stays_where_a_change_cannot_be_seen() {
         let directory = Directory::new("stays");
         let path = directory.0.join("pin");
-        fs::write(&path, "648219").unwrap();
+        rewrite(&path, "648219", 1);
         for (pin, source) in [
             (Pin::Value(Secret::new("648219".to_owned())), Source::Settings),
             (Pin::File(path.clone()), Source::Passing),
         ] {
-            remember(Cause::PinIncorrect, source, DateTime::UNIX_EPOCH, &directory.0).unwrap();
-            fs::write(&path, "648220").unwrap();
-            assert!(check(&pin, &directory.0).is_err());
-            fs::remove_file(directory.0.join(FILE_NAME)).unwrap();
-            assert!(check(&pin, &directory.0).is_ok());
+            let marks = directory.directories();
+            remember(Cause::PinIncorrect, source, DateTime::UNIX_EPOCH, marks).unwrap();
+            rewrite(&path, "648220", 2);
+            assert!(refused(&pin, marks).is_some());
+            forget(marks).unwrap();
+            assert!(refused(&pin, marks).is_none());
         }
     }
 
@@ -280,6 +351,25 @@ mod tests {
         let directory = Directory::new("broken");
         fs::write(directory.0.join(FILE_NAME), "{").unwrap();
         let pin = Pin::Value(Secret::new("648219".to_owned()));
-        assert!(check(&pin, &directory.0).unwrap_err().detail.contains("refused at unknown"));
+        let failure = refused(&pin, directory.directories()).unwrap().failure();
+        assert!(failure.detail.contains("refused at an unknown time"), "{failure}");
+    }
+
+    #[test]
+    fn without_a_data_partition_it_lasts_until_the_boot() {
+        let directory = Directory::new("fallback");
+        let file = directory.0.join("file");
+        fs::write(&file, "").unwrap();
+        let pin = Pin::Value(Secret::new("648219".to_owned()));
+        let marks = Directories { state: &file, runtime: &directory.0 };
+        let words = remember(Cause::PinIncorrect, Source::Settings, DateTime::UNIX_EPOCH, marks)
+            .unwrap_err();
+        assert!(words.starts_with("remembered until the next boot only"), "{words}");
+        assert!(refused(&pin, marks).is_some());
+
+        let marks = Directories { state: &file, runtime: &file };
+        let words = remember(Cause::PinIncorrect, Source::Settings, DateTime::UNIX_EPOCH, marks)
+            .unwrap_err();
+        assert!(words.starts_with("not remembered"), "{words}");
     }
 }

@@ -1,12 +1,12 @@
-//! The key in a token: one user at a time, opened through OpenSSL, and each refusal explained.
+//! The key in a token: one user at a time, opened through OpenSSL.
 
 use std::{
     ffi::{CStr, CString, c_ulong},
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io,
     os::unix::{
         ffi::OsStrExt,
-        fs::{DirBuilderExt, OpenOptionsExt},
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     },
     path::Path,
     sync::mpsc,
@@ -24,9 +24,10 @@ use zeroize::Zeroizing;
 use super::{
     elf,
     material::io_words,
-    native::{Engine, Module, NoKey, NoModule, SeenToken, Store},
+    native::{Engine, Module, NoKey, NoModule, Store},
     observed::{QueueEntry, entries, in_words},
     text::printable,
+    token_faults::{CKF_USER_PIN_INITIALIZED, Observed, explain, fits, one_of},
 };
 use crate::{
     config::{Route, Token},
@@ -55,7 +56,14 @@ pub fn lock(runtime_directory: &Path, wait: Duration) -> Result<TokenLock, Failu
     // Read-only and readable to all: where root fetched once by hand, the daemon can still open it.
     let open = || {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(runtime_directory)?;
-        OpenOptions::new().read(true).custom_flags(nix::libc::O_CREAT).mode(0o644).open(&path)
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::libc::O_CREAT)
+            .mode(0o644)
+            .open(&path)?;
+        // Whatever the umask was. Only its owner may, and has done so.
+        let _ = file.set_permissions(Permissions::from_mode(0o644));
+        Ok(file)
     };
     let file = open().map_err(|e| unusable(&e))?;
     // flock has no timeout: a thread waits in it, and it goes with the process if nothing comes of it.
@@ -92,9 +100,14 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
         ),
         None => None,
     };
-    let slot = one_token(token, module, pin.is_some())?;
+    module.start().map_err(|code| {
+        let words = format!("{} (C_Initialize answers {code:#x})", token.module.display());
+        Failure::new(Cause::ModuleNotStarted, words)
+    })?;
+    let seen = module.tokens().unwrap_or_default();
+    let slot = one_of(&seen, &token.uri, &token.module, pin.is_some())?;
     let missing = |cause, none: &str, errors: Option<ErrorStack>| {
-        let words = errors.map_or_else(|| none.to_owned(), |errors| in_words(&entries(&errors)));
+        let words = errors.map_or_else(|| none.to_owned(), |errors| not_found(&entries(&errors)));
         Failure::new(cause, printable(&words, MAX_WORDS))
     };
     let (key, engine) = match token.route {
@@ -135,6 +148,13 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
     }
 }
 
+/// The loader's words, which say where OpenSSL looked, rather than OpenSSL's. It has looked for others as well (rdrand).
+fn not_found(queue: &[QueueEntry]) -> String {
+    let ours = |data: &str| data.starts_with("filename(") && data.contains("pkcs11");
+    let loader = queue.iter().find(|entry| ours(&entry.data));
+    loader.map_or_else(|| in_words(queue), |entry| entry.data.clone())
+}
+
 /// What the token says of itself, after what happened to it.
 fn flags_now(token: &Token, module: &Module) -> c_ulong {
     let seen = module.tokens().unwrap_or_default();
@@ -170,143 +190,4 @@ pub fn load(path: &Path) -> Result<Module, Failure> {
         }
         NoModule::NotPkcs11 => Failure::new(Cause::ModuleNotPkcs11, path.display().to_string()),
     })
-}
-
-/// Starts the module and looks whether the URI names one token that can be used.
-///
-/// Before any login, as neither of OpenSSL's ways tells a missing token from a missing key, and the provider tries the
-/// PIN on each token that fits.
-fn one_token(token: &Token, module: &Module, with_pin: bool) -> Result<c_ulong, Failure> {
-    module.start().map_err(|code| {
-        let words = format!("{} (C_Initialize answers {code:#x})", token.module.display());
-        Failure::new(Cause::ModuleNotStarted, words)
-    })?;
-    let seen = module.tokens().unwrap_or_default();
-    let fitting: Vec<&SeenToken> = seen.iter().filter(|seen| fits(&token.uri, seen)).collect();
-    match fitting.as_slice() {
-        [] => {
-            let labels: Vec<String> =
-                usable(&seen).map(|seen| format!("\"{}\"", seen.label)).collect();
-            let here = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
-            let words = format!("{}; module {} sees {here}", token.uri, token.module.display());
-            Err(Failure::new(Cause::TokenMissing, printable(&words, MAX_WORDS)))
-        }
-        [_, _, ..] if with_pin => Err(Failure::new(
-            Cause::TokenAmbiguous,
-            format!("{} fits {} tokens", token.uri, fitting.len()),
-        )),
-        [one] if one.flags & CKF_USER_PIN_LOCKED != 0 => {
-            Err(Failure::new(Cause::PinLocked, format!("\"{}\", as it says itself", one.label)))
-        }
-        [one, ..] => Ok(one.slot),
-    }
-}
-
-const CKF_USER_PIN_INITIALIZED: c_ulong = 0x8;
-const CKF_TOKEN_INITIALIZED: c_ulong = 0x400;
-const CKF_USER_PIN_FINAL_TRY: c_ulong = 0x2_0000;
-const CKF_USER_PIN_LOCKED: c_ulong = 0x4_0000;
-
-/// What was seen when a key could not be opened.
-struct Observed<'a> {
-    queue: Vec<QueueEntry>,
-    /// A PIN was asked for and none was there.
-    pin_needed: bool,
-    /// What the token says of itself now.
-    flags: c_ulong,
-    uri: &'a str,
-}
-
-/// libp11's engine's name in OpenSSL's error queue.
-const ENGINE_LIBRARY: &str = "pkcs11 engine";
-
-fn explain(seen: &Observed) -> Failure {
-    let words = printable(&in_words(&seen.queue), MAX_WORDS);
-    let with_words =
-        |cause, more: &str| Failure::new(cause, format!("{} ({words}{more})", seen.uri));
-    let answered: Vec<u32> = seen.queue.iter().filter(|e| e.is_modules()).map(|e| e.code).collect();
-    if let Some(cause) = answered.iter().find_map(|&code| pin_cause(code)) {
-        return match cause {
-            Cause::PinIncorrect if seen.flags & CKF_USER_PIN_LOCKED != 0 => {
-                with_words(Cause::PinLocked, ", and that was the last try")
-            }
-            Cause::PinIncorrect if seen.flags & CKF_USER_PIN_FINAL_TRY != 0 => {
-                with_words(cause, ", and one more wrong PIN will lock it")
-            }
-            cause => with_words(cause, ""),
-        };
-    }
-    if seen.pin_needed {
-        return Failure::new(Cause::PinNeeded, seen.uri);
-    }
-    if seen.queue.iter().any(|e| e.library == ENGINE_LIBRARY && e.reason == "invalid id") {
-        return Failure::new(Cause::KeyUriInvalid, seen.uri);
-    }
-    if !answered.is_empty() {
-        return with_words(Cause::TokenFault, "");
-    }
-    if seen.flags & CKF_USER_PIN_INITIALIZED == 0 {
-        return Failure::new(Cause::PinNotSet, seen.uri);
-    }
-    Failure::new(Cause::KeyObjectMissing, seen.uri)
-}
-
-/// The CKR_… codes that C_Login answers with when it is about the PIN.
-fn pin_cause(code: u32) -> Option<Cause> {
-    match code {
-        // CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE: whether the last two cost a try is the token's
-        // secret, so they count as refused.
-        0xa0..=0xa2 => Some(Cause::PinIncorrect),
-        0xa3 => Some(Cause::PinExpired),
-        0xa4 => Some(Cause::PinLocked),
-        // CKR_USER_PIN_NOT_INITIALIZED
-        0x102 => Some(Cause::PinNotSet),
-        _ => None,
-    }
-}
-
-/// Slots without an initialized token count for nothing, as with libp11 and OpenSSL's provider.
-fn usable(seen: &[SeenToken]) -> impl Iterator<Item = &SeenToken> {
-    seen.iter().filter(|seen| seen.flags & CKF_TOKEN_INITIALIZED != 0)
-}
-
-/// Whether the URI's token attributes fit the token, compared as libp11 does.
-fn fits(uri: &str, token: &SeenToken) -> bool {
-    if token.flags & CKF_TOKEN_INITIALIZED == 0 {
-        return false;
-    }
-    let path = uri.strip_prefix("pkcs11:").unwrap_or(uri);
-    path.split('?').next().unwrap_or_default().split(';').all(|attribute| {
-        let Some((name, value)) = attribute.split_once('=') else {
-            return true;
-        };
-        let seen = match name {
-            "token" => &token.label,
-            "manufacturer" => &token.manufacturer,
-            "model" => &token.model,
-            "serial" => &token.serial,
-            "slot-id" => return value.parse() == Ok(token.slot),
-            _ => return true,
-        };
-        percent_decoded(value) == seen.as_bytes()
-    })
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        let mut ahead = bytes.clone();
-        let digits = [ahead.next(), ahead.next()]
-            .map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
-        match (byte, digits) {
-            (b'%', [Some(high), Some(low)]) => {
-                // Two hexadecimal digits fit a byte.
-                decoded.push((high * 16 + low) as u8);
-                bytes = ahead;
-            }
-            _ => decoded.push(byte),
-        }
-    }
-    decoded
 }

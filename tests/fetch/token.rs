@@ -49,19 +49,19 @@ fn a_wrong_pin_is_tried_once() {
     bench.module_variable("PKCS11SPY_OUTPUT", spied.clone());
     bench.token_settings().module = SPY.into();
 
-    assert!(refused_pin::applies(&bench.provider, &bench.launcher.state_directory).is_none());
+    assert!(refused_pin::applies(&bench.provider, bench.marks()).is_none());
     bench.assert_fails(Cause::PinIncorrect, &["token=device", "PIN incorrect"]);
     assert_eq!(count(&spied, ": C_Login"), 1);
     for _ in 0..2 {
         bench.assert_fails(Cause::PinRefusedEarlier, &[bench.mark().to_str().unwrap()]);
     }
     assert_eq!(count(&spied, ": C_Login"), 1, "the token was not asked again");
-    let refused = refused_pin::applies(&bench.provider, &bench.launcher.state_directory).unwrap();
+    let refused = refused_pin::applies(&bench.provider, bench.marks()).unwrap();
     assert_eq!(refused.failure().cause, Cause::PinRefusedEarlier);
 
     // Whoever corrects the file has nothing else to do.
     write_private(&bench.token.pin_file, &format!("{}\n", bench.token.pin()));
-    let changed = refused_pin::applies(&bench.provider, &bench.launcher.state_directory).is_none();
+    let changed = refused_pin::applies(&bench.provider, bench.marks()).is_none();
     // On tmpfs a file is new at each boot: there a person removes the mark.
     if !changed {
         fs::remove_file(bench.mark()).unwrap();
@@ -78,19 +78,22 @@ fn a_wrong_pin_in_the_settings_is_tried_once_too() {
     bench.token_settings().pin = Pin::Value(Secret::new("0000000000".to_owned()));
     bench.assert_fails(Cause::PinIncorrect, &[]);
     bench.token_settings().pin = Pin::Value(Secret::new(bench.token.pin().to_owned()));
-    bench.assert_fails(Cause::PinRefusedEarlier, &["PIN in the settings"]);
+    bench.assert_fails(Cause::PinRefusedEarlier, &["pin-refused is removed"]);
     assert_eq!(count(&log, "C_Login"), 1);
     fs::remove_file(bench.mark()).unwrap();
     bench.fetch_credentials();
 }
 
 #[test]
-fn a_refusal_that_cannot_be_remembered_says_so() {
+fn a_refusal_without_a_data_partition_lasts_until_the_boot() {
     let mut bench = Bench::new("unwritable-state");
+    let log = bench.shim("");
     write_private(&bench.token.pin_file, "0000000000\n");
     // A file where the directory should be: not even root can write into it.
-    bench.launcher.state_directory = bench.token.pin_file.clone();
-    bench.assert_fails(Cause::PinIncorrect, &["could not be remembered"]);
+    bench.launcher.state_directory = bench.token.pin_file.join("state");
+    bench.assert_fails(Cause::PinIncorrect, &["remembered until the next boot only"]);
+    bench.assert_fails(Cause::PinRefusedEarlier, &["run/pin-refused"]);
+    assert_eq!(count(&log, "C_Login"), 1);
 }
 
 #[test]
@@ -218,4 +221,18 @@ fn a_certificate_of_another_key() {
     let (other, _) = bench.make_key("other");
     bench.provider.key = PrivateKey::File(other);
     bench.assert_fails(Cause::KeyMismatch, &["other.pem"]);
+}
+
+#[test]
+fn openssl_without_its_way_to_the_token() {
+    let mut bench = Bench::new("no-way");
+    for (route, variable, cause) in [
+        (Route::Engine, "OPENSSL_ENGINES", Cause::EngineMissing),
+        (Route::Provider, "OPENSSL_MODULES", Cause::ProviderMissing),
+    ] {
+        bench.token_settings().route = route;
+        bench.launcher.environment.push((variable.into(), "/nonexistent".into()));
+        bench.assert_fails(cause, &["/nonexistent/pkcs11.so"]);
+    }
+    assert!(!bench.mark().exists());
 }
