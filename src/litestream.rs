@@ -62,6 +62,8 @@ pub struct Litestream {
     place: Place,
     /// A start was seen at the place at least once, so it is the right place.
     ever_seen: AtomicBool,
+    /// The last run of the command ended well.
+    command_worked: AtomicBool,
 }
 
 /// Where a start is seen.
@@ -88,6 +90,7 @@ impl Litestream {
             timeout: config.restart_timeout,
             place,
             ever_seen: AtomicBool::new(false),
+            command_worked: AtomicBool::new(false),
         }
     }
 
@@ -149,11 +152,16 @@ impl Litestream {
         written: &Written,
         again: bool,
     ) -> Result<Option<Start>, RestartError> {
-        // Where nothing was ever seen, the name is more likely wrong than Litestream dead: then it was
-        // restarted well before, and to do it again and again would only interrupt it.
-        let name_in_doubt = again && self.can_be_seen() && !self.ever_seen.load(Ordering::Relaxed);
+        // Where the command worked and nothing was ever seen, the name is more likely wrong than Litestream
+        // dead; to restart it again and again would only interrupt it.
+        let name_in_doubt = again
+            && self.can_be_seen()
+            && self.command_worked.load(Ordering::Relaxed)
+            && !self.ever_seen.load(Ordering::Relaxed);
         if self.is_restarted_here() && !name_in_doubt {
+            self.command_worked.store(false, Ordering::Relaxed);
             self.run().await?;
+            self.command_worked.store(true, Ordering::Relaxed);
         }
         if !self.can_be_seen() {
             return Ok(None);
