@@ -21,8 +21,8 @@ use crate::{
     config::{Config, Warning},
     credentials::Credentials,
     environment_file,
-    failure::{Cause, Failure},
-    fetch::refused_pin,
+    failure::{Cause, Class, Failure},
+    fetch::refused_pin::{Look, Watch},
     fetch_child::Launcher,
     fetch_reply::FetchReply,
     lifetime::{self, Lifetime},
@@ -115,6 +115,7 @@ struct Daemon {
     /// The start of Litestream before the newest write.
     start_before: Option<Start>,
     tasks: JoinSet<Done>,
+    pin_watch: Watch,
     report: Report,
     heartbeat_seen: Boottime,
     ready: bool,
@@ -133,7 +134,11 @@ impl Daemon {
         });
         let kept = kept.filter(|state| state.resumed().held.expires > now);
 
-        let refused = refused_pin::applies(&config.provider, config.mark_directories());
+        let mut pin_watch = Watch::default();
+        let refused = match pin_watch.look(&config.provider, config.mark_directories()) {
+            Look::StillRefused(refused) => Some(refused),
+            Look::Changed | Look::Unknown => None,
+        };
         let mut resumed = kept.as_ref().map(State::resumed);
         if let (Some(state), Some(resumed)) = (&kept, &mut resumed) {
             // Somebody may have removed the file, or put another image's settings in place.
@@ -162,6 +167,7 @@ impl Daemon {
             kept,
             start_before: None,
             tasks: JoinSet::new(),
+            pin_watch,
             report,
             heartbeat_seen: now,
             ready: false,
@@ -285,6 +291,10 @@ impl Daemon {
             FetchReply::Failed { failure, .. } => failure,
         };
         let (class, retry_after) = (failure.class(), failure.retry_after);
+        if class == Class::PinRefused {
+            // Its mark has to have been seen before its absence can mean anything.
+            self.pin_watch.look(&self.config.provider, self.config.mark_directories());
+        }
         self.report.fetch_failed(failure);
         Event::FetchFailed { fetch, class, retry_after }
     }
@@ -342,9 +352,9 @@ impl Daemon {
                 None
             }
             Action::LookAtPin => {
-                let refused =
-                    refused_pin::applies(&self.config.provider, self.config.mark_directories());
-                refused.is_none().then(|| {
+                let marks = self.config.mark_directories();
+                let look = self.pin_watch.look(&self.config.provider, marks);
+                (look == Look::Changed).then(|| {
                     log::info!("the PIN was changed since it was refused; it is tried again");
                     Event::PinChanged
                 })
