@@ -20,8 +20,8 @@ use crate::{
     config::{Config, Warning},
     credentials::Credentials,
     environment_file,
-    failure::{Cause, Failure},
-    fetch::refused_pin,
+    failure::{Cause, Class, Failure},
+    fetch::refused_pin::{Look, Watch},
     fetch_child::Launcher,
     fetch_reply::FetchReply,
     lifetime::{self, Lifetime},
@@ -114,6 +114,7 @@ struct Daemon {
     /// The newest write of the environment file.
     written: Option<Written>,
     tasks: JoinSet<Done>,
+    pin_watch: Watch,
     report: Report,
     /// On the clock that stands still in suspend, as systemd's watchdog does.
     heartbeat_seen: Instant,
@@ -133,9 +134,13 @@ impl Daemon {
         });
         let kept = kept.filter(|state| state.resumed().held.expires > now);
 
-        let refused = refused_pin::applies(&config.provider, config.mark_directories());
         let litestream = Litestream::new(&config.litestream);
         report::how_litestream_restarts(&litestream);
+        let mut pin_watch = Watch::default();
+        let refused = match pin_watch.look(&config.provider, config.mark_directories()) {
+            Look::StillRefused(refused) => Some(refused),
+            Look::Changed | Look::Unknown => None,
+        };
         let mut resumed = kept.as_ref().map(State::resumed);
         if let (Some(state), Some(resumed)) = (&kept, &mut resumed) {
             // Somebody may have removed the file, or put another image's settings in place; and a
@@ -164,6 +169,7 @@ impl Daemon {
             kept,
             written: None,
             tasks: JoinSet::new(),
+            pin_watch,
             report,
             heartbeat_seen: Instant::now(),
             ready: false,
@@ -287,6 +293,10 @@ impl Daemon {
             FetchReply::Failed { failure, .. } => failure,
         };
         let (class, retry_after) = (failure.class(), failure.retry_after);
+        if class == Class::PinRefused {
+            // Its mark has to have been seen before its absence can mean anything.
+            self.pin_watch.look(&self.config.provider, self.config.mark_directories());
+        }
         self.report.fetch_failed(failure);
         Event::FetchFailed { fetch, class, retry_after }
     }
@@ -347,12 +357,18 @@ impl Daemon {
                 None
             }
             Action::LookAtPin => {
-                let refused =
-                    refused_pin::applies(&self.config.provider, self.config.mark_directories());
-                refused.is_none().then(|| {
-                    log::info!("the PIN was changed since it was refused; it is tried again");
-                    Event::PinChanged
-                })
+                let marks = self.config.mark_directories();
+                match self.pin_watch.look(&self.config.provider, marks) {
+                    Look::Changed => {
+                        log::info!("the PIN was changed since it was refused; it is tried again");
+                        Some(Event::PinChanged)
+                    }
+                    Look::StillRefused(refused) => {
+                        self.report.pin_stays_refused(refused.failure(), clock::boottime());
+                        None
+                    }
+                    Look::Unknown => None,
+                }
             }
             Action::SayExpired => {
                 self.report.expired();

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock,
-    config::{Config, PrivateKey, Provider, Route},
+    config::{Config, Pin, PrivateKey, Provider, Route, Token},
     failure::{Cause, Failure},
     fetch_reply::{Envelope, FetchReply, MAX_REPLY_BYTES, Order},
 };
@@ -38,7 +38,7 @@ const ENVIRONMENT: &[&str] = &[
     "LANG",
     "CREDENTIALS_DIRECTORY",
     "SOFTHSM2_CONF",
-    "OPENSSL_CONF",
+    OPENSSL_CONF,
     "OPENSSL_ENGINES",
     "OPENSSL_MODULES",
     "OPENSC_CONF",
@@ -47,6 +47,8 @@ const ENVIRONMENT: &[&str] = &[
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 ];
+
+const OPENSSL_CONF: &str = "OPENSSL_CONF";
 
 /// After its reply the child ends by itself: sessions are closed and the module finalized, which a hardware token can
 /// take its time for. After this it is killed; the reply counts.
@@ -133,6 +135,13 @@ impl Launcher {
         };
         let mut environment: Vec<_> =
             self.environment.iter().filter(|(name, _)| wanted(name)).cloned().collect();
+        // OpenSSL's own configuration can hold a PIN for its engine or provider. Where the settings name none, that one
+        // would be tried, and nobody could tell when it has changed. (Where they name one, it goes before.)
+        let kept = |token: &Token| token.module_environment.iter().any(|n| n == OPENSSL_CONF);
+        if token.is_some_and(|token| token.pin == Pin::None && !kept(token)) {
+            environment.retain(|(name, _)| name != OPENSSL_CONF);
+            environment.push((OPENSSL_CONF.into(), "/dev/null".into()));
+        }
         if let Some(token) = token.filter(|token| token.route == Route::Provider) {
             environment.push(("PKCS11_PROVIDER_MODULE".into(), token.module.clone().into()));
         }

@@ -13,7 +13,8 @@ use super::{
     isolation::{self, Isolated},
     material,
     native::Module,
-    notes, pin, refused_pin,
+    notes, pin,
+    refused_pin::{self, Source},
     request::{self, Identity},
     token::{self, TokenKey, TokenLock},
 };
@@ -93,8 +94,10 @@ fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<P
 
 /// Puts a refused PIN on record at once; the failure says so if that can't be done.
 fn remember(mut failure: Failure, order: &Order, kept: &Kept) -> Failure {
-    if let (Class::PinRefused, Some(held)) = (failure.class(), &kept.pin) {
-        let put = refused_pin::remember(failure.cause, held.source, clock::wall(), marks(order));
+    if failure.class() == Class::PinRefused {
+        // Without a PIN of ours: whatever it was that the token refused, it would refuse it again.
+        let source = kept.pin.as_ref().map_or(Source::Settings, |held| held.source);
+        let put = refused_pin::remember(failure.cause, source, clock::wall(), marks(order));
         if let Err(words) = put {
             failure.detail = format!("{}, {words}", failure.detail);
         }

@@ -112,12 +112,43 @@ pub fn applies(provider: &Provider, directories: Directories) -> Option<Refused>
     }
 }
 
-/// As [`applies`], for one PIN.
+/// As [`applies`], for one PIN. Settings without a PIN are no exception: a token can be locked, or OpenSSL's own
+/// configuration can hold one.
 pub(super) fn refused(pin: &Pin, directories: Directories) -> Option<Refused> {
-    if matches!(pin, Pin::None) {
-        return None;
-    }
     directories.marks().into_iter().find_map(|mark| applies_to(pin, mark))
+}
+
+/// What has become of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    StillRefused(Refused),
+    /// Its mark was there, and no longer applies: the PIN file was changed, or a person has removed the mark.
+    Changed,
+    /// No mark of it was ever seen. It may be that none could be written, so nothing can be said of a change.
+    Unknown,
+}
+
+/// Watches the mark of the refusal that was met last.
+#[derive(Debug, Default)]
+pub struct Watch {
+    seen: bool,
+}
+
+impl Watch {
+    /// Looks for the mark: at once after a refusal, so that it is known to have been there, and then now and again.
+    pub fn look(&mut self, provider: &Provider, directories: Directories) -> Look {
+        match applies(provider, directories) {
+            Some(refused) => {
+                self.seen = true;
+                Look::StillRefused(refused)
+            }
+            None if self.seen => {
+                self.seen = false;
+                Look::Changed
+            }
+            None => Look::Unknown,
+        }
+    }
 }
 
 fn applies_to(pin: &Pin, mark_path: PathBuf) -> Option<Refused> {
@@ -194,7 +225,9 @@ pub(super) fn remember(
     let what = format!("{} ({})", state.display(), io_words(&e));
     match write(&mark, &runtime) {
         Ok(()) => Err(format!("remembered until the next boot only, for want of {what}")),
-        Err(_) => Err(format!("not remembered, for want of {what}")),
+        Err(_) => Err(format!(
+            "not remembered, for want of {what}: restart edgerotate once the PIN is corrected"
+        )),
     }
 }
 
@@ -343,6 +376,52 @@ mod tests {
             assert!(refused(&pin, marks).is_some());
             forget(marks).unwrap();
             assert!(refused(&pin, marks).is_none());
+        }
+    }
+
+    #[test]
+    fn a_change_is_believed_only_where_the_mark_was_seen() {
+        let directory = Directory::new("watch");
+        let file = directory.0.join("file");
+        fs::write(&file, "").unwrap();
+        let provider = provider(Pin::Value(Secret::new("648219".to_owned())));
+        let remember =
+            |marks| remember(Cause::PinIncorrect, Source::Settings, DateTime::UNIX_EPOCH, marks);
+
+        let none = Directories { state: &file, runtime: &file };
+        let mut watch = Watch::default();
+        assert!(remember(none).unwrap_err().contains("restart edgerotate"));
+        assert_eq!(watch.look(&provider, none), Look::Unknown);
+        assert_eq!(watch.look(&provider, none), Look::Unknown, "however often");
+
+        let marks = directory.directories();
+        remember(marks).unwrap();
+        assert!(matches!(watch.look(&provider, marks), Look::StillRefused(_)));
+        forget(marks).unwrap();
+        assert_eq!(watch.look(&provider, marks), Look::Changed);
+        assert_eq!(watch.look(&provider, marks), Look::Unknown, "that was said");
+    }
+
+    fn provider(pin: Pin) -> Provider {
+        let second = std::time::Duration::from_secs(1);
+        Provider {
+            host: String::new(),
+            port: 443,
+            role_alias: String::new(),
+            thing_name: None,
+            certificate: PathBuf::new(),
+            key: PrivateKey::Token(crate::config::Token {
+                uri: "pkcs11:token=t;object=k".to_owned(),
+                module: PathBuf::new(),
+                pin,
+                route: crate::config::Route::Engine,
+                module_environment: Vec::new(),
+            }),
+            ca_file: None,
+            connect_timeout: second,
+            fetch_timeout: second,
+            fetch_deadline: second,
+            lead: second,
         }
     }
 

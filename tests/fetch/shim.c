@@ -13,7 +13,7 @@ struct list {
     unsigned char version[2];
     void *function[68];
 };
-enum { INITIALIZE = 0, FINALIZE = 1, LOGIN = 18, SIGN = 43 };
+enum { INITIALIZE = 0, FINALIZE = 1, GET_TOKEN_INFO = 6, LOGIN = 18, SIGN = 43 };
 
 static struct list *real, ours;
 
@@ -62,6 +62,13 @@ static rv finalize(void *reserved) {
     return result;
 }
 
+static rv get_token_info(rv slot, unsigned char *info) {
+    rv result = ((rv(*)(rv, unsigned char *))real->function[GET_TOKEN_INFO])(slot, info);
+    /* The flags stand after label, manufacturer, model and serial number; CKF_USER_PIN_LOCKED. */
+    if (result == 0 && told("token-locked")) *(rv *)(info + 96) |= 0x40000;
+    return result;
+}
+
 static rv login(rv session, rv user, unsigned char *pin, rv length) {
     note("C_Login");
     if (told("print-pin")) fprintf(stderr, "PIN is %.*s\n", (int)length, pin);
@@ -87,6 +94,7 @@ rv C_GetFunctionList(struct list **list) {
         ours = *real;
         ours.function[INITIALIZE] = initialize;
         ours.function[FINALIZE] = finalize;
+        ours.function[GET_TOKEN_INFO] = get_token_info;
         ours.function[LOGIN] = login;
         ours.function[SIGN] = sign;
     }

@@ -114,6 +114,35 @@ fn what_the_token_says_of_a_pin() {
 }
 
 #[test]
+fn a_locked_token_is_remembered_without_a_pin_as_well() {
+    let mut bench = Bench::new("locked-no-pin");
+    let log = bench.shim("token-locked");
+    bench.token_settings().pin = Pin::None;
+    bench.assert_fails(Cause::PinLocked, &["as it says itself"]);
+    bench.assert_fails(Cause::PinRefusedEarlier, &["pin-refused is removed"]);
+    assert_eq!(count(&log, "C_Initialize"), 1, "the token is left alone");
+    assert_eq!(count(&log, "C_Login"), 0);
+}
+
+#[test]
+fn a_pin_in_openssl_s_own_configuration_is_not_tried() {
+    let mut bench = Bench::new("openssl-cnf");
+    let log = bench.shim("");
+    let configuration = bench.scratch.join("openssl.cnf");
+    let text = "openssl_conf = all\n[all]\nengines = engines\n[engines]\npkcs11 = pkcs11\n\
+                [pkcs11]\nengine_id = pkcs11\nPIN = 11111111\ninit = 0\n";
+    fs::write(&configuration, text).unwrap();
+    bench.launcher.environment.push(("OPENSSL_CONF".into(), configuration.into()));
+    bench.fetch_credentials();
+    let logins = count(&log, "C_Login");
+    bench.token_settings().pin = Pin::None;
+    for _ in 0..2 {
+        bench.assert_fails(Cause::PinNeeded, &[]);
+    }
+    assert_eq!(count(&log, "C_Login"), logins);
+}
+
+#[test]
 fn a_token_that_fails_while_it_signs() {
     let mut bench = Bench::new("sign-fault");
     bench.shim("sign-fault");
