@@ -84,10 +84,8 @@ impl Report {
 
     /// The PIN that was refused is still the configured one.
     pub fn pin_stays_refused(&mut self, failure: Failure, now: Boottime) {
-        if let Some(times) = self.pin.came(failure.cause, now) {
-            if times == 1 || !times.is_power_of_two() {
-                log::error!("{failure} [{}]", failure.cause);
-            }
+        if self.pin.came(failure.cause, now).is_some() {
+            log::error!("{failure} [{}]", failure.cause);
         }
         self.last_failure = Some(failure);
     }
