@@ -1,0 +1,370 @@
+//! Litestream, run for its answer: with the credentials of the environment file and nothing else of ours.
+//!
+//! Its environment is what this file says. The credentials go there and never into its arguments, which anyone may
+//! read; and what a shell happens to have does not, since Litestream 0.5.17 can't restore at all where it finds
+//! `AWS_CA_BUNDLE`.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use zeroize::Zeroizing;
+
+use super::{
+    signals::Signals,
+    tied,
+    trouble::Trouble,
+    workplace::{Progress, Workplace},
+};
+use crate::{config, environment_file};
+
+/// What Litestream may know of this process's environment: where programs, time zones and authorities are, and the way
+/// out. Everything else that litestream.yml names comes out of the environment file, as it does for the unit.
+const ENVIRONMENT: &[&str] = &[
+    "PATH",
+    "HOME",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// An answer without network: the program is there and reads its configuration.
+const QUICK: Duration = Duration::from_secs(20);
+
+/// How often a restore is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Of what it prints, the end is kept: the error is in the last line.
+const KEPT: usize = 16 * 1024;
+
+/// Of its last line, so much is shown.
+const LONGEST_LINE: usize = 600;
+
+/// Litestream's program with its configuration and credentials.
+pub struct Litestream<'a> {
+    edgerotate: &'a Path,
+    program: &'a Path,
+    configuration: &'a Path,
+    environment_file: &'a Path,
+    stall: Duration,
+}
+
+/// What a run of it printed, and how it ended.
+struct Answer {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl<'a> Litestream<'a> {
+    pub fn new(edgerotate: &'a Path, config: &'a config::Litestream, stall: Duration) -> Self {
+        Self {
+            edgerotate,
+            program: &config.program,
+            configuration: &config.configuration,
+            environment_file: &config.environment_file,
+            stall,
+        }
+    }
+
+    /// Its version, such as `0.5.17`.
+    ///
+    /// # Errors
+    /// It can't be run, or says something else.
+    pub async fn version(&self, signals: &mut Signals) -> Result<String, Trouble> {
+        let answer = self.quick(&["version"], signals).await?;
+        let version = answer.stdout.trim().trim_start_matches('v');
+        let is_version = version.starts_with(|c: char| c.is_ascii_digit()) && version.len() < 40;
+        if answer.status.success() && is_version {
+            return Ok(version.to_owned());
+        }
+        Err(Trouble::not_run(self.program, &"`litestream version` tells no version"))
+    }
+
+    /// The databases that litestream.yml names.
+    ///
+    /// # Errors
+    /// The configuration is not there or can't be read.
+    pub async fn databases(&self, signals: &mut Signals) -> Result<Vec<PathBuf>, Trouble> {
+        // Litestream says "not found" of a file that it only may not read.
+        match fs::File::open(self.configuration) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(Trouble::io(self.configuration, &e, "", ""));
+            }
+            _ => {}
+        }
+        let configuration = self.configuration.to_string_lossy();
+        let answer = self.quick(&["databases", "-config", &configuration], signals).await?;
+        if !answer.status.success() {
+            return Err(answer.trouble());
+        }
+        Ok(listed(&answer.stdout))
+    }
+
+    /// Restores the newest state of `database` into the workplace; `watch` is told how far it is.
+    ///
+    /// # Errors
+    /// What Litestream said, or that it got nowhere and was ended.
+    pub async fn restore(
+        &self,
+        database: &Path,
+        workplace: &Workplace,
+        signals: &mut Signals,
+        watch: &mut dyn FnMut(&Progress),
+    ) -> Result<(), Trouble> {
+        let file = workplace.file();
+        let credentials = credentials(self.environment_file)?;
+        let mut command = self.command(&credentials);
+        command.args(["restore", "-config"]).arg(self.configuration).arg("-o").arg(&file);
+        command.arg(database);
+        let mut run = Run::start(self.program, command)?;
+
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut progress = workplace.progress();
+        let mut since = Instant::now();
+        let answer = loop {
+            let trouble = tokio::select! {
+                answer = run.end() => break answer,
+                () = signals.next() => Trouble::interrupted(),
+                _ = looks.tick() => {
+                    let now = workplace.progress();
+                    watch(&now);
+                    if now != progress {
+                        (progress, since) = (now, Instant::now());
+                    }
+                    match workplace.still_has_room() {
+                        Err(trouble) => trouble,
+                        Ok(()) if since.elapsed() > self.stall => {
+                            Trouble::stalled(self.stall.as_secs(), progress.bytes)
+                        }
+                        Ok(()) => continue,
+                    }
+                }
+            };
+            run.kill().await;
+            return Err(trouble);
+        };
+        let answer = self.started(answer)?;
+        if answer.status.success() && file.exists() {
+            return Ok(());
+        }
+        Err(answer.without(&credentials).trouble())
+    }
+
+    async fn quick(&self, arguments: &[&str], signals: &mut Signals) -> Result<Answer, Trouble> {
+        // No credentials: what is asked needs none. `${…}` of the environment file is needed to read litestream.yml.
+        let credentials = match credentials(self.environment_file) {
+            Ok(variables) => {
+                variables.into_iter().filter(|(name, _)| !name.starts_with("AWS_")).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        let mut command = self.command(&credentials);
+        command.args(arguments);
+        let mut run = Run::start(self.program, command)?;
+        let answer = tokio::select! {
+            answer = timeout(QUICK, run.end()) => answer,
+            () = signals.next() => {
+                run.kill().await;
+                return Err(Trouble::interrupted());
+            }
+        };
+        match answer {
+            Ok(answer) => self.started(answer),
+            Err(_) => {
+                run.kill().await;
+                let what = format!("`{}` takes more than {} s", arguments[0], QUICK.as_secs());
+                Err(Trouble::not_run(self.program, &what))
+            }
+        }
+    }
+
+    fn started(&self, answer: io::Result<Answer>) -> Result<Answer, Trouble> {
+        let answer = answer.map_err(|e| Trouble::not_run(self.program, &e))?;
+        if tied::was_not_started(answer.status) {
+            return Err(Trouble::not_run(self.program, &answer.stderr.trim()));
+        }
+        Ok(answer)
+    }
+
+    fn command(&self, credentials: &[(String, Zeroizing<String>)]) -> Command {
+        let mut command = tied::command(self.edgerotate, self.program.as_os_str());
+        command.env_clear();
+        let wanted = |(name, _): &(OsString, OsString)| ENVIRONMENT.iter().any(|n| name == n);
+        command.envs(env::vars_os().filter(wanted));
+        for (name, value) in credentials {
+            command.env(name, value.as_str());
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        command
+    }
+}
+
+fn credentials(path: &Path) -> Result<Vec<(String, Zeroizing<String>)>, Trouble> {
+    match fs::read_to_string(path).map(Zeroizing::new) {
+        Ok(text) => Ok(environment_file::variables(&text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Trouble::no_environment_file(path)),
+        Err(e) => Err(Trouble::io(path, &e, "environment-file", "look at the file")),
+    }
+}
+
+/// The paths in the table that `litestream databases` prints: the first column, as wide as its heading says.
+fn listed(table: &str) -> Vec<PathBuf> {
+    let mut lines = table.lines();
+    let width = lines.next().and_then(|heading| heading.find("replica")).unwrap_or(0);
+    lines
+        .map(|line| line.chars().take(width).collect::<String>().trim_end().to_owned())
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// A running Litestream; what it prints is taken in while it runs.
+struct Run {
+    child: Child,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Run {
+    fn start(program: &Path, mut command: Command) -> Result<Self, Trouble> {
+        let child = command.spawn().map_err(|e| Trouble::not_run(program, &e))?;
+        Ok(Self { child, stdout: Vec::new(), stderr: Vec::new() })
+    }
+
+    /// Waits for its end. May be dropped and called again.
+    async fn end(&mut self) -> io::Result<Answer> {
+        let (stdout, stderr) = (self.child.stdout.as_mut(), self.child.stderr.as_mut());
+        let (out, err) =
+            tokio::join!(take_in(stdout, &mut self.stdout), take_in(stderr, &mut self.stderr));
+        out.and(err)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Answer {
+            status: self.child.wait().await?,
+            stdout: text(&self.stdout),
+            stderr: text(&self.stderr),
+        })
+    }
+
+    /// Ends it and waits until it is gone: what it wrote is about to be removed.
+    async fn kill(&mut self) {
+        let _ = self.child.kill().await;
+    }
+}
+
+async fn take_in(
+    pipe: Option<&mut (impl AsyncRead + Unpin)>,
+    kept: &mut Vec<u8>,
+) -> io::Result<()> {
+    let Some(pipe) = pipe else { return Ok(()) };
+    let mut part = [0; 4096];
+    loop {
+        let bytes = pipe.read(&mut part).await?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        kept.extend_from_slice(&part[..bytes]);
+        if kept.len() > 2 * KEPT {
+            kept.drain(..kept.len() - KEPT);
+        }
+    }
+}
+
+impl Answer {
+    /// With every credential struck out, whatever Litestream or S3 may have repeated of them.
+    fn without(mut self, credentials: &[(String, Zeroizing<String>)]) -> Self {
+        for (name, value) in credentials {
+            if name.contains("SECRET") || name.contains("TOKEN") {
+                for text in [&mut self.stdout, &mut self.stderr] {
+                    *text = text.replace(value.as_str(), "[secret]");
+                }
+            }
+        }
+        self
+    }
+
+    fn trouble(&self) -> Trouble {
+        // 0.3 logs to standard output what it finds after it has read its configuration.
+        let last = |text: &str| text.lines().rfind(|line| !line.trim().is_empty()).map(error_in);
+        match last(&self.stderr).or_else(|| last(&self.stdout)) {
+            Some(line) => Trouble::of_litestream(&line),
+            None => Trouble::of_litestream(&format!("{}, without a word", self.status)),
+        }
+    }
+}
+
+/// The error in a line: after `Error: ` in 0.5, in `error="…"` of a log line in 0.3.
+fn error_in(line: &str) -> String {
+    let words = match line.split_once("error=\"") {
+        Some((_, quoted)) => {
+            let quoted = quoted.rsplit_once('"').map_or(quoted, |(text, _)| text);
+            quoted.replace("\\n\\t", ", ").replace("\\n", ", ").replace("\\\"", "\"")
+        }
+        None => line.trim_start_matches("Error: ").to_owned(),
+    };
+    let plain: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match plain.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("{}…", &plain[..end]),
+        None => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_error_in_either_generations_line() {
+        let old = r#"time=2026-11-22T13:11:32.660Z level=ERROR msg="failed to run" error="cannot fetch generations: NoSuchBucket: \"x\"\n\tstatus code: 404, request id: , host id: ""#;
+        assert_eq!(
+            error_in(old),
+            "cannot fetch generations: NoSuchBucket: \"x\", status code: 404, request id: , host id: "
+        );
+        assert_eq!(
+            error_in("Error: no matching backup files available"),
+            "no matching backup files available"
+        );
+        assert_eq!(error_in(&"é".repeat(2000)).chars().count(), LONGEST_LINE + 1);
+        assert_eq!(error_in("a\u{1b}[2Jb"), "a [2Jb");
+    }
+
+    #[test]
+    fn reads_the_list_of_databases() {
+        let old = "path            replicas\n/data/a b.db    s3,file\n/data/c.db      \n";
+        assert_eq!(listed(old), [Path::new("/data/a b.db"), Path::new("/data/c.db")]);
+        let new = "path        replica\n/data/c.db  s3\n";
+        assert_eq!(listed(new), [Path::new("/data/c.db")]);
+        assert_eq!(listed(""), [""; 0].map(PathBuf::from));
+    }
+
+    #[test]
+    fn strikes_out_the_credentials() {
+        let answer = Answer {
+            status: ExitStatus::default(),
+            stdout: String::new(),
+            stderr: "Error: AccessDenied for s3cr3t/+ with t0k3n==\n".to_owned(),
+        };
+        let credentials = [("AWS_SECRET_ACCESS_KEY", "s3cr3t/+"), ("AWS_SESSION_TOKEN", "t0k3n==")]
+            .map(|(name, value)| (name.to_owned(), Zeroizing::new(value.to_owned())));
+        let trouble = answer.without(&credentials).trouble();
+        assert_eq!(trouble.what, "litestream: AccessDenied for [secret] with [secret]");
+    }
+}
