@@ -224,7 +224,12 @@ impl Trouble {
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) {
             return Self::interrupted();
         }
-        let what = format!("{}: {error}", path.display());
+        // A statement that does not fit the table is told with its text, which is no use to a person.
+        let words = match error {
+            rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+            other => other.to_string(),
+        };
+        let what = format!("{}: {words}", path.display());
         let remedy = "see that EDGEROTATE_DATABASE is edgerotate's database and this user may read and write its \
                       directory";
         Self { cause: "database", exit_code: DEVICE, what, remedy }
