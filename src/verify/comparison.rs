@@ -38,6 +38,33 @@ impl Ranges {
         }
     }
 
+    /// The ids that are in both, as far as they were kept.
+    pub fn both(&self, other: &Self) -> Self {
+        let mut found = Self::default();
+        let mut theirs = other.first.iter().copied().peekable();
+        for &(from, to) in &self.first {
+            while theirs.next_if(|(_, end)| *end < from).is_some() {}
+            while let Some(&(start, end)) = theirs.peek() {
+                if start > to {
+                    break;
+                }
+                found.add_range(from.max(start), to.min(end));
+                if end > to {
+                    break;
+                }
+                theirs.next();
+            }
+        }
+        found
+    }
+
+    fn add_range(&mut self, from: i64, to: i64) {
+        self.first.push((from, to));
+        self.ranges += 1;
+        self.ids += to.abs_diff(from) + 1;
+        self.last = Some(to);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.ids == 0
     }
@@ -66,6 +93,7 @@ pub struct Comparison {
     pub restored_rows: u64,
     /// The smallest and the largest restored id.
     pub restored: Option<(i64, i64)>,
+    pub newest_live: Option<i64>,
     pub missing: Ranges,
     pub newer: u64,
     pub foreign: Ranges,
@@ -99,6 +127,7 @@ pub fn compare<E>(
                 (false, None) => found.newer += 1,
             }
             found.live_rows += 1;
+            found.newest_live = Some(id);
             live_id = live.next().transpose()?;
         }
         if let (true, Some(copy)) = (take_restored, restored_id) {
@@ -186,6 +215,21 @@ mod tests {
         extreme.add(i64::MIN);
         extreme.add(i64::MAX);
         assert_eq!(extreme.ranges, 2);
+    }
+
+    #[test]
+    fn what_two_lists_of_ranges_share() {
+        let ranges = |ids: &[i64]| {
+            let mut ranges = Ranges::default();
+            ids.iter().for_each(|id| ranges.add(*id));
+            ranges
+        };
+        let shared = |a: &[i64], b: &[i64]| ranges(a).both(&ranges(b));
+        assert_eq!(shared(&[1, 2, 3, 7, 8], &[2, 3, 4, 8, 9]).shown(9), "2-3, 8");
+        assert_eq!(shared(&[1, 2, 3, 4, 5, 6], &[1, 3, 4, 6]).shown(9), "1, 3-4, 6");
+        assert_eq!(shared(&[1, 3, 4, 6], &[1, 2, 3, 4, 5, 6]).ids, 4);
+        assert!(shared(&[1, 2], &[3, 4]).is_empty());
+        assert!(shared(&[], &[3, 4]).is_empty());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, config
 use super::{
     comparison::{self, Comparison},
     lag::Waiting,
+    tables::{self, Tables},
     trouble::Trouble,
 };
 
@@ -48,6 +49,7 @@ pub struct Read {
     pub comparison: Comparison,
     /// The rows that were there before the restore began and are newer than everything restored.
     pub waiting: Waiting,
+    pub tables: Tables,
 }
 
 impl Interrupts {
@@ -103,6 +105,7 @@ pub fn read(
         integrity,
         comparison: Comparison::default(),
         waiting: Waiting::new(interval),
+        tables: Tables::default(),
     };
     let copy = match Connection::open(restored) {
         Ok(copy) => copy,
@@ -134,7 +137,8 @@ pub fn read(
     };
     let after = comparison.restored.map(|(_, largest)| largest);
     let waiting = waiting(&transaction, after, before, interval).map_err(told_live)?;
-    Ok(Read { integrity: "ok".to_owned(), comparison, waiting })
+    let tables = tables::compare(&transaction, live, &copy, restored)?;
+    Ok(Read { integrity: "ok".to_owned(), comparison, waiting, tables })
 }
 
 /// The rows that wait where nothing could be restored: all that were there.

@@ -1,4 +1,4 @@
-//! The verdict, in words for a person and in JSON for a program. The JSON's keys are stable.
+//! The verdict, and its words for a person.
 
 use std::{
     fmt::Write,
@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
-
 use super::{
-    comparison::{Comparison, Ranges},
-    trouble::{AWAY, DATA, NOT_RESTORABLE, Trouble},
+    comparison::Comparison,
+    database::Read,
+    lag::Now,
+    tables::Tables,
+    trouble::{AWAY, DATA},
 };
 
 /// More ranges than this are counted, not listed: a person reads no further.
@@ -44,7 +45,7 @@ pub struct Report {
 pub enum Found {
     NoHeartbeat,
     NoReplica { rows: u64, lag: Duration },
-    Restored(Restored),
+    Restored(Box<Restored>),
 }
 
 /// A replica that was restored.
@@ -56,6 +57,9 @@ pub struct Restored {
     pub comparison: Comparison,
     /// How long the oldest row that was there before the restore, and is not in the replica, has waited.
     pub lag: Duration,
+    pub tables: Tables,
+    /// Whether rows that other tables lack were looked for again, after the replica had moved on.
+    pub is_sure: bool,
 }
 
 impl Verdict {
@@ -144,61 +148,52 @@ impl Report {
         }
         text
     }
-
-    pub fn json(&self) -> Value {
-        let mut value = json!({
-            "verdict": self.verdict().name(),
-            "exit_code": self.verdict().exit_code(),
-            "summary": self.summary(),
-            "remedy": self.remedy(),
-            "database": self.database,
-            "not_proven": self.not_proven,
-            "litestream": self.litestream,
-            "max_lag_s": self.max_lag.as_secs_f64(),
-            "lag_s": null,
-            "restored": null,
-            "missing": null,
-            "foreign": null,
-            "newer_rows": null,
-        });
-        match &self.found {
-            Found::NoHeartbeat => {}
-            Found::NoReplica { rows, lag } => {
-                value["lag_s"] = lag.as_secs().into();
-                value["newer_rows"] = (*rows).into();
-            }
-            Found::Restored(restored) => {
-                let found = &restored.comparison;
-                value["lag_s"] = restored.lag.as_secs().into();
-                value["newer_rows"] = found.newer.into();
-                value["missing"] = ranges(&found.missing);
-                value["foreign"] = ranges(&found.foreign);
-                value["restored"] = json!({
-                    "rows": found.restored_rows,
-                    "first_id": found.restored.map(|(first, _)| first),
-                    "last_id": found.restored.map(|(_, last)| last),
-                    "bytes": restored.bytes,
-                    "seconds": restored.took.as_secs_f64(),
-                    "integrity": restored.integrity,
-                });
-            }
-        }
-        value
-    }
 }
 
 impl Restored {
+    /// From how long it took, its size, and what was read; the clocks are as they were before.
+    pub fn new((took, bytes, read): (Duration, u64, Read), now: Now) -> Self {
+        Self {
+            bytes,
+            took,
+            integrity: read.integrity,
+            comparison: read.comparison,
+            lag: read.waiting.until(now),
+            is_sure: read.tables.missing.is_empty(),
+            tables: read.tables,
+        }
+    }
+
+    /// Whether another restore would tell more: all that is missing are rows of other tables.
+    pub fn is_in_doubt(&self) -> bool {
+        let found = &self.comparison;
+        let is_sound =
+            self.integrity == "ok" && found.missing.is_empty() && found.foreign.is_empty();
+        is_sound && !self.is_sure
+    }
+
+    /// What a later restore makes of the doubt; `newest` is the newest heartbeat when it arose.
+    pub fn again(&self, later: Self, newest: Option<i64>) -> Self {
+        let found = &later.comparison;
+        let restored = found.restored.map(|(_, last)| last);
+        // A replica with a heartbeat that is newer than the doubt has all that was there before it; where heartbeats
+        // have stopped, the last one must do.
+        let has_moved_on = restored > newest || (restored == newest && found.newest_live == newest);
+        let tables = later.tables.clone().still_missing(&self.tables);
+        Self { is_sure: has_moved_on || tables.missing.is_empty(), tables, ..later }
+    }
+
     fn verdict(&self, max_lag: Duration) -> Verdict {
         let found = &self.comparison;
         if self.integrity != "ok" {
             Verdict::Damaged
         } else if !found.foreign.is_empty() {
             Verdict::OtherDatabase
-        } else if !found.missing.is_empty() {
+        } else if !found.missing.is_empty() || (self.is_sure && !self.tables.missing.is_empty()) {
             Verdict::RowsMissing
         } else if self.lag > max_lag {
             Verdict::Behind
-        } else if found.restored.is_none() {
+        } else if found.restored.is_none() || !self.is_sure {
             Verdict::TooEarly
         } else {
             Verdict::Whole
@@ -215,6 +210,9 @@ impl Restored {
                     "whole: {}, up to id {last}, none missing in the replica",
                     heartbeats(asked)
                 )
+            }
+            Verdict::RowsMissing if found.missing.is_empty() => {
+                format!("ROWS MISSING: every heartbeat is in the replica, and not {}", self.gaps())
             }
             Verdict::RowsMissing => format!(
                 "ROWS MISSING: {} of {asked} heartbeats are not in the replica: {}",
@@ -234,8 +232,25 @@ impl Restored {
                 heartbeats(found.newer),
                 span(self.lag)
             ),
+            Verdict::TooEarly if !self.is_sure => format!(
+                "too early to tell: the replica has not moved on, and does not have {}",
+                self.gaps()
+            ),
             Verdict::TooEarly => "too early to tell: the replica has no heartbeat yet".to_owned(),
         }
+    }
+
+    /// Such as `3 rows of samples: 7-9`.
+    fn gaps(&self) -> String {
+        let gaps: Vec<_> = self
+            .tables
+            .missing
+            .iter()
+            .map(|(name, rows)| {
+                format!("{} rows of {name}: {}", rows.ids, rows.shown(RANGES_SHOWN))
+            })
+            .collect();
+        gaps.join("; ")
     }
 
     fn lines(&self, line: &mut impl FnMut(&str, &str)) {
@@ -253,20 +268,17 @@ impl Restored {
                 newer => format!("{newer}, the oldest waits for {}", span(self.lag)),
             };
             line("newer rows", &newer);
+            let tables = &self.tables;
+            if !tables.missing.is_empty() {
+                line("other tables", &self.gaps());
+            } else if !tables.compared.is_empty() {
+                line("other tables", &format!("nothing missing in {}", tables.compared.join(", ")));
+            }
+            if !tables.not_compared.is_empty() {
+                line("not compared", &tables.not_compared.join(", "));
+            }
         }
     }
-}
-
-/// What stands in for a report where nothing could be compared.
-pub fn trouble_json(database: &Path, trouble: &Trouble) -> Value {
-    json!({
-        "verdict": if trouble.cause == NOT_RESTORABLE { NOT_RESTORABLE } else { "unknown" },
-        "exit_code": trouble.exit_code,
-        "cause": trouble.cause,
-        "summary": trouble.what,
-        "remedy": trouble.remedy,
-        "database": database,
-    })
 }
 
 fn new_snapshot(litestream: &str, database: &Path) -> String {
@@ -282,10 +294,6 @@ fn new_snapshot(litestream: &str, database: &Path) -> String {
          again"
             .to_owned()
     }
-}
-
-fn ranges(ranges: &Ranges) -> Value {
-    json!({ "rows": ranges.ids, "ranges": ranges.ranges, "first_ranges": ranges.first })
 }
 
 fn heartbeats(rows: u64) -> String {

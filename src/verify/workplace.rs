@@ -69,6 +69,14 @@ impl Workplace {
         self.path.join("restored.db")
     }
 
+    /// Makes room for another restore.
+    ///
+    /// # Errors
+    /// As the system gives them.
+    pub fn empty(&self) -> Result<(), Trouble> {
+        empty(&self.path).map_err(|e| Trouble::io(&self.path, &e, "state-directory", "remove it"))
+    }
+
     /// What is there now.
     pub fn progress(&self) -> Progress {
         let mut files: Vec<_> = fs::read_dir(&self.path)

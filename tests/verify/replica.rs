@@ -82,6 +82,49 @@ fn holes_are_named_and_a_new_snapshot_mends_them() {
 }
 
 #[test]
+fn a_hole_in_another_table_of_the_same_database_is_found() {
+    for generation in Generation::BOTH {
+        let mut device = device("tables", generation);
+        table(&device.database)
+            .execute_batch(
+                "CREATE TABLE samples (id INTEGER PRIMARY KEY, value TEXT);
+                 CREATE TABLE pairs (a TEXT, b TEXT);",
+            )
+            .unwrap();
+        write(&device, 1..=10);
+        for id in 1..=60 {
+            table(&device.database).execute("INSERT INTO samples VALUES (?1, 'x')", [id]).unwrap();
+        }
+        replicate(&mut device);
+        let answer = verify(&device, &[]);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        assert!(answer.text.contains("nothing missing in samples"), "{answer:?}");
+        assert!(answer.text.lines().any(|l| l == "  not compared pairs"), "{answer:?}");
+
+        // The heartbeats are all there: the hole fell between two of them.
+        replace_replica(&device, "DELETE FROM samples WHERE id BETWEEN 30 AND 49");
+        let (answer, json) = verified(&device);
+        assert_eq!((answer.code, &json["verdict"]), (Some(65), &json!("rows-missing")), "{json}");
+        assert_eq!(json["missing"]["rows"], 0);
+        assert_eq!(
+            json["tables"]["missing"],
+            json!([{"table": "samples",
+                    "missing": {"rows": 20, "ranges": 1, "first_ranges": [[30, 49]]}}])
+        );
+        assert!(json["summary"].as_str().unwrap().ends_with("not 20 rows of samples: 30-49"));
+
+        // While heartbeats wait for the replica, a doubt stays one.
+        write(&device, 11..=12);
+        let (answer, json) = verified(&device);
+        assert_eq!((answer.code, &json["verdict"]), (Some(75), &json!("too-early")), "{answer:?}");
+
+        new_snapshot(&device);
+        let (answer, json) = verified(&device);
+        assert_eq!(json["verdict"], "whole", "{answer:?}");
+    }
+}
+
+#[test]
 fn rows_of_another_device_are_no_proof() {
     let mut device = device("other", Generation::V05);
     write(&device, 1..=30);
