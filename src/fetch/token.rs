@@ -107,7 +107,7 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
     let seen = module.tokens().unwrap_or_default();
     let slot = one_of(&seen, &token.uri, &token.module, pin.is_some())?;
     let missing = |cause, none: &str, errors: Option<ErrorStack>| {
-        let words = errors.map_or_else(|| none.to_owned(), |errors| in_words(&entries(&errors)));
+        let words = errors.map_or_else(|| none.to_owned(), |errors| not_found(&entries(&errors)));
         Failure::new(cause, printable(&words, MAX_WORDS))
     };
     let (key, engine) = match token.route {
@@ -146,6 +146,13 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
             uri: &token.uri,
         })),
     }
+}
+
+/// The loader's words, which say where OpenSSL looked, rather than OpenSSL's. It has looked for others as well (rdrand).
+fn not_found(queue: &[QueueEntry]) -> String {
+    let ours = |data: &str| data.starts_with("filename(") && data.contains("pkcs11");
+    let loader = queue.iter().find(|entry| ours(&entry.data));
+    loader.map_or_else(|| in_words(queue), |entry| entry.data.clone())
 }
 
 /// What the token says of itself, after what happened to it.

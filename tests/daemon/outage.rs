@@ -58,3 +58,27 @@ fn a_provider_that_is_busy_is_asked_again_and_the_reason_is_told() {
     assert_eq!(device.cloud.fetches(), 1);
     assert_eq!(device.stop(), Some(0));
 }
+
+/// There is no escaping in the file, so nothing may come that would need it.
+#[test]
+fn a_value_outside_the_alphabet_never_reaches_the_environment_file() {
+    let mut device = Device::new("alphabet", Generation::V05, Duration::from_secs(3600));
+    for field in ["accessKeyId", "secretAccessKey", "sessionToken"] {
+        for value in ["A B", "x\nAWS_REGION=elsewhere", "$(id)", "'q'", "\"", "\\", "é", ""] {
+            device
+                .cloud
+                .provider_fault(&json!({"replace_field": {"field": field, "value": value}}));
+            let told = device.problems().len();
+            device.start();
+            let line =
+                device.wait_for("a refusal", SOON, |device| device.problems().get(told).cloned());
+            assert!(line.contains(field), "{value:?} as {field}: {line}");
+            device.stop();
+            assert!(!device.environment_file.exists(), "{value:?} as {field} was written");
+        }
+    }
+    device.cloud.heal();
+    device.start();
+    device.wait_for_log("restart success litestream", SOON);
+    device.stop();
+}

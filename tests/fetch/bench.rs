@@ -24,6 +24,7 @@ use crate::support::{
     cloud::Certificate,
     device::{THING, program},
     process::{run, tied},
+    skip,
     token::{SOFTHSM, write_private},
 };
 
@@ -172,6 +173,31 @@ impl Bench {
         let log = self.scratch.join("shim.log");
         self.module_variable("SHIM_LOG", log.clone());
         log
+    }
+
+    /// Lets the child run as a user who has only what he was given. False where that can't be had.
+    pub fn drop_privileges(&mut self) -> bool {
+        if !nix::unistd::geteuid().is_root() {
+            skip("needs root, to become somebody else");
+            return false;
+        }
+        if env::var_os("EDGEROTATE_TEST_ROOT").is_some() {
+            skip("chroot needs root");
+            return false;
+        }
+        for directory in [&self.launcher.runtime_directory, &self.launcher.state_directory] {
+            fs::create_dir(directory).unwrap();
+        }
+        run(tied("chmod").args(["-R", "a+rwX"]).arg(&*self.scratch));
+        // The program may be where only root can go.
+        let copy = self.scratch.join("edgerotate-for-all");
+        fs::copy(program(), &copy).unwrap();
+        let script = self.scratch.join("edgerotate");
+        let nobody = "exec /usr/bin/setpriv --reuid 65534 --regid 65534 --clear-groups";
+        fs::write(&script, format!("#!/bin/sh\n{nobody} {} \"$@\"\n", copy.display())).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        self.launcher.program = script;
+        true
     }
 
     pub fn marks(&self) -> Directories<'_> {

@@ -1,11 +1,18 @@
 //! Keys in files, and the device's other files.
 
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+};
 
-use edgerotate::{config::PrivateKey, failure::Cause};
+use edgerotate::{
+    config::{Pin, PrivateKey},
+    failure::Cause,
+};
 
 use crate::{
-    bench::Bench,
+    bench::{Bench, count},
     support::process::{run, tied},
 };
 
@@ -52,6 +59,44 @@ fn each_file_has_its_words() {
         bench.assert_fails(cause, &[path.to_str().unwrap()]);
     }
     assert!(bench.cloud.requests().is_empty());
+}
+
+#[test]
+fn without_privileges_it_fetches_and_each_file_it_may_not_read_has_its_words() {
+    let mut bench = Bench::new("rights");
+    if !bench.drop_privileges() {
+        return;
+    }
+    bench.fetch_credentials();
+
+    let forbidden = bench.scratch.join("forbidden");
+    fs::write(&forbidden, "").unwrap();
+    fs::set_permissions(&forbidden, Permissions::from_mode(0o000)).unwrap();
+    let good = bench.provider.clone();
+    type Break = fn(&mut Bench, PathBuf);
+    let breaks: [(Cause, Break); 5] = [
+        (Cause::CertificateNotPermitted, |bench, path| bench.provider.certificate = path),
+        (Cause::CaFileNotPermitted, |bench, path| bench.provider.ca_file = Some(path)),
+        (Cause::ModuleNotPermitted, |bench, path| bench.token_settings().module = path),
+        (Cause::PinFileNotPermitted, |bench, path| bench.token_settings().pin = Pin::File(path)),
+        (Cause::KeyFileNotPermitted, |bench, path| bench.provider.key = PrivateKey::File(path)),
+    ];
+    for (cause, break_it) in breaks {
+        bench.provider = good.clone();
+        break_it(&mut bench, forbidden.clone());
+        bench.assert_fails(cause, &["forbidden (Permission denied)"]);
+    }
+
+    // Where a refusal could not be remembered, no PIN is tried: neither directory is the child's to write to.
+    bench.provider = good;
+    let log = bench.shim("");
+    for directory in [&bench.launcher.state_directory, &bench.launcher.runtime_directory] {
+        fs::set_permissions(directory, Permissions::from_mode(0o555)).unwrap();
+    }
+    bench.assert_fails(Cause::PinUnguarded, &["neither in"]);
+    fs::remove_file(bench.launcher.runtime_directory.join("token.lock")).unwrap();
+    bench.assert_fails(Cause::TokenLockUnusable, &["token.lock (Permission denied)"]);
+    assert_eq!(count(&log, "C_Login"), 0);
 }
 
 #[test]

@@ -222,3 +222,17 @@ fn a_certificate_of_another_key() {
     bench.provider.key = PrivateKey::File(other);
     bench.assert_fails(Cause::KeyMismatch, &["other.pem"]);
 }
+
+#[test]
+fn openssl_without_its_way_to_the_token() {
+    let mut bench = Bench::new("no-way");
+    for (route, variable, cause) in [
+        (Route::Engine, "OPENSSL_ENGINES", Cause::EngineMissing),
+        (Route::Provider, "OPENSSL_MODULES", Cause::ProviderMissing),
+    ] {
+        bench.token_settings().route = route;
+        bench.launcher.environment.push((variable.into(), "/nonexistent".into()));
+        bench.assert_fails(cause, &["/nonexistent/pkcs11.so"]);
+    }
+    assert!(!bench.mark().exists());
+}
