@@ -24,7 +24,7 @@ use super::{
     answer::{self, Answer},
     signals::Signals,
     tied,
-    trouble::Trouble,
+    trouble::{CREDENTIALS_EXPIRED, Trouble},
     workplace::{Progress, Workplace},
 };
 use crate::{config, environment_file};
@@ -110,6 +110,8 @@ impl<'a> Litestream<'a> {
 
     /// Restores the newest state of `database` into the workplace; `watch` is told how far it is.
     ///
+    /// A long restore can outlive its credentials. Where there are newer ones by then, it is begun again, once.
+    ///
     /// # Errors
     /// What Litestream said, or that it got nowhere and was ended.
     pub async fn restore(
@@ -119,9 +121,29 @@ impl<'a> Litestream<'a> {
         signals: &mut Signals,
         watch: &mut dyn FnMut(&Progress),
     ) -> Result<(), Trouble> {
+        let first = credentials(self.environment_file)?;
+        let restored = self.restore_with(&first, database, workplace, signals, watch).await;
+        if !restored.as_ref().is_err_and(|trouble| trouble.cause == CREDENTIALS_EXPIRED) {
+            return restored;
+        }
+        let newer = credentials(self.environment_file)?;
+        if newer == first {
+            return restored;
+        }
+        workplace.empty()?;
+        self.restore_with(&newer, database, workplace, signals, watch).await
+    }
+
+    async fn restore_with(
+        &self,
+        credentials: &[(String, Zeroizing<String>)],
+        database: &Path,
+        workplace: &Workplace,
+        signals: &mut Signals,
+        watch: &mut dyn FnMut(&Progress),
+    ) -> Result<(), Trouble> {
         let file = workplace.file();
-        let credentials = credentials(self.environment_file)?;
-        let mut command = self.command(&credentials);
+        let mut command = self.command(credentials);
         command.args(["restore", "-config"]).arg(self.configuration).arg("-o").arg(&file);
         command.arg(database);
         let mut run = Run::start(self.program, command)?;
@@ -156,7 +178,7 @@ impl<'a> Litestream<'a> {
         if answer.status.success() && file.exists() {
             return Ok(());
         }
-        Err(answer.without(&credentials).trouble())
+        Err(answer.without(credentials).trouble())
     }
 
     async fn quick(&self, arguments: &[&str], signals: &mut Signals) -> Result<Answer, Trouble> {

@@ -38,6 +38,9 @@ pub const NO_REPLICA: &str = "no-replica";
 /// There is a replica, and it can't be put together.
 pub const NOT_RESTORABLE: &str = "not-restorable";
 
+/// Newer ones may be there by now.
+pub const CREDENTIALS_EXPIRED: &str = "credentials-expired";
+
 /// What Litestream says, in small letters; what it means. The first that fits counts.
 const SAYINGS: &[(&[&str], &str, u8, &str)] = &[
     (
@@ -68,7 +71,7 @@ const SAYINGS: &[(&[&str], &str, u8, &str)] = &[
     ),
     (
         &["expiredtoken", "token has expired", "requestexpired"],
-        "credentials-expired",
+        CREDENTIALS_EXPIRED,
         AWAY,
         "see that edgerotate runs and gets credentials (`edgerotate fetch`), then try again",
     ),

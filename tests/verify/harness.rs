@@ -12,9 +12,9 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::support::{
-    Device, Generation, SOON, database,
+    Device, Generation, Process, SOON, database,
     device::THING,
-    process::{run, tied},
+    process::{descendants, run, tied},
     token::write_private,
 };
 
@@ -116,6 +116,16 @@ pub fn verified(device: &Device) -> (Answer, Value) {
     assert_eq!(json["exit_code"].as_i64(), answer.code.map(i64::from), "{answer:?}");
     assert!(!work(device).exists(), "{answer:?}");
     (answer, json)
+}
+
+/// A run whose Litestream waits for S3.
+pub fn held(device: &mut Device) -> Process {
+    let output = device.scratch.join("held.log");
+    let running = Process::start("verify", &mut device.edgerotate(&["verify"]), &output);
+    device.wait_until("Litestream's restore", SOON, |_| {
+        descendants(running.pid()).iter().any(|child| child.command_line.contains(" restore "))
+    });
+    running
 }
 
 /// Where a replica is restored to.

@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::{
-    harness::{answer, device, replicate, verified, verify, work, write},
-    support::{Device, Generation, Process, SOON, process::descendants, secrets::Secrets},
+    harness::{answer, device, held, replicate, verified, verify, work, write},
+    support::{Device, Generation, SOON, process::descendants, secrets::Secrets},
 };
 
 #[test]
@@ -116,16 +116,6 @@ fn no_secret_is_shown_and_a_foreign_environment_does_no_harm() {
         device.cloud.heal();
         device.stop();
     }
-}
-
-/// A run whose Litestream waits for S3.
-fn held(device: &mut Device) -> Process {
-    let output = device.scratch.join("held.log");
-    let running = Process::start("verify", &mut device.edgerotate(&["verify"]), &output);
-    device.wait_until("Litestream's restore", SOON, |_| {
-        descendants(running.pid()).iter().any(|child| child.command_line.contains(" restore "))
-    });
-    running
 }
 
 #[test]

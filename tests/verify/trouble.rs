@@ -5,8 +5,8 @@ use std::{fs, process::Command};
 use serde_json::json;
 
 use crate::{
-    harness::{device, replicate, rewrite, verified, verify, work, write},
-    support::{Generation, skip},
+    harness::{device, held, replicate, rewrite, verified, verify, work, write},
+    support::{Generation, SOON, skip, token::write_private},
 };
 
 #[test]
@@ -34,6 +34,23 @@ fn s3_that_is_away_or_refuses_is_explained() {
         device.cloud.heal();
         device.set("VERIFY_STALL", "2min");
         assert_eq!(verify(&device, &[]).code, Some(0));
+    }
+}
+
+#[test]
+fn a_restore_that_outlives_its_credentials_takes_the_newer_ones() {
+    for generation in Generation::BOTH {
+        let mut device = device("outlived", generation);
+        write(&device, 1..=5);
+        replicate(&mut device);
+        // The first request is answered only when the environment file was replaced.
+        device.cloud.s3_fault(&json!({"code": "ExpiredToken", "delay_s": 8, "count": 1}));
+        let mut running = held(&mut device);
+        let text = fs::read_to_string(&device.environment_file).unwrap();
+        write_private(&device.environment_file, &format!("{text}AWS_OF_THE_NEXT_ROTATION=1\n"));
+        assert_eq!(running.wait(2 * SOON).code(), Some(0), "{}", running.output());
+        assert_eq!(device.cloud.count_error("ExpiredToken"), 1);
+        assert!(!work(&device).exists());
     }
 }
 
