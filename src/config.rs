@@ -40,9 +40,10 @@ pub struct Config {
     pub provider: Provider,
     pub litestream: Litestream,
     pub heartbeat: Heartbeat,
+    pub guard: Guard,
     /// On tmpfs: the token's lock, the instance's lock, the state that outlives a daemon restart.
     pub runtime_directory: PathBuf,
-    /// On the data partition: the mark of a refused PIN.
+    /// On the data partition: the marks of a refused PIN and of a replica that may lack rows.
     pub state_directory: PathBuf,
     pub log: LevelFilter,
 }
@@ -134,6 +135,16 @@ pub struct Heartbeat {
     /// 0: no pruning.
     pub keep_rows: u64,
     pub allow_volatile_database: bool,
+}
+
+/// What is guarded while Litestream restarts, beside the heartbeat's database, and up to where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    pub databases: Vec<PathBuf>,
+    /// Counted while Litestream runs and holds no lock of its own.
+    pub max_time: Duration,
+    /// In bytes.
+    pub max_wal: u64,
 }
 
 #[cfg(test)]

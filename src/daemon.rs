@@ -27,17 +27,20 @@ use crate::{
     fetch_reply::FetchReply,
     lifetime::{self, Lifetime},
     litestream::{Litestream, RestartError, Start},
-    rotation::{Action, Event, Fetch, Policy, Restart, Rotation},
+    rotation::{Action, Event, Fetch, Policy, Restart, Rotation, Write},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
 };
 
+mod guard;
+mod guard_record;
 mod heartbeat;
 mod instance;
 mod repeats;
 mod report;
 mod setup;
 
+use guard::GuardThread;
 use heartbeat::{Beat, HeartbeatThread};
 use report::Report;
 use setup::{Signals, device, jitter, keep_out_of_core_dumps, prepare, seed};
@@ -97,7 +100,16 @@ pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(),
 /// A task that has ended.
 enum Done {
     Fetched(Fetch, FetchReply),
+    /// The guard is taken, or was waited for long enough (`false`).
+    Guarded(Guarded, bool),
     Restarted(Restart, Result<Option<Start>, RestartError>),
+}
+
+/// What waits for the guard.
+enum Guarded {
+    Write(Write),
+    /// Not the first try: the guard of that one may have been let go since.
+    Again(Restart),
 }
 
 struct Daemon {
@@ -115,9 +127,13 @@ struct Daemon {
     /// The start of Litestream before the newest write.
     start_before: Option<Start>,
     tasks: JoinSet<Done>,
+    heartbeat: HeartbeatThread,
+    guard: GuardThread,
     report: Report,
     heartbeat_seen: Boottime,
     ready: bool,
+    /// As systemd was told it last.
+    status: String,
 }
 
 impl Daemon {
@@ -149,11 +165,16 @@ impl Daemon {
         if let Some(held) = rotation.held() {
             report.resumed(held.expires.since(now));
         }
-        let litestream = Litestream::new(&config.litestream);
+        let litestream = Arc::new(Litestream::new(&config.litestream));
         report::how_litestream_restarts(&litestream);
+        let heartbeat = HeartbeatThread::start(config.heartbeat.clone(), clock::wall())
+            .map_err(device("the heartbeat's thread can't be started"))?;
+        let guard =
+            GuardThread::start(&config, &boot_id, Arc::clone(&litestream), heartbeat.handle())
+                .map_err(device("the guard's thread can't be started"))?;
         Ok(Self {
             launcher: Arc::new(Launcher::new(program, &config)),
-            litestream: Arc::new(litestream),
+            litestream,
             manager,
             boot_id,
             state_file,
@@ -162,20 +183,25 @@ impl Daemon {
             kept,
             start_before: None,
             tasks: JoinSet::new(),
+            heartbeat,
+            guard,
             report,
             heartbeat_seen: now,
             ready: false,
+            status: String::new(),
             config: Arc::new(config),
         })
     }
 
     async fn run(&mut self) -> Result<(), Stopped> {
         let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
-        let mut heartbeat = HeartbeatThread::start(self.config.heartbeat.clone(), clock::wall())
-            .map_err(device("the heartbeat's thread can't be started"))?;
         self.tell(Event::Woke);
         loop {
-            self.manager.status(&self.report.status(&self.rotation, clock::boottime()));
+            let status = self.report.status(&self.rotation, clock::boottime());
+            if status != self.status {
+                self.manager.status(&status);
+                self.status = status;
+            }
             let longest_sleep = self.longest_sleep();
             tokio::select! {
                 name = signals.next() => {
@@ -183,13 +209,20 @@ impl Daemon {
                     self.manager.stopping();
                     // What is under way is killed; its result would come too late to be acted on.
                     self.tasks.shutdown().await;
-                    let _ = timeout(TIME_TO_STOP, heartbeat.stop()).await;
+                    let _ = timeout(TIME_TO_STOP, self.heartbeat.stop()).await;
                     return Ok(());
                 }
-                beat = heartbeat.next() => match beat {
+                beat = self.heartbeat.next() => match beat {
                     Some(beat) => self.beat(beat),
                     None => {
                         log::error!("the heartbeat's thread has ended; the service manager starts it all again");
+                        return Err(Stopped::Device);
+                    }
+                },
+                suspect = self.guard.next() => match suspect {
+                    Some(suspect) => self.report.suspect(&suspect),
+                    None => {
+                        log::error!("the guard's thread has ended; the service manager starts it all again");
                         return Err(Stopped::Device);
                     }
                 },
@@ -246,11 +279,25 @@ impl Daemon {
                 let event = self.fetched(fetch, reply);
                 self.tell(event);
             }
+            Done::Guarded(guarded, in_time) => {
+                if !in_time {
+                    report::guard_is_late(guard::TAKEN_WITHIN);
+                }
+                match guarded {
+                    Guarded::Write(write) => {
+                        let event = self.write(write);
+                        self.tell(event);
+                    }
+                    Guarded::Again(restart) => self.restart(restart),
+                }
+            }
             Done::Restarted(restart, Ok(start)) => {
+                self.guard.restart_is_over(true);
                 self.report.restarted(start.as_ref());
                 self.tell(Event::Restarted(restart));
             }
             Done::Restarted(restart, Err(error)) => {
+                self.guard.restart_is_over(false);
                 self.report.restart_failed(&error, clock::boottime());
                 self.tell(Event::RestartFailed(restart));
             }
@@ -318,27 +365,16 @@ impl Daemon {
                 });
                 None
             }
-            Action::Write(write) => Some(match self.write_environment_file() {
-                Ok(()) => Event::Written(write),
-                Err(error) => {
-                    self.report.write_failed(&error, clock::boottime());
-                    Event::WriteFailed(write)
-                }
-            }),
+            Action::Write(write) => {
+                self.after_guard(Guarded::Write(write));
+                None
+            }
             Action::Restart(restart) => {
-                // Whatever watches the file may have missed its change, or been busy.
-                if restart.failures() > 0 && !self.litestream.is_restarted_here() {
-                    if let Err(error) = self.write_environment_file() {
-                        self.report.write_failed(&error, clock::boottime());
-                    }
+                if restart.failures() > 0 {
+                    self.after_guard(Guarded::Again(restart));
+                } else {
+                    self.restart(restart);
                 }
-                self.report.restart_starts();
-                let (litestream, before) =
-                    (Arc::clone(&self.litestream), self.start_before.clone());
-                self.tasks.spawn(async move {
-                    let started = litestream.restart(before).await;
-                    Done::Restarted(restart, started)
-                });
                 None
             }
             Action::LookAtPin => {
@@ -356,13 +392,44 @@ impl Daemon {
         }
     }
 
+    /// Goes on once Litestream may restart, which it may do by itself as soon as the environment file is another.
+    fn after_guard(&mut self, guarded: Guarded) {
+        let taken = self.guard.take();
+        self.tasks.spawn(async move { Done::Guarded(guarded, taken.await) });
+    }
+
+    fn write(&mut self, write: Write) -> Event {
+        match self.write_environment_file() {
+            Ok(()) => Event::Written(write),
+            Err(error) => {
+                self.guard.restart_is_over(false);
+                self.report.write_failed(&error, clock::boottime());
+                Event::WriteFailed(write)
+            }
+        }
+    }
+
+    fn restart(&mut self, restart: Restart) {
+        // Whatever watches the file may have missed its change, or been busy.
+        if restart.failures() > 0 && !self.litestream.is_restarted_here() {
+            if let Err(error) = self.write_environment_file() {
+                self.report.write_failed(&error, clock::boottime());
+            }
+        }
+        self.report.restart_starts();
+        let (litestream, before) = (Arc::clone(&self.litestream), self.start_before.clone());
+        self.tasks.spawn(async move {
+            let started = litestream.restart(before).await;
+            Done::Restarted(restart, started)
+        });
+    }
+
     fn write_environment_file(&mut self) -> Result<(), String> {
         let Some(credentials) = &self.credentials else {
             return Err("there are no credentials to write".to_owned());
         };
         let path = &self.config.litestream.environment_file;
         let text = environment_text(&self.config, credentials)?;
-        // The guard over Litestream's restart is to be taken here, before the rename.
         self.start_before = self.litestream.current_start();
         atomic_file::replace(path, text.as_bytes(), ENVIRONMENT_FILE_MODE).map_err(|e| {
             format!("{}: {e}; look at its directory's rights and room", path.display())

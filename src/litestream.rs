@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::{
     process::Command,
     time::{sleep, timeout},
@@ -42,12 +43,37 @@ pub enum Start {
     Process { pid: u32, started: u64 },
 }
 
+/// A process, told from a later one with the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: u32,
+    /// In clock ticks after boot.
+    pub started: u64,
+}
+
+impl Process {
+    /// The process with this id, if there is one.
+    pub fn running(pid: u32) -> Option<Self> {
+        Some(Self { pid, started: stat_field(&stat(pid)?, START_TIME)? })
+    }
+
+    /// Whether it still runs. One that ended and is not yet waited for holds nothing any more.
+    pub fn is_running(self) -> bool {
+        let is_it = |stat: String| {
+            let state = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
+            stat_field(&stat, START_TIME) == Some(self.started) && !state.starts_with(['Z', 'X'])
+        };
+        stat(self.pid).is_some_and(is_it)
+    }
+}
+
 /// The Litestream that takes the credentials.
 #[derive(Clone, Debug)]
 pub struct Litestream {
     command: Vec<String>,
     timeout: Duration,
     pid_file: Option<PathBuf>,
+    unit: String,
     invocation: PathBuf,
 }
 
@@ -60,6 +86,7 @@ impl Litestream {
             command: config.restart_command.clone(),
             timeout: config.restart_timeout,
             pid_file: config.pid_file.clone(),
+            unit: config.unit.clone(),
             invocation: Path::new(UNITS).join(format!("invocation:{}", config.unit)),
         }
     }
@@ -83,6 +110,22 @@ impl Litestream {
                 Some(Start::Invocation(target.to_string_lossy().into_owned()))
             }
         }
+    }
+
+    /// Whether a process is Litestream's: the one in the pid file or a child of it, or one in the unit's control group.
+    /// Both can be read without privilege. `None` where neither tells.
+    pub fn is(&self, pid: u32) -> Option<bool> {
+        if let Some(pid_file) = &self.pid_file {
+            let main = read_pid(pid_file)?;
+            // What is started may be a script that runs Litestream.
+            let parents = std::iter::successors(Some(pid), |pid| parent(*pid));
+            return Some(parents.take(PARENTS).any(|pid| pid == main));
+        }
+        if !self.can_be_seen() {
+            return None;
+        }
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        Some(groups.lines().flat_map(|line| line.split('/')).any(|part| part == self.unit))
     }
 
     /// Restarts it, or waits until what watches the file has; `before` is the start that must be over.
@@ -144,15 +187,33 @@ fn failed(command: &[String], status: ExitStatus) -> RestartError {
 }
 
 fn process_start(pid_file: &Path) -> Option<Start> {
-    let pid = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(Start::Process { pid, started: start_time(&stat)? })
+    let Process { pid, started } = Process::running(read_pid(pid_file)?)?;
+    Some(Start::Process { pid, started })
 }
 
-/// Field 22 of /proc/PID/stat (proc(5)). The second field, the program's name, may have spaces and parentheses in it.
-fn start_time(stat: &str) -> Option<u64> {
+fn read_pid(pid_file: &Path) -> Option<u32> {
+    fs::read_to_string(pid_file).ok()?.trim().parse().ok()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    stat_field(&stat(pid)?, PARENT)
+}
+
+fn stat(pid: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+}
+
+/// Numbers of fields in /proc/PID/stat (proc(5)).
+const PARENT: usize = 4;
+const START_TIME: usize = 22;
+
+/// More parents than a wrapper script has.
+const PARENTS: usize = 5;
+
+/// A field after the second. That one, the program's name, may have spaces and parentheses in it.
+fn stat_field<T: std::str::FromStr>(stat: &str, number: usize) -> Option<T> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+    after_name.split_ascii_whitespace().nth(number - 3)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -161,10 +222,11 @@ mod tests {
 
     #[test]
     fn reads_the_start_time_whatever_the_program_is_called() {
+        let started = |stat: &str| stat_field::<u64>(stat, START_TIME);
         let after = "S 1 2 2 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 987654 1000 20";
-        assert_eq!(start_time(&format!("42 (litestream) {after}")), Some(987_654));
-        assert_eq!(start_time(&format!("42 (odd) S 1 (name) {after}")), Some(987_654));
-        assert_eq!(start_time("nonsense"), None);
+        assert_eq!(started(&format!("42 (litestream) {after}")), Some(987_654));
+        assert_eq!(started(&format!("42 (odd) S 1 (name) {after}")), Some(987_654));
+        assert_eq!(started("nonsense"), None);
     }
 
     #[test]
@@ -174,6 +236,10 @@ mod tests {
         let Some(Start::Process { pid, started }) = process_start(&path) else { panic!() };
         assert_eq!(pid, std::process::id());
         assert!(started > 0);
+        let this = Process { pid, started };
+        assert_eq!(Process::running(pid), Some(this));
+        assert!(this.is_running());
+        assert!(!Process { started: started + 1, ..this }.is_running());
         fs::remove_file(path).unwrap();
     }
 }

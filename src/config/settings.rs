@@ -155,6 +155,21 @@ pub const LITESTREAM_PID_FILE: Setting = Setting::new(
     "none",
     "file with Litestream's process id, by which its start is confirmed where there is no systemd",
 );
+pub const GUARD_DATABASES: Setting = Setting::new(
+    "EDGEROTATE_GUARD_DATABASES",
+    "none",
+    "further SQLite databases that Litestream replicates, guarded while it restarts: absolute paths, separated by spaces",
+);
+pub const GUARD_MAX_TIME: Setting = Setting::new(
+    "EDGEROTATE_GUARD_MAX_TIME",
+    "`2min`",
+    "how long a guard waits for a Litestream that runs and takes no read lock: `1s` to `1h`",
+);
+pub const GUARD_MAX_WAL: Setting = Setting::new(
+    "EDGEROTATE_GUARD_MAX_WAL",
+    "`64M`",
+    "size of a guarded database's WAL at which the guard is given up: `1M` to `16G`",
+);
 pub const RUNTIME_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_RUNTIME_DIRECTORY",
     "`$RUNTIME_DIRECTORY`, else `/run/edgerotate`",
@@ -163,7 +178,7 @@ pub const RUNTIME_DIRECTORY: Setting = Setting::new(
 pub const STATE_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_STATE_DIRECTORY",
     "`$STATE_DIRECTORY`, else `/var/lib/edgerotate`",
-    "directory that outlives a reboot, for the mark of a refused PIN",
+    "directory that outlives a reboot, for the marks of a refused PIN and of a replica that may lack rows",
 );
 pub const ROTATION_LEAD: Setting = Setting::new(
     "EDGEROTATE_ROTATION_LEAD",
@@ -189,7 +204,7 @@ pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 27] = [
+pub static SETTINGS: [&Setting; 30] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -210,6 +225,9 @@ pub static SETTINGS: [&Setting; 27] = [
     &RESTART_TIMEOUT,
     &LITESTREAM_UNIT,
     &LITESTREAM_PID_FILE,
+    &GUARD_DATABASES,
+    &GUARD_MAX_TIME,
+    &GUARD_MAX_WAL,
     &RUNTIME_DIRECTORY,
     &STATE_DIRECTORY,
     &ROTATION_LEAD,
