@@ -41,9 +41,11 @@ pub struct Config {
     pub litestream: Litestream,
     pub heartbeat: Heartbeat,
     pub verify: Verify,
+    pub guard: Guard,
     /// On tmpfs: the token's lock, the instance's lock, the state that outlives a daemon restart.
     pub runtime_directory: PathBuf,
-    /// On the data partition: the mark of a refused PIN, and what `verify` restores.
+    /// On the data partition: the marks of a refused PIN and of a replica that may lack rows, and what `verify`
+    /// restores.
     pub state_directory: PathBuf,
     pub log: LevelFilter,
 }
@@ -147,6 +149,16 @@ pub struct Verify {
     pub max_lag: Duration,
     /// A restore that gets nowhere for so long is ended.
     pub stall: Duration,
+}
+
+/// What is guarded while Litestream restarts, beside the heartbeat's database, and up to where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    pub databases: Vec<PathBuf>,
+    /// Counted while Litestream runs and holds no lock of its own.
+    pub max_time: Duration,
+    /// In bytes.
+    pub max_wal: u64,
 }
 
 #[cfg(test)]

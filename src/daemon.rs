@@ -26,17 +26,20 @@ use crate::{
     fetch_reply::FetchReply,
     lifetime::{self, Lifetime},
     litestream::{Litestream, RestartError, Start, Written},
-    rotation::{Action, Event, Fetch, Policy, Restart, Rotation},
+    rotation::{Action, Event, Fetch, Policy, Restart, Rotation, Write},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
 };
 
+mod guard;
+mod guard_record;
 mod heartbeat;
 mod instance;
 mod repeats;
 mod report;
 mod setup;
 
+use guard::GuardThread;
 use heartbeat::{Beat, HeartbeatThread};
 use report::Report;
 use setup::{Signals, device, jitter, keep_out_of_core_dumps, prepare, seed};
@@ -96,7 +99,16 @@ pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(),
 /// A task that has ended.
 enum Done {
     Fetched(Fetch, FetchReply),
+    /// The guard is taken, or was waited for long enough (`false`).
+    Guarded(Guarded, bool),
     Restarted(Restart, Result<Option<Start>, RestartError>),
+}
+
+/// What waits for the guard.
+enum Guarded {
+    Write(Write),
+    /// Not the first try: the guard of that one may have been let go since.
+    Again(Restart),
 }
 
 struct Daemon {
@@ -115,6 +127,8 @@ struct Daemon {
     written: Option<Written>,
     tasks: JoinSet<Done>,
     pin_watch: Watch,
+    heartbeat: HeartbeatThread,
+    guard: GuardThread,
     report: Report,
     /// On the clock that stands still in suspend, as systemd's watchdog does.
     heartbeat_seen: Instant,
@@ -134,7 +148,7 @@ impl Daemon {
         });
         let kept = kept.filter(|state| state.resumed().held.expires > now);
 
-        let litestream = Litestream::new(&config.litestream);
+        let litestream = Arc::new(Litestream::new(&config.litestream));
         report::how_litestream_restarts(&litestream);
         let mut pin_watch = Watch::default();
         let refused = match pin_watch.look(&config.provider, config.mark_directories()) {
@@ -158,9 +172,14 @@ impl Daemon {
         if let Some(held) = rotation.held() {
             report.resumed(held.expires.since(now));
         }
+        let heartbeat = HeartbeatThread::start(config.heartbeat.clone(), clock::wall())
+            .map_err(device("the heartbeat's thread can't be started"))?;
+        let guard =
+            GuardThread::start(&config, &boot_id, Arc::clone(&litestream), heartbeat.handle())
+                .map_err(device("the guard's thread can't be started"))?;
         Ok(Self {
             launcher: Arc::new(Launcher::new(program, &config)),
-            litestream: Arc::new(litestream),
+            litestream,
             manager,
             boot_id,
             state_file,
@@ -170,6 +189,8 @@ impl Daemon {
             written: None,
             tasks: JoinSet::new(),
             pin_watch,
+            heartbeat,
+            guard,
             report,
             heartbeat_seen: Instant::now(),
             ready: false,
@@ -179,8 +200,6 @@ impl Daemon {
 
     async fn run(&mut self) -> Result<(), Stopped> {
         let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
-        let mut heartbeat = HeartbeatThread::start(self.config.heartbeat.clone(), clock::wall())
-            .map_err(device("the heartbeat's thread can't be started"))?;
         self.tell(Event::Woke);
         loop {
             self.manager.status(self.report.status(&self.rotation, clock::boottime()));
@@ -191,13 +210,20 @@ impl Daemon {
                     self.manager.stopping();
                     // What is under way is killed; its result would come too late to be acted on.
                     self.tasks.shutdown().await;
-                    let _ = timeout(TIME_TO_STOP, heartbeat.stop()).await;
+                    let _ = timeout(TIME_TO_STOP, self.heartbeat.stop()).await;
                     return Ok(());
                 }
-                beat = heartbeat.next() => match beat {
+                beat = self.heartbeat.next() => match beat {
                     Some(beat) => self.beat(beat),
                     None => {
                         log::error!("the heartbeat's thread has ended; the service manager starts it all again");
+                        return Err(Stopped::Device);
+                    }
+                },
+                suspect = self.guard.next() => match suspect {
+                    Some(suspect) => self.report.suspect(&suspect),
+                    None => {
+                        log::error!("the guard's thread has ended; the service manager starts it all again");
                         return Err(Stopped::Device);
                     }
                 },
@@ -254,11 +280,25 @@ impl Daemon {
                 let event = self.fetched(fetch, reply);
                 self.tell(event);
             }
+            Done::Guarded(guarded, in_time) => {
+                if !in_time {
+                    report::guard_is_late(guard::TAKEN_WITHIN);
+                }
+                match guarded {
+                    Guarded::Write(write) => {
+                        let event = self.write(write);
+                        self.tell(event);
+                    }
+                    Guarded::Again(restart) => self.restart(restart),
+                }
+            }
             Done::Restarted(restart, Ok(start)) => {
+                self.guard.restart_is_over(true);
                 self.report.restarted(start.as_ref());
                 self.tell(Event::Restarted(restart));
             }
             Done::Restarted(restart, Err(error)) => {
+                self.guard.restart_is_over(false);
                 self.report.restart_failed(&error, clock::boottime());
                 self.tell(Event::RestartFailed(restart));
             }
@@ -330,30 +370,16 @@ impl Daemon {
                 });
                 None
             }
-            Action::Write(write) => Some(match self.write_environment_file() {
-                Ok(()) => Event::Written(write),
-                Err(error) => {
-                    self.report.write_failed(&error, clock::boottime());
-                    Event::WriteFailed(write)
-                }
-            }),
+            Action::Write(write) => {
+                self.after_guard(Guarded::Write(write));
+                None
+            }
             Action::Restart(restart) => {
-                let again = restart.failures() > 0;
-                // Whatever watches the file may have missed its change, or been busy.
-                if again && !self.litestream.is_restarted_here() {
-                    if let Err(error) = self.write_environment_file() {
-                        self.report.write_failed(&error, clock::boottime());
-                    }
+                if restart.failures() > 0 {
+                    self.after_guard(Guarded::Again(restart));
+                } else {
+                    self.restart(restart);
                 }
-                self.report.restart_starts(again);
-                let litestream = Arc::clone(&self.litestream);
-                let written = self.written.clone();
-                self.tasks.spawn(async move {
-                    let written =
-                        written.unwrap_or_else(|| litestream.about_to_write(clock::boottime()));
-                    let started = litestream.restart(&written, again).await;
-                    Done::Restarted(restart, started)
-                });
                 None
             }
             Action::LookAtPin => {
@@ -377,13 +403,47 @@ impl Daemon {
         }
     }
 
+    /// Goes on once Litestream may restart, which it may do by itself as soon as the environment file is another.
+    fn after_guard(&mut self, guarded: Guarded) {
+        let taken = self.guard.take();
+        self.tasks.spawn(async move { Done::Guarded(guarded, taken.await) });
+    }
+
+    fn write(&mut self, write: Write) -> Event {
+        match self.write_environment_file() {
+            Ok(()) => Event::Written(write),
+            Err(error) => {
+                self.guard.restart_is_over(false);
+                self.report.write_failed(&error, clock::boottime());
+                Event::WriteFailed(write)
+            }
+        }
+    }
+
+    fn restart(&mut self, restart: Restart) {
+        // Whatever watches the file may have missed its change, or been busy.
+        let again = restart.failures() > 0;
+        if again && !self.litestream.is_restarted_here() {
+            if let Err(error) = self.write_environment_file() {
+                self.report.write_failed(&error, clock::boottime());
+            }
+        }
+        self.report.restart_starts(again);
+        let litestream = Arc::clone(&self.litestream);
+        let written = self.written.clone();
+        self.tasks.spawn(async move {
+            let written = written.unwrap_or_else(|| litestream.about_to_write(clock::boottime()));
+            let started = litestream.restart(&written, again).await;
+            Done::Restarted(restart, started)
+        });
+    }
+
     fn write_environment_file(&mut self) -> Result<(), String> {
         let Some(credentials) = &self.credentials else {
             return Err("there are no credentials to write".to_owned());
         };
         let path = &self.config.litestream.environment_file;
         let text = environment_text(&self.config, credentials)?;
-        // The guard over Litestream's restart is to be taken here, before the rename.
         let written = self.litestream.about_to_write(clock::boottime());
         atomic_file::replace(path, text.as_bytes(), ENVIRONMENT_FILE_MODE).map_err(|e| {
             let directory = path.parent().filter(|directory| !directory.is_dir());

@@ -184,6 +184,12 @@ impl HeartbeatError {
         let what = "another file was put in its place".to_owned();
         Self { path: path.to_owned(), what, remedy: "nothing: it is opened anew" }
     }
+
+    /// A row that was not written, so that a WAL which nobody may checkpoint does not grow by it.
+    pub fn paused(path: &Path) -> Self {
+        let what = "heartbeats pause, as its WAL nears EDGEROTATE_GUARD_MAX_WAL".to_owned();
+        Self { path: path.to_owned(), what, remedy: "look why Litestream does not run" }
+    }
 }
 
 fn explain(e: ffi::Error, error: &rusqlite::Error) -> (String, &'static str) {

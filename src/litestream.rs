@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::{
     process::Command,
     time::{sleep, timeout},
@@ -45,6 +46,25 @@ pub enum Start {
     Invocation(String),
     /// A process that lives, and when it started.
     Process { pid: u32, started: Boottime },
+}
+
+/// A process, told from a later one with the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: u32,
+    pub started: Boottime,
+}
+
+impl Process {
+    /// The living process with this id, if there is one.
+    pub fn running(pid: u32) -> Option<Self> {
+        Some(Self { pid, started: start_time(&stat(pid)?)? })
+    }
+
+    /// Whether it still runs. One that ended and is not yet waited for holds nothing any more.
+    pub fn is_running(self) -> bool {
+        Self::running(self.pid) == Some(self)
+    }
 }
 
 /// The moment of a write of the environment file, and who ran just before it.
@@ -117,6 +137,24 @@ impl Litestream {
         };
         self.ever_seen.store(true, Ordering::Relaxed);
         Some(start)
+    }
+
+    /// Whether a process is Litestream's: the one in the pid file or a child of it, or one in the unit's control group.
+    /// Both can be read without privilege. `None` where neither tells.
+    pub fn is(&self, pid: u32) -> Option<bool> {
+        match &self.place {
+            Place::PidFile(path) => {
+                let main = read_pid(path)?;
+                // What is started may be a script that runs Litestream.
+                let parents = std::iter::successors(Some(pid), |pid| parent(*pid));
+                Some(parents.take(PARENTS).any(|pid| pid == main))
+            }
+            Place::Unit { name, .. } if self.can_be_seen() => {
+                let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+                Some(groups.lines().flat_map(|line| line.split('/')).any(|part| part == name))
+            }
+            Place::Unit { .. } => None,
+        }
     }
 
     /// To be called right before the environment file is renamed into place at `now`.
@@ -243,20 +281,39 @@ fn since_write(start: Option<Start>, written: &Written) -> Option<Start> {
 const TICK: Duration = Duration::from_millis(10);
 
 fn process_start(pid_file: &Path) -> Option<Start> {
-    let pid = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(Start::Process { pid, started: start_time(&stat)? })
+    let Process { pid, started } = Process::running(read_pid(pid_file)?)?;
+    Some(Start::Process { pid, started })
 }
 
-/// When a living process started: field 22 of /proc/PID/stat, in ticks after boot (proc(5)). The second field, the
-/// program's name, may have spaces and parentheses in it.
+fn read_pid(pid_file: &Path) -> Option<u32> {
+    fs::read_to_string(pid_file).ok()?.trim().parse().ok()
+}
+
+fn stat(pid: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    fields(&stat(pid)?)?.nth(1)?.parse().ok()
+}
+
+/// More parents than a wrapper script has.
+const PARENTS: usize = 5;
+
+/// When a living process started: field 22 of /proc/PID/stat, in ticks after boot (proc(5)).
 fn start_time(stat: &str) -> Option<Boottime> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_ascii_whitespace();
+    let mut fields = fields(stat)?;
     // A zombie has ended; it only waits for its parent to ask how.
     let state = fields.next().filter(|state| !matches!(*state, "Z" | "X" | "x"));
     let ticks: u64 = fields.nth(18)?.parse().ok()?;
     state.map(|_| Boottime::from_millis(ticks.saturating_mul(TICK.as_millis() as u64)))
+}
+
+/// The fields of /proc/PID/stat from the third on, the state. The second, the program's name, may have spaces and
+/// parentheses in it.
+fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    Some(after_name.split_ascii_whitespace())
 }
 
 #[cfg(test)]
@@ -295,6 +352,10 @@ mod tests {
         let Some(Start::Process { pid, started }) = process_start(&path) else { panic!() };
         assert_eq!(pid, std::process::id());
         assert!(started > Boottime::from_millis(0) && started <= clock::boottime());
+        let this = Process { pid, started };
+        assert_eq!(Process::running(pid), Some(this));
+        assert!(this.is_running());
+        assert!(!Process { started: started + TICK, ..this }.is_running());
         fs::remove_file(path).unwrap();
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use log::LevelFilter;
 
 use super::{
-    Config, Heartbeat, Litestream, PrivateKey, Provider, Verify, Warning,
+    Config, Guard, Heartbeat, Litestream, PrivateKey, Provider, Verify, Warning,
     check::{Check, UnknownKeys},
     duration,
     endpoint::Endpoint,
@@ -47,6 +47,7 @@ impl Config {
         let litestream = check.litestream(region, &runtime_directory);
         let heartbeat = check.heartbeat();
         let verify = check.verify();
+        let guard = check.guard();
         let log = check.or(&settings::LOG, values::log_level, LevelFilter::Info);
         if let (Some(provider), Some(litestream), Some(heartbeat)) =
             (provider, litestream, heartbeat)
@@ -56,6 +57,7 @@ impl Config {
                 litestream,
                 heartbeat,
                 verify,
+                guard,
                 runtime_directory,
                 state_directory,
                 log,
@@ -198,6 +200,18 @@ impl Check<'_> {
         let allow_volatile_database =
             self.or(&settings::ALLOW_VOLATILE_DATABASE, values::boolean, false);
         Some(Heartbeat { database: database?, interval, keep_rows, allow_volatile_database })
+    }
+
+    fn guard(&mut self) -> Guard {
+        let databases = self.or(&settings::GUARD_DATABASES, values::files, Vec::new());
+        let max_time = self.duration(
+            &settings::GUARD_MAX_TIME,
+            Duration::from_secs(1),
+            Duration::from_secs(3600),
+            Duration::from_secs(120),
+        );
+        let max_wal = self.or(&settings::GUARD_MAX_WAL, values::wal_size, 64 << 20);
+        Guard { databases, max_time, max_wal }
     }
 
     /// A file that is replaced by another one's content is lost: two settings must not name one file.

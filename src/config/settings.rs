@@ -175,6 +175,21 @@ pub const VERIFY_STALL: Setting = Setting::new(
     "`2min`",
     "how long a restore may get nowhere before `edgerotate verify` ends it: `1s` to `1h`",
 );
+pub const GUARD_DATABASES: Setting = Setting::new(
+    "EDGEROTATE_GUARD_DATABASES",
+    "none",
+    "further SQLite databases that Litestream replicates, guarded while it restarts: absolute paths, separated by spaces",
+);
+pub const GUARD_MAX_TIME: Setting = Setting::new(
+    "EDGEROTATE_GUARD_MAX_TIME",
+    "`2min`",
+    "how long a guard waits for a Litestream that runs and takes no read lock: `1s` to `1h`",
+);
+pub const GUARD_MAX_WAL: Setting = Setting::new(
+    "EDGEROTATE_GUARD_MAX_WAL",
+    "`64M`",
+    "size of a guarded database's WAL at which the guard is given up: `1M` to `16G`",
+);
 pub const RUNTIME_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_RUNTIME_DIRECTORY",
     "`$RUNTIME_DIRECTORY`, else `/run/edgerotate`",
@@ -183,7 +198,7 @@ pub const RUNTIME_DIRECTORY: Setting = Setting::new(
 pub const STATE_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_STATE_DIRECTORY",
     "`$STATE_DIRECTORY`, else `/var/lib/edgerotate`",
-    "directory that outlives a reboot, for the mark of a refused PIN and for what `edgerotate verify` restores",
+    "directory that outlives a reboot, for the marks of a refused PIN and of a replica that may lack rows, and for what `edgerotate verify` restores",
 );
 pub const ROTATION_LEAD: Setting = Setting::new(
     "EDGEROTATE_ROTATION_LEAD",
@@ -209,7 +224,7 @@ pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 31] = [
+pub static SETTINGS: [&Setting; 34] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -234,6 +249,9 @@ pub static SETTINGS: [&Setting; 31] = [
     &LITESTREAM_CONFIG,
     &VERIFY_MAX_LAG,
     &VERIFY_STALL,
+    &GUARD_DATABASES,
+    &GUARD_MAX_TIME,
+    &GUARD_MAX_WAL,
     &RUNTIME_DIRECTORY,
     &STATE_DIRECTORY,
     &ROTATION_LEAD,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
-use super::{Route, endpoint};
+use super::{Route, endpoint, words};
 
 pub(super) fn role_alias(text: &str) -> Result<String, String> {
     let is_usual = |c: char| c.is_ascii_alphanumeric() || "_=,@-".contains(c);
@@ -51,6 +51,31 @@ pub(super) fn file(text: &str) -> Result<PathBuf, String> {
         return Err("must be the path of a file, not of a directory".to_owned());
     }
     path(text)
+}
+
+/// Several of them, each one once; one with a space in it is quoted as an argument of a command is.
+pub(super) fn files(text: &str) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for word in words::split(text)? {
+        let path = file(&word)?;
+        if !files.contains(&path) {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Bytes, with K, M or G for the powers of 1024, as systemd writes them.
+pub(super) fn wal_size(text: &str) -> Result<u64, String> {
+    let unit = [("K", 10), ("M", 20), ("G", 30)]
+        .into_iter()
+        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let (number, shift) = unit.unwrap_or((text, 0));
+    let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    match number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)) {
+        Some(bytes) if is_number && (1 << 20..=16 << 30).contains(&bytes) => Ok(bytes),
+        _ => Err("must be a size such as 64M: 1M to 16G".to_owned()),
+    }
 }
 
 pub(super) fn route(text: &str) -> Result<Route, String> {

@@ -16,7 +16,7 @@ pub(super) fn parse_command(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-fn split(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote: Option<char> = None;

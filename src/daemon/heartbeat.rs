@@ -1,6 +1,7 @@
 //! The thread that writes the heartbeat. SQLite waits for locks and disks; the daemon must not wait with it.
 
 use std::{
+    convert::Infallible,
     io,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
@@ -11,8 +12,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    clock::{self, Boottime},
-    config,
+    clock, config,
     heartbeat::Ids,
     heartbeat_store::{HeartbeatError, HeartbeatStore},
 };
@@ -20,8 +20,11 @@ use crate::{
 /// A failed write is tried again after this, or after the interval if that is shorter.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The longest wait in one piece.
+/// The longest wait in one piece: the channel's clock stands still while the device sleeps.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the thread stands still at most while somebody looks at the database's locks.
+const STAND_STILL: Duration = Duration::from_secs(5);
 
 /// The outcome of one write: the row's id, or why there is none.
 pub type Beat = Result<i64, HeartbeatError>;
@@ -29,9 +32,43 @@ pub type Beat = Result<i64, HeartbeatError>;
 /// The running thread, from the outside.
 #[derive(Debug)]
 pub struct HeartbeatThread {
-    /// Dropped, it tells the thread to end.
-    _stop: Sender<()>,
+    orders: Sender<Order>,
     beats: UnboundedReceiver<Beat>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Stop,
+    /// Write a row at once, tell when that is over, and stand still until the other end is dropped.
+    BeatAndStandStill {
+        over: Sender<()>,
+        go_on: Receiver<Infallible>,
+    },
+    Pause(bool),
+}
+
+/// For the guard: who reads the database is known by process only, so the heartbeat must not read just then.
+#[derive(Clone, Debug)]
+pub struct HeartbeatHandle(Sender<Order>);
+
+/// Dropped, it lets the heartbeat go on.
+#[derive(Debug)]
+pub struct StandStill(#[allow(dead_code, reason = "held, not used")] Sender<Infallible>);
+
+impl HeartbeatHandle {
+    /// A row now, or at least a try; then no more until the answer is dropped. `None` if the thread did not come to it
+    /// within `wait`.
+    pub fn beat_and_stand_still(&self, wait: Duration) -> Option<StandStill> {
+        let ((over, is_over), (stay, go_on)) = (channel(), channel());
+        self.0.send(Order::BeatAndStandStill { over, go_on }).ok()?;
+        is_over.recv_timeout(wait).ok()?;
+        Some(StandStill(stay))
+    }
+
+    /// No more rows until told otherwise: the WAL must not grow by them.
+    pub fn pause(&self, pause: bool) {
+        let _ = self.0.send(Order::Pause(pause));
+    }
 }
 
 impl HeartbeatThread {
@@ -40,12 +77,16 @@ impl HeartbeatThread {
     /// # Errors
     /// As the system gives them when it can't start a thread.
     pub fn start(config: config::Heartbeat, wall: DateTime<Utc>) -> io::Result<Self> {
-        let (stop, stopped) = channel();
+        let (orders, ordered) = channel();
         let (tell, beats) = unbounded_channel();
         thread::Builder::new()
             .name("heartbeat".to_owned())
-            .spawn(move || beat_until(&stopped, &tell, &config, Ids::starting_at(wall)))?;
-        Ok(Self { _stop: stop, beats })
+            .spawn(move || beat_until_stopped(&ordered, &tell, &config, Ids::starting_at(wall)))?;
+        Ok(Self { orders, beats })
+    }
+
+    pub fn handle(&self) -> HeartbeatHandle {
+        HeartbeatHandle(self.orders.clone())
     }
 
     /// The next outcome; `None` if the thread has ended, which it does not by itself.
@@ -55,42 +96,55 @@ impl HeartbeatThread {
 
     /// Tells the thread to end and waits until it has: the row that is being written gets its end. To be
     /// given up where a disk hangs; a transaction that is cut off is rolled back by whoever opens next.
-    pub async fn stop(self) {
-        let Self { _stop: stop, mut beats } = self;
-        drop(stop);
-        while beats.recv().await.is_some() {}
+    pub async fn stop(&mut self) {
+        let _ = self.orders.send(Order::Stop);
+        while self.beats.recv().await.is_some() {}
     }
 }
 
-fn beat_until(
-    stopped: &Receiver<()>,
+fn beat_until_stopped(
+    orders: &Receiver<Order>,
     tell: &UnboundedSender<Beat>,
     config: &config::Heartbeat,
     mut ids: Ids,
 ) {
     let mut store = None;
+    let mut paused = false;
+    let mut next = clock::boottime();
     loop {
+        let left = next.since(clock::boottime());
+        let order = match orders.recv_timeout(left.min(LONGEST_WAIT)) {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) if left > LONGEST_WAIT => continue,
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let rendezvous = match order {
+            Some(Order::Stop) => return,
+            Some(Order::Pause(pause)) => {
+                paused = pause;
+                continue;
+            }
+            Some(Order::BeatAndStandStill { over, go_on }) => Some((over, go_on)),
+            None => None,
+        };
         let begun = clock::boottime();
-        let beat = write(&mut store, &mut ids, config);
+        let beat = if paused && rendezvous.is_none() {
+            Err(HeartbeatError::paused(&config.database))
+        } else {
+            write(&mut store, &mut ids, config)
+        };
         let pause = if beat.is_ok() { config.interval } else { config.interval.min(RETRY) };
+        // The time that the write took is part of the interval, or the beat would drift.
+        next = begun + pause;
         if tell.send(beat).is_err() {
             return;
         }
-        // From its begin: the time that the write took is part of the interval, or the beat would drift.
-        if told_to_stop(stopped, begun + pause) {
-            return;
-        }
-    }
-}
-
-/// Waits until `due`, in pieces: the channel's clock stands still while the device sleeps.
-fn told_to_stop(stopped: &Receiver<()>, due: Boottime) -> bool {
-    loop {
-        let left = due.since(clock::boottime());
-        match stopped.recv_timeout(left.min(LONGEST_WAIT)) {
-            Err(RecvTimeoutError::Timeout) if left <= LONGEST_WAIT => return false,
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
+        if let Some((over, go_on)) = rendezvous {
+            if over.send(()).is_ok() {
+                // Ends when the other end is dropped.
+                let _ = go_on.recv_timeout(STAND_STILL);
+            }
         }
     }
 }

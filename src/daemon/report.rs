@@ -15,6 +15,7 @@ use crate::{
     lifetime::KnownBy,
     litestream::{Litestream, Start},
     rotation::Rotation,
+    suspect::Suspect,
 };
 
 /// A clock that is further off than this is reported. `Date` has whole seconds and is some time under way.
@@ -38,6 +39,7 @@ pub struct Report {
     heartbeat_failed: bool,
     last_beat: Option<i64>,
     skew_said: Option<TimeDelta>,
+    suspect: Option<String>,
 }
 
 /// The first line, with what the daemon is about to do; then what is odd in the settings.
@@ -74,6 +76,15 @@ pub fn unreapable(pid: u32) {
     log::error!(
         "the fetch (process {pid}) was killed and does not end: its PKCS#11 module hangs in the kernel; no other fetch \
          is started until it ends. Look at the HSM's bus (dmesg); a reboot ends it"
+    );
+}
+
+/// Something keeps the guard's thread, probably the storage.
+pub fn guard_is_late(waited: Duration) {
+    log::error!(
+        "the guard over Litestream's restart was not taken within {} s; the rotation goes on without it. Look at the \
+         storage (dmesg)",
+        waited.as_secs()
     );
 }
 
@@ -250,6 +261,15 @@ impl Report {
         }
     }
 
+    /// Which replicas may lack rows; the guard has said it, here it is kept for the status.
+    pub fn suspect(&mut self, suspect: &Suspect) {
+        let summary = suspect.summary();
+        if self.suspect.is_some() && summary.is_none() {
+            log::info!("no replica is suspect any more");
+        }
+        self.suspect = summary;
+    }
+
     /// The device's clock was compared with the provider's.
     pub fn clock(&mut self, skew: TimeDelta) {
         let off = skew.abs();
@@ -286,7 +306,10 @@ impl Report {
             Some(_) => "heartbeats are written".to_owned(),
             None => "no heartbeat yet".to_owned(),
         };
-        format!("{credentials}; {next}; {heartbeat}")
+        let suspect = self.suspect.as_ref().map_or(String::new(), |summary| {
+            format!("; SUSPECT, the replica may lack rows: {summary}")
+        });
+        format!("{credentials}; {next}; {heartbeat}{suspect}")
     }
 }
 

@@ -70,6 +70,12 @@ struct State {
     failed: u32,
     /// Requests are answered only once this is false again.
     hung: bool,
+    /// So many starts are allowed; one that is not waits between the stop and the start. None: all are.
+    allowed: Option<u32>,
+    /// Litestream is stopped, and waits to be allowed to start.
+    waits: bool,
+    /// Stops are SIGKILLs.
+    kills: bool,
 }
 
 impl Keeper {
@@ -118,6 +124,33 @@ impl Keeper {
     /// Lets requests hang, or answers them again.
     pub fn hang_restarts(&self, hung: bool) {
         self.shared.state().hung = hung;
+    }
+
+    /// From now on each restart waits between the stop and the start until [`Keeper::allow_start`].
+    pub fn hold_starts(&self) {
+        self.shared.state().allowed = Some(0);
+    }
+
+    /// Allows one start that waits, or the next that would.
+    pub fn allow_start(&self) {
+        if let Some(allowed) = &mut self.shared.state().allowed {
+            *allowed += 1;
+        }
+    }
+
+    /// Allows all starts again.
+    pub fn allow_starts(&self) {
+        self.shared.state().allowed = None;
+    }
+
+    /// Whether Litestream is stopped and waits to be allowed to start.
+    pub fn waits_to_start(&self) -> bool {
+        self.shared.state().waits
+    }
+
+    /// Stops Litestream by SIGKILL from now on.
+    pub fn kill_at_restarts(&self) {
+        self.shared.state().kills = true;
     }
 
     /// Sends Litestream a signal, as something else on the device might.
@@ -205,7 +238,22 @@ impl Shared {
         }
         let asked = Utc::now();
         self.stop_process();
+        self.wait_to_start();
         self.start(asked)
+    }
+
+    fn wait_to_start(&self) {
+        loop {
+            {
+                let mut state = self.state();
+                state.waits = state.allowed == Some(0) && !self.end.load(Ordering::Relaxed);
+                if !state.waits {
+                    state.allowed = state.allowed.map(|allowed| allowed.saturating_sub(1));
+                    return;
+                }
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn stop_process(&self) {
@@ -213,7 +261,8 @@ impl Shared {
         let Some(mut process) = self.state().process.take() else {
             return;
         };
-        process.signal(Signal::SIGTERM);
+        let kills = self.state().kills;
+        process.signal(if kills { Signal::SIGKILL } else { Signal::SIGTERM });
         let start = Instant::now();
         while process.has_exited().is_none() && start.elapsed() < STOP_TIMEOUT {
             thread::sleep(Duration::from_millis(5));

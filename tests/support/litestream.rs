@@ -30,7 +30,8 @@ pub struct Litestream {
     pub pid_file: PathBuf,
     log: PathBuf,
     thing: String,
-    database: PathBuf,
+    databases: Vec<PathBuf>,
+    replica: String,
     permanent_key: (String, String),
 }
 
@@ -66,7 +67,7 @@ impl Litestream {
         let directory = directory.join("litestream");
         fs::create_dir_all(&directory).expect("Litestream's directory");
         let configuration = directory.join("litestream.yml");
-        fs::write(&configuration, settings(generation, cloud, database)).expect("litestream.yml");
+        let replica = replica(cloud);
         let pid_file = directory.join("pid");
         let log = directory.join("litestream.log");
         let job = Job {
@@ -76,16 +77,30 @@ impl Litestream {
             pid_file: pid_file.clone(),
             log: log.clone(),
         };
-        Self {
+        let litestream = Self {
             generation,
             keeper: Keeper::new(&directory, job),
             configuration,
             pid_file,
             log,
             thing: thing.to_owned(),
-            database: database.to_owned(),
+            databases: vec![database.to_owned()],
+            replica,
             permanent_key: cloud.permanent_key(),
-        }
+        };
+        litestream.configure();
+        litestream
+    }
+
+    /// Replicates another database as well, from the next start on.
+    pub fn also(&mut self, database: &Path) {
+        self.databases.push(database.to_owned());
+        self.configure();
+    }
+
+    fn configure(&self) {
+        let text = settings(self.generation, &self.databases, &self.replica);
+        fs::write(&self.configuration, text).expect("litestream.yml");
     }
 
     /// The starts after the first.
@@ -103,6 +118,11 @@ impl Litestream {
 
     /// Restores the newest state in S3 to a new file, with a key that does not expire.
     pub fn restore(&self, to: &Path) -> Result<(), String> {
+        self.restore_of(&self.databases[0], to)
+    }
+
+    /// The same for another of its databases.
+    pub fn restore_of(&self, database: &Path, to: &Path) -> Result<(), String> {
         for suffix in ["", "-wal", "-shm"] {
             fs::remove_file(format!("{}{suffix}", to.display())).ok();
         }
@@ -116,17 +136,28 @@ impl Litestream {
                 .arg(&self.configuration)
                 .arg("-o")
                 .arg(to)
-                .arg(&self.database),
+                .arg(database),
         );
         if succeeded && to.exists() { Ok(()) } else { Err(output) }
     }
 
     /// Restores until the copy has every row of `original`; panics at the deadline with those missing.
     pub fn restore_whole(&self, to: &Path, original: &[i64], deadline: Duration) -> Vec<i64> {
+        self.restore_whole_of(&self.databases[0], to, original, deadline)
+    }
+
+    /// The same for another of its databases.
+    pub fn restore_whole_of(
+        &self,
+        database: &Path,
+        to: &Path,
+        original: &[i64],
+        deadline: Duration,
+    ) -> Vec<i64> {
         let start = Instant::now();
         wait_for("a restore that works", deadline + SOON, || {
             let copy = self
-                .restore(to)
+                .restore_of(database, to)
                 .and_then(|()| super::database::try_rows(to).map_err(|e| e.to_string()))
                 .ok()?;
             let (missing, _) = super::database::compare(original, &copy);
@@ -147,22 +178,34 @@ impl Deref for Litestream {
 }
 
 /// The bucket's path holds the thing's name, out of the environment file: one image, many devices.
-fn settings(generation: Generation, cloud: &Cloud, database: &Path) -> String {
-    let replica = format!(
-        "type: s3\n        bucket: {}\n        path: ${{EDGEROTATE_THING_NAME}}/db\n        region: {}\n        \
-         endpoint: {}\n        force-path-style: true\n        sync-interval: 1s\n",
+fn replica(cloud: &Cloud) -> String {
+    format!(
+        "type: s3\n        bucket: {}\n        region: {}\n        endpoint: {}\n        force-path-style: true\n        \
+         sync-interval: 1s\n        path: ${{EDGEROTATE_THING_NAME}}/",
         cloud.bucket(),
         cloud.region(),
         cloud.s3_endpoint(),
-    );
-    let database = database.display();
-    match generation {
-        Generation::V03 => format!("dbs:\n  - path: {database}\n    replicas:\n      - {replica}"),
-        // The default of 30 s would outlast the patience of a restart.
-        Generation::V05 => {
-            format!(
-                "shutdown-sync-timeout: 10s\ndbs:\n  - path: {database}\n    replica:\n        {replica}"
-            )
+    )
+}
+
+fn settings(generation: Generation, databases: &[PathBuf], replica: &str) -> String {
+    let entry = |(number, database): (usize, &PathBuf)| {
+        let path = database.display();
+        // The first is "db", as everything that looks into the bucket expects.
+        let name = if number == 0 { "db".to_owned() } else { format!("db{number}") };
+        match generation {
+            Generation::V03 => {
+                format!("  - path: {path}\n    replicas:\n      - {replica}{name}\n")
+            }
+            Generation::V05 => {
+                format!("  - path: {path}\n    replica:\n        {replica}{name}\n")
+            }
         }
+    };
+    let databases: String = databases.iter().enumerate().map(entry).collect();
+    match generation {
+        Generation::V03 => format!("dbs:\n{databases}"),
+        // The default of 30 s would outlast the patience of a restart.
+        Generation::V05 => format!("shutdown-sync-timeout: 10s\ndbs:\n{databases}"),
     }
 }

@@ -36,6 +36,11 @@ fn the_least_that_is_needed_gives_the_defaults() {
             allow_volatile_database: false,
         },
         verify: Verify { max_lag: Duration::from_secs(300), stall: Duration::from_secs(120) },
+        guard: Guard {
+            databases: Vec::new(),
+            max_time: Duration::from_secs(120),
+            max_wal: 64 << 20,
+        },
         runtime_directory: "/run/edgerotate".into(),
         state_directory: "/var/lib/edgerotate".into(),
         log: LevelFilter::Info,
@@ -66,6 +71,9 @@ fn every_value_gets_where_it_belongs() {
         ("EDGEROTATE_LITESTREAM_CONFIG", "/data/litestream.yml"),
         ("EDGEROTATE_VERIFY_MAX_LAG", "1h"),
         ("EDGEROTATE_VERIFY_STALL", "30s"),
+        ("EDGEROTATE_GUARD_DATABASES", "/data/a.db  '/data/b c.db' /data/a.db"),
+        ("EDGEROTATE_GUARD_MAX_TIME", "30s"),
+        ("EDGEROTATE_GUARD_MAX_WAL", "2G"),
         ("EDGEROTATE_RUNTIME_DIRECTORY", "/run/other/"),
         ("EDGEROTATE_STATE_DIRECTORY", "/data/state"),
         ("EDGEROTATE_ROTATION_LEAD", "1h"),
@@ -107,6 +115,9 @@ fn every_value_gets_where_it_belongs() {
     assert_eq!(config.heartbeat.interval, Duration::from_millis(100));
     assert_eq!(config.heartbeat.keep_rows, 100);
     assert!(config.heartbeat.allow_volatile_database);
+    let guard = &config.guard;
+    assert_eq!(guard.databases, [Path::new("/data/a.db"), Path::new("/data/b c.db")]);
+    assert_eq!((guard.max_time, guard.max_wal), (Duration::from_secs(30), 2 << 30));
     assert_eq!(config.runtime_directory, Path::new("/run/other"));
     assert_eq!(config.state_directory, Path::new("/data/state"));
     assert_eq!(config.log, LevelFilter::Debug);
@@ -125,6 +136,7 @@ fn a_bad_value_is_told_in_one_line() {
         "must be names of environment variables, separated by spaces, without their values";
     const MQTT: &str = "is the endpoint for MQTT; the credential provider's is told by \
                         `aws iot describe-endpoint --endpoint-type iot:CredentialProvider`";
+    const SIZE: &str = "must be a size such as 64M: 1M to 16G";
     let long = "a".repeat(129);
     let cases = [
         ("ENDPOINT", "http://a.test", "must be https: credentials go over it"),
@@ -141,6 +153,12 @@ fn a_bad_value_is_told_in_one_line() {
             "must not hold a user name: the certificate is the only proof of identity",
         ),
         ("ENDPOINT", "127.0.0.1", NO_ADDRESS),
+        ("GUARD_DATABASES", "/data/a.db b.db", "must be an absolute path"),
+        ("GUARD_DATABASES", "/data/a.db '/b", "opens a ' and does not close it"),
+        ("GUARD_MAX_WAL", "64", SIZE),
+        ("GUARD_MAX_WAL", "M", SIZE),
+        ("GUARD_MAX_WAL", "64MB", SIZE),
+        ("GUARD_MAX_WAL", "99999999999G", SIZE),
         ("ENDPOINT", "https://10.0.0.1:8443", NO_ADDRESS),
         ("ENDPOINT", "0x7f.1", NO_ADDRESS),
         ("ENDPOINT", "[::1]:443", NO_ADDRESS),

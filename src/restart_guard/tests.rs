@@ -1,0 +1,159 @@
+use std::fs;
+
+use super::*;
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("edgerotate-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// A database with a row in it, and the application's connection to it.
+    fn database(&self, mode: &str) -> (PathBuf, Connection) {
+        let path = self.0.join("app.db");
+        let app = Connection::open(&path).unwrap();
+        app.execute_batch(&format!(
+            "PRAGMA journal_mode={mode}; CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (NULL)"
+        ))
+        .unwrap();
+        (path, app)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn insert(app: &Connection) {
+    app.execute("INSERT INTO t VALUES (NULL)", ()).unwrap();
+}
+
+fn checkpoint(app: &Connection, mode: &str) -> (i64, i64, i64) {
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    app.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), row).unwrap()
+}
+
+#[test]
+fn pins_the_wal_and_leaves_writers_alone() {
+    let scratch = Scratch::new("guard-pins");
+    let (path, app) = scratch.database("WAL");
+    let guard = Guard::take(&path).unwrap();
+    assert!(guard.pins());
+    assert!(!guard.was_written());
+    let (_, frames, _) = checkpoint(&app, "PASSIVE");
+    for _ in 0..20 {
+        insert(&app);
+    }
+    let (busy, after, _) = checkpoint(&app, "RESTART");
+    assert_eq!(busy, 1, "a checkpoint that would begin the WAL anew has to wait");
+    assert!(after >= frames + 20, "the WAL goes on: {frames}, {after}");
+    assert!(guard.was_written());
+    assert!(guard.wal().unwrap().bytes >= 20 * 4096);
+    drop(guard);
+    assert_eq!(checkpoint(&app, "RESTART").0, 0);
+}
+
+#[test]
+fn knows_that_it_pins_nothing_on_a_wal_that_was_copied_and_pins_after_the_next_write() {
+    let scratch = Scratch::new("guard-slot0");
+    let (path, app) = scratch.database("WAL");
+    checkpoint(&app, "PASSIVE");
+    let mut guard = Guard::take(&path).unwrap();
+    assert!(!guard.pins());
+    assert!(guard.wal().unwrap().copied);
+    guard.renew().unwrap();
+    assert!(!guard.pins());
+    insert(&app);
+    assert!(guard.was_written());
+    guard.renew().unwrap();
+    assert!(guard.pins());
+    assert!(!guard.was_written());
+}
+
+#[test]
+fn a_rollback_journal_is_refused_and_nobody_is_locked_out() {
+    let scratch = Scratch::new("guard-journal");
+    let (path, app) = scratch.database("DELETE");
+    let error = Guard::take(&path).unwrap_err().to_string();
+    assert!(error.contains("is in journal mode delete"), "{error}");
+    insert(&app);
+}
+
+#[test]
+fn says_what_is_wrong_and_what_to_do() {
+    let scratch = Scratch::new("guard-errors");
+    let path = scratch.0.join("nothing.db");
+    let error = Guard::take(&path).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: is not there; ", path.display())), "{error}");
+    assert!(!path.exists(), "it was not made");
+    fs::write(&path, "this is no database".repeat(100)).unwrap();
+    let error = Guard::take(&path).unwrap_err().to_string();
+    assert!(error.contains("name a SQLite database"), "{error}");
+}
+
+#[test]
+fn closing_it_leaves_the_wal_to_litestream() {
+    let scratch = Scratch::new("guard-close");
+    let (path, app) = scratch.database("WAL");
+    app.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    drop(app);
+    drop(Guard::take(&path).unwrap());
+    assert!(fs::metadata(scratch.0.join("app.db-wal")).unwrap().len() > 4096);
+}
+
+#[test]
+fn is_let_go_when_litestream_holds_its_own_and_no_earlier() {
+    let seconds = Duration::from_secs;
+    let limits = Limits { time: seconds(120), wal: 64 << 20 };
+    let wal = |bytes, copied| Some(Wal { bytes, copied });
+    let hold = |slot, s| Some(Hold { slot, seen_for: seconds(s) });
+    let nothing = Facts {
+        litestream: None,
+        pins: true,
+        wal: wal(1 << 20, false),
+        runs_for: Some(seconds(5)),
+    };
+    let cases = [
+        (nothing, Verdict::Hold),
+        (Facts { litestream: hold(Slot::Pins, 0), ..nothing }, Verdict::LetGo),
+        // Slot 0 keeps what is not copied from being copied, and says nothing where all is.
+        (Facts { litestream: hold(Slot::Zero, 0), ..nothing }, Verdict::LetGo),
+        (Facts { litestream: hold(Slot::Zero, 1), wal: wal(9, true), ..nothing }, Verdict::Hold),
+        (Facts { litestream: hold(Slot::Zero, 1), wal: None, ..nothing }, Verdict::Hold),
+        (Facts { litestream: hold(Slot::Zero, 10), wal: wal(9, true), ..nothing }, Verdict::LetGo),
+        (
+            Facts { litestream: hold(Slot::Zero, 0), pins: false, wal: wal(9, true), ..nothing },
+            Verdict::LetGo,
+        ),
+        // Time counts while Litestream runs; the WAL always; a takeover comes first.
+        (Facts { runs_for: Some(seconds(120)), ..nothing }, Verdict::TooLong),
+        (Facts { runs_for: None, ..nothing }, Verdict::Hold),
+        (Facts { wal: wal(48 << 20, false), ..nothing }, Verdict::HoldWithoutHeartbeats),
+        (Facts { wal: wal(64 << 20, false), runs_for: None, ..nothing }, Verdict::TooLarge),
+        (
+            Facts { litestream: hold(Slot::Pins, 0), wal: wal(64 << 20, false), ..nothing },
+            Verdict::LetGo,
+        ),
+    ];
+    for (facts, expected) in cases {
+        assert_eq!(verdict(&facts, &limits), expected, "{facts:?}");
+    }
+}
+
+#[test]
+fn only_a_litestream_that_was_not_there_before_takes_over() {
+    let readers = Readers {
+        own: Some(Slot::Pins),
+        others: vec![(1, Slot::Pins), (2, Slot::Zero), (3, Slot::Pins)],
+    };
+    let known = |pid| Some(pid == 2);
+    assert_eq!(candidates(&readers, &[], known), [(2, Slot::Zero)]);
+    assert_eq!(candidates(&readers, &[2], known), []);
+    assert_eq!(candidates(&readers, &[1], |_| None), [(2, Slot::Zero), (3, Slot::Pins)]);
+}

@@ -1,0 +1,175 @@
+//! The mark of a replica that may lack rows: *suspect*.
+//!
+//! A hole in a replica shows nowhere: Litestream goes on, and a restore passes SQLite's integrity check. So what can't
+//! be proven whole is marked, on the data partition, and the mark outlives restarts and boots. It goes only when a
+//! forced snapshot has mended the replica, or when a restore was compared and found whole.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::atomic_file;
+
+const FILE_NAME: &str = "suspect";
+
+/// Like all that is in this directory.
+const MODE: u32 = 0o600;
+
+/// More reasons than this for one database say nothing new, and the file must not grow for ever.
+const REASONS: usize = 10;
+
+/// Which replicas may lack rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspect {
+    pub databases: BTreeMap<PathBuf, Vec<Reason>>,
+}
+
+/// Why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// By the device's clock, which may be wrong.
+    pub since: DateTime<Utc>,
+    pub what: String,
+}
+
+impl Suspect {
+    /// One line for a person: which databases, and why first.
+    pub fn summary(&self) -> Option<String> {
+        let mut parts = self.databases.iter().filter_map(|(path, reasons)| {
+            Some(format!("{} ({})", path.display(), reasons.first()?.what))
+        });
+        let first = parts.next()?;
+        Some(parts.fold(first, |line, part| line + ", " + &part))
+    }
+
+    fn add(&mut self, database: &Path, what: &str, now: DateTime<Utc>) -> bool {
+        let reasons = self.databases.entry(database.to_owned()).or_default();
+        if reasons.iter().any(|reason| reason.what == what) || reasons.len() >= REASONS {
+            return false;
+        }
+        reasons.push(Reason { since: now, what: what.to_owned() });
+        true
+    }
+}
+
+/// The file in the state directory. The daemon marks, `verify` clears.
+#[derive(Clone, Debug)]
+pub struct SuspectFile(PathBuf);
+
+impl SuspectFile {
+    pub fn in_directory(directory: &Path) -> Self {
+        Self(directory.join(FILE_NAME))
+    }
+
+    /// What is suspect.
+    ///
+    /// # Errors
+    /// As the system gives them, and for a file that is not as it is written here: then all may be suspect.
+    pub fn load(&self) -> io::Result<Suspect> {
+        match fs::read(&self.0) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|e| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", self.0.display()))
+            }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Suspect::default()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Marks a database; whether that is news.
+    ///
+    /// # Errors
+    /// As the system gives them; the mark is not kept then.
+    pub fn mark(&self, database: &Path, what: &str, now: DateTime<Utc>) -> io::Result<bool> {
+        // A file that can't be understood is replaced: a mark that is there is what counts.
+        let mut suspect = self.load().unwrap_or_default();
+        let is_news = suspect.add(database, what, now);
+        if is_news {
+            self.save(&suspect)?;
+        }
+        Ok(is_news)
+    }
+
+    /// Takes the mark from a database whose replica was found whole, or was made anew. `seen` is what the file said
+    /// before that was begun: what was marked since stays.
+    ///
+    /// # Errors
+    /// As for [`Self::load`], and as the system gives them for writing.
+    pub fn clear(&self, database: &Path, seen: &Suspect) -> io::Result<()> {
+        let mut suspect = self.load()?;
+        let Some(reasons) = suspect.databases.get_mut(database) else { return Ok(()) };
+        let known = seen.databases.get(database).cloned().unwrap_or_default();
+        reasons.retain(|reason| !known.contains(reason));
+        suspect.databases.retain(|_, reasons| !reasons.is_empty());
+        if suspect.databases.is_empty() { fs::remove_file(&self.0) } else { self.save(&suspect) }
+    }
+
+    fn save(&self, suspect: &Suspect) -> io::Result<()> {
+        let mut text = serde_json::to_vec(suspect)?;
+        text.push(b'\n');
+        atomic_file::replace(&self.0, &text, MODE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn file(name: &str) -> (PathBuf, SuspectFile) {
+        let directory =
+            std::env::temp_dir().join(format!("edgerotate-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).unwrap();
+        (directory.clone(), SuspectFile::in_directory(&directory))
+    }
+
+    #[test]
+    fn a_reason_is_news_once_and_is_kept() {
+        let (directory, file) = file("suspect-mark");
+        assert_eq!(file.load().unwrap().summary(), None);
+        let [a, b] = ["/data/a.db", "/data/b.db"].map(Path::new);
+        assert!(file.mark(a, "unguarded", at(1)).unwrap());
+        assert!(!file.mark(a, "unguarded", at(2)).unwrap());
+        assert!(file.mark(a, "too long", at(3)).unwrap());
+        assert!(file.mark(b, "too large", at(4)).unwrap());
+        let summary = file.load().unwrap().summary().unwrap();
+        assert_eq!(summary, "/data/a.db (unguarded), /data/b.db (too large)");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn what_was_marked_since_stays_marked() {
+        let (directory, file) = file("suspect-clear");
+        let [a, b] = ["/data/a.db", "/data/b.db"].map(Path::new);
+        file.mark(a, "unguarded", at(1)).unwrap();
+        file.mark(b, "unguarded", at(1)).unwrap();
+        let seen = file.load().unwrap();
+        file.mark(a, "too long", at(2)).unwrap();
+        file.clear(a, &seen).unwrap();
+        let left = file.load().unwrap();
+        assert_eq!(left.databases[a], [Reason { since: at(2), what: "too long".to_owned() }]);
+        file.clear(a, &left).unwrap();
+        file.clear(b, &left).unwrap();
+        assert_eq!(file.load().unwrap(), Suspect::default());
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_broken_file_is_no_clean_bill() {
+        let (directory, file) = file("suspect-broken");
+        fs::write(directory.join("suspect"), "{").unwrap();
+        assert!(file.load().is_err());
+        assert!(file.mark(Path::new("/data/a.db"), "unguarded", at(1)).unwrap());
+        assert!(file.load().is_ok());
+        fs::remove_dir_all(directory).unwrap();
+    }
+}
