@@ -213,6 +213,9 @@ causes! {
     PinRefusedEarlier "pin-refused-earlier" PinRefused NOT_PERMITTED
         "the token refused this PIN earlier, so it is not tried again"
         "correct the PIN, and remove the mark if it is still there";
+    PinUncertain "pin-uncertain" PinRefused NOT_PERMITTED
+        "the PIN is not tried again, as the token may have refused it: the fetch ended twice in the middle of the login"
+        "look at what ended it (the PKCS#11 module, the HSM's bus, the power), check the PIN, and remove the mark";
 
     // The network.
     Dns "dns" Passing AWAY

@@ -25,6 +25,7 @@ use crate::{
     clock,
     config::{Config, Pin, PrivateKey, Provider, Route, Token},
     failure::{Cause, Failure},
+    fetch::refused_pin::{self, Directories},
     fetch_reply::{Envelope, FetchReply, MAX_REPLY_BYTES, Order},
 };
 
@@ -86,6 +87,8 @@ impl Launcher {
     /// To be called on a thread that lives as long as the process: the child dies with the thread that started it.
     pub async fn fetch(&self, provider: &Provider, on_unreapable: impl FnMut(u32)) -> FetchReply {
         let deadline = Instant::now() + provider.fetch_deadline;
+        let marks = Directories { state: &self.state_directory, runtime: &self.runtime_directory };
+        let unanswered = refused_pin::unanswered(marks);
         let mut child = match self.spawn(provider) {
             Ok(child) => Tied(child),
             Err(e) => {
@@ -106,11 +109,16 @@ impl Launcher {
             Some(status) => status,
             None => kill(&mut child, on_unreapable).await,
         };
-        match talked {
+        let mut reply = match talked {
             Ok(Ok(text)) => judge(&text, &status),
             Ok(Err(e)) => Failure::new(Cause::FetchBroken, e.to_string()).into(),
             Err(_) => Failure::new(Cause::FetchHung, hung(provider)).into(),
+        };
+        let now = refused_pin::unanswered(marks);
+        if let (FetchReply::Failed { failure, .. }, true) = (&mut reply, now > unanswered) {
+            failure.detail += &refused_pin::possible_refusal(now);
         }
+        reply
     }
 
     fn spawn(&self, provider: &Provider) -> io::Result<Child> {

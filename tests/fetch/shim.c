@@ -77,6 +77,8 @@ static rv login(rv session, rv user, unsigned char *pin, rv length) {
     if (told("pin-length")) return 0xa2;
     if (told("no-user-pin")) return 0x102;
     if (told("login-fault")) return 0x30;
+    if (told("login-abort")) abort();
+    if (told("login-hang")) for (;;) pause();
     return ((rv(*)(rv, rv, unsigned char *, rv))real->function[LOGIN])(session, user, pin, length);
 }
 

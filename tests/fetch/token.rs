@@ -1,6 +1,6 @@
 //! Keys in tokens: the happy path, and everything that can be wrong with module, token, PIN and key.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use edgerotate::{
     config::{Pin, PrivateKey, Route},
@@ -110,6 +110,40 @@ fn what_the_token_says_of_a_pin() {
         bench.assert_fails(cause, &[]);
         assert_eq!(bench.mark().exists(), remembered, "{behaviour}");
         assert_eq!(count(&log, "C_Login"), 1, "{behaviour}");
+    }
+}
+
+#[test]
+fn a_login_that_ends_without_an_answer_is_tried_twice() {
+    for (behaviour, cause) in
+        [("login-abort", Cause::FetchCrashed), ("login-hang", Cause::FetchHung)]
+    {
+        let mut bench = Bench::new(behaviour);
+        let log = bench.shim(behaviour);
+        bench.provider.fetch_timeout = Duration::from_secs(1);
+        bench.provider.fetch_deadline = Duration::from_secs(3);
+        bench.assert_fails(cause, &["may have refused the PIN: possible refusal 1 of 2"]);
+        bench.assert_fails(cause, &["possible refusal 2 of 2"]);
+        for _ in 0..2 {
+            bench.assert_fails(Cause::PinUncertain, &["pin-refused is removed"]);
+        }
+        assert_eq!(count(&log, "C_Login"), 2, "{behaviour}");
+
+        // A person looks, and mends the module. Then the PIN is known to be good, and a bus may hang.
+        fs::remove_file(bench.mark()).unwrap();
+        bench.provider.fetch_timeout = Duration::from_secs(30);
+        bench.provider.fetch_deadline = Duration::from_secs(60);
+        bench.set_variable("SHIM", "");
+        bench.fetch_credentials();
+        bench.set_variable("SHIM", behaviour);
+        bench.provider.fetch_timeout = Duration::from_secs(1);
+        bench.provider.fetch_deadline = Duration::from_secs(3);
+        for _ in 0..3 {
+            let failure = bench.fetch_failure();
+            assert_eq!(failure.cause, cause, "{failure}");
+            assert!(!failure.to_string().contains("may have refused"), "{failure}");
+        }
+        assert!(!bench.mark().exists());
     }
 }
 
