@@ -15,7 +15,7 @@ use log::LevelFilter;
 use crate::{
     clock,
     config::{Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
-    daemon,
+    core_dump, daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
     service_manager,
@@ -58,6 +58,9 @@ Settings are KEY=value lines, as in a systemd EnvironmentFile, from these places
 /// The command line was not understood (EX_USAGE).
 const BAD_USAGE: u8 = 64;
 
+/// A part of this device is broken (EX_UNAVAILABLE).
+const BROKEN_DEVICE: u8 = 69;
+
 /// Wrong settings (EX_CONFIG).
 const BAD_SETTINGS: u8 = 78;
 
@@ -83,6 +86,11 @@ enum Topic {
 
 /// Does what the arguments (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    // First of all: the settings may hold the PIN, and what a fetch brings is secret.
+    if let Err(e) = core_dump::forbid() {
+        complain(&format!("edgerotate: core dumps can't be ruled out: {e}"));
+        return ExitCode::from(BROKEN_DEVICE);
+    }
     match parse(arguments) {
         Ok(Command::Run(files)) => {
             with_config(files, |config, warnings, program| {
@@ -174,7 +182,7 @@ fn with_config(
                     log::error!(
                         "edgerotate's own program file can't be found: {e}; is /proc mounted?"
                     );
-                    ExitCode::from(69)
+                    ExitCode::from(BROKEN_DEVICE)
                 }
             }
         }
