@@ -16,7 +16,7 @@ use nix::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
+    process::{Child, ChildStdout, Command},
     time::{Instant, timeout, timeout_at},
 };
 use zeroize::Zeroizing;
@@ -26,7 +26,7 @@ use crate::{
     config::{Config, Pin, PrivateKey, Provider, Route, Token},
     failure::{Cause, Failure},
     fetch::refused_pin::{self, Directories},
-    fetch_reply::{Envelope, FetchReply, MAX_REPLY_BYTES, Order},
+    fetch_reply::{Envelope, FetchReply, MAX_REPLY_BYTES, Order, REPLY_END},
 };
 
 /// What the child's libraries may read from the environment, beside the names in `Token::module_environment`. No
@@ -90,7 +90,7 @@ impl Launcher {
         let marks = Directories { state: &self.state_directory, runtime: &self.runtime_directory };
         let unanswered = refused_pin::unanswered(marks);
         let mut child = match self.spawn(provider) {
-            Ok(child) => Tied(child),
+            Ok(child) => Tied::new(child),
             Err(e) => {
                 let what = format!("{} ({e})", self.program.display());
                 return Failure::new(Cause::FetchNotStarted, what).into();
@@ -102,9 +102,9 @@ impl Launcher {
             runtime_directory: self.runtime_directory.clone(),
             state_directory: self.state_directory.clone(),
         };
-        let talked = timeout_at(deadline, talk(&mut child.0, &order)).await;
+        let talked = timeout_at(deadline, talk(&mut child, &order)).await;
         let ended =
-            if talked.is_ok() { timeout(TIME_TO_END, child.0.wait()).await.ok() } else { None };
+            if talked.is_ok() { timeout(TIME_TO_END, child.wait()).await.ok() } else { None };
         let status = match ended {
             Some(status) => status,
             None => kill(&mut child, on_unreapable).await,
@@ -158,28 +158,47 @@ impl Launcher {
 }
 
 /// A child that does not outlive this, nor does what it started.
-struct Tied(Child);
+struct Tied {
+    child: Child,
+    /// The child leads a session of its own, so what it started is in its group, which is named after it. Before it
+    /// does so there is no such group, and the kill of the child alone is enough.
+    group: Option<Pid>,
+}
 
 impl Tied {
-    /// The child leads a session of its own, so what it started is in its group. Before it does so there is no such
-    /// group, and the kill of the child alone, which follows, is enough.
-    fn kill_group(&self) {
-        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
-            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+    fn new(child: Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self { child, group: id.map(Pid::from_raw) }
+    }
+
+    /// Waits for the child's end, and makes it that of what it started too.
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait().await;
+        self.kill_group();
+        status
+    }
+
+    /// Once the child is reaped its id is free, unless a group keeps it: so this is done once, and at once.
+    fn kill_group(&mut self) {
+        let reaped = self.child.id().is_none();
+        let group = if reaped { self.group.take() } else { self.group };
+        if let Some(group) = group {
+            let _ = killpg(group, Signal::SIGKILL);
         }
     }
 }
 
 impl Drop for Tied {
     fn drop(&mut self) {
-        // Without an id the child was reaped. `kill_on_drop` does the rest.
+        // `kill_on_drop` does the rest.
         self.kill_group();
     }
 }
 
 /// Hands the order over and takes the reply, up to its end.
-async fn talk(child: &mut Child, order: &Order) -> io::Result<Zeroizing<Vec<u8>>> {
-    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+async fn talk(child: &mut Tied, order: &Order) -> io::Result<Zeroizing<Vec<u8>>> {
+    let (Some(mut stdin), Some(mut stdout)) = (child.child.stdin.take(), child.child.stdout.take())
+    else {
         return Err(io::Error::other("no pipes"));
     };
     let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
@@ -191,20 +210,39 @@ async fn talk(child: &mut Child, order: &Order) -> io::Result<Zeroizing<Vec<u8>>
     }
     // Allocated once: a buffer that grows leaves copies of the secrets behind.
     let mut reply = Zeroizing::new(Vec::with_capacity(MAX_REPLY_BYTES + 1));
-    stdout.take(MAX_REPLY_BYTES as u64 + 1).read_to_end(&mut reply).await?;
+    tokio::select! {
+        read = read_reply(&mut stdout, &mut reply) => {
+            read?;
+            return Ok(reply);
+        }
+        // What it started may hold the pipe open, and is gone now; what it said is still in the pipe.
+        _ = child.wait() => {}
+    }
+    read_reply(&mut stdout, &mut reply).await?;
     Ok(reply)
+}
+
+/// Reads on until the reply is whole, too long, or over.
+async fn read_reply(pipe: &mut ChildStdout, reply: &mut Vec<u8>) -> io::Result<()> {
+    while reply.len() <= MAX_REPLY_BYTES && reply.last() != Some(&REPLY_END) {
+        let room = MAX_REPLY_BYTES + 1 - reply.len();
+        if (&mut *pipe).take(room as u64).read_buf(reply).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Kills the child and what it started, and waits until it is gone.
 async fn kill(child: &mut Tied, mut on_unreapable: impl FnMut(u32)) -> io::Result<ExitStatus> {
-    let id = child.0.id();
+    let id = child.child.id();
     child.kill_group();
-    let _ = child.0.start_kill();
-    match timeout(TIME_TO_DIE, child.0.wait()).await {
+    let _ = child.child.start_kill();
+    match timeout(TIME_TO_DIE, child.wait()).await {
         Ok(status) => status,
         Err(_) => {
             on_unreapable(id.unwrap_or_default());
-            child.0.wait().await
+            child.wait().await
         }
     }
 }
