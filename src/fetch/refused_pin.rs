@@ -42,7 +42,7 @@ use crate::{
 pub(crate) const FILE_NAME: &str = "pin-refused";
 pub(crate) const ACCEPTED_NAME: &str = "pin-accepted";
 
-/// Readable to all, so that the daemon sees the mark that root's fetch by hand has left.
+/// Readable to all, so that the daemon sees the mark that root's fetch by hand has left in its directory.
 const MARK_MODE: u32 = 0o644;
 
 /// After so many in a row a changed file is no longer reason enough for the next try.
