@@ -11,11 +11,8 @@ use edgerotate::{
 
 use crate::{
     bench::{Bench, count, route},
-    support::{device::THING, token::write_private},
+    support::{device::THING, library, token::write_private},
 };
-
-/// Debian's opensc has it; it logs every PKCS#11 call, PINs included, so its log stays in the test's directory.
-const SPY: &str = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so";
 
 #[test]
 fn a_key_in_a_token_fetches() {
@@ -47,7 +44,8 @@ fn a_wrong_pin_is_tried_once() {
     let spied = bench.scratch.join("spy.log");
     bench.module_variable("PKCS11SPY", crate::support::token::SOFTHSM);
     bench.module_variable("PKCS11SPY_OUTPUT", spied.clone());
-    bench.token_settings().module = SPY.into();
+    // It logs every PKCS#11 call, PINs included, so its log stays in the test's directory.
+    bench.token_settings().module = library("pkcs11-spy.so");
 
     assert!(refused_pin::applies(&bench.provider, bench.marks()).is_none());
     bench.assert_fails(Cause::PinIncorrect, &["token=device", "PIN incorrect"]);
@@ -212,8 +210,8 @@ fn modules_that_are_none() {
     bench.token_settings().module = text;
     bench.assert_fails(Cause::ModuleNotLoadable, &["text.so (", "invalid ELF header"]);
 
-    bench.token_settings().module = "/usr/lib/x86_64-linux-gnu/libz.so.1".into();
-    bench.assert_fails(Cause::ModuleNotPkcs11, &["libz.so.1"]);
+    bench.token_settings().module = library("libm.so.6");
+    bench.assert_fails(Cause::ModuleNotPkcs11, &["libm.so.6"]);
     assert!(!bench.mark().exists());
 }
 
