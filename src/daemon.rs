@@ -10,14 +10,13 @@ use std::{
 
 use tokio::{
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use zeroize::Zeroizing;
 
 use crate::{
-    atomic_file,
-    clock::{self, Boottime},
+    atomic_file, clock,
     config::{Config, Warning},
     credentials::Credentials,
     environment_file,
@@ -26,7 +25,7 @@ use crate::{
     fetch_child::Launcher,
     fetch_reply::FetchReply,
     lifetime::{self, Lifetime},
-    litestream::{Litestream, RestartError, Start},
+    litestream::{Litestream, RestartError, Start, Written},
     rotation::{Action, Event, Fetch, Policy, Restart, Rotation},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
@@ -78,9 +77,9 @@ impl From<Stopped> for ExitCode {
 /// # Errors
 /// What keeps the daemon from running at all; whatever fails later is retried.
 pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(), Stopped> {
-    report::start(&config, warnings);
     keep_out_of_core_dumps().map_err(device("core dumps can't be ruled out"))?;
     let _instance = prepare(&config)?;
+    report::start(&config, warnings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -112,12 +111,13 @@ struct Daemon {
     credentials: Option<Credentials>,
     /// The state as it was last kept.
     kept: Option<State>,
-    /// The start of Litestream before the newest write.
-    start_before: Option<Start>,
+    /// The newest write of the environment file.
+    written: Option<Written>,
     tasks: JoinSet<Done>,
     pin_watch: Watch,
     report: Report,
-    heartbeat_seen: Boottime,
+    /// On the clock that stands still in suspend, as systemd's watchdog does.
+    heartbeat_seen: Instant,
     ready: bool,
 }
 
@@ -134,6 +134,8 @@ impl Daemon {
         });
         let kept = kept.filter(|state| state.resumed().held.expires > now);
 
+        let litestream = Litestream::new(&config.litestream);
+        report::how_litestream_restarts(&litestream);
         let mut pin_watch = Watch::default();
         let refused = match pin_watch.look(&config.provider, config.mark_directories()) {
             Look::StillRefused(refused) => Some(refused),
@@ -141,21 +143,21 @@ impl Daemon {
         };
         let mut resumed = kept.as_ref().map(State::resumed);
         if let (Some(state), Some(resumed)) = (&kept, &mut resumed) {
-            // Somebody may have removed the file, or put another image's settings in place.
-            resumed.handed_over &= holds(&config, &state.credentials);
+            // Somebody may have removed the file, or put another image's settings in place; and a
+            // Litestream that is seen not to run takes nothing.
+            resumed.handed_over &= holds(&config, &state.credentials)
+                && (!litestream.can_be_seen() || litestream.current_start().is_some());
         }
         let policy = Policy { lead: config.provider.lead, jitter: jitter(&config) };
         let rotation = Rotation::new(policy, seed(), resumed, refused.is_some(), now);
 
-        let report = Report::new();
+        let mut report = Report::new();
         if let Some(refused) = refused {
-            report.pin_stays_refused(&refused.failure());
+            report.pin_stays_refused(refused.failure(), now);
         }
         if let Some(held) = rotation.held() {
             report.resumed(held.expires.since(now));
         }
-        let litestream = Litestream::new(&config.litestream);
-        report::how_litestream_restarts(&litestream);
         Ok(Self {
             launcher: Arc::new(Launcher::new(program, &config)),
             litestream: Arc::new(litestream),
@@ -165,11 +167,11 @@ impl Daemon {
             rotation,
             credentials: kept.as_ref().map(|state| state.credentials.clone()),
             kept,
-            start_before: None,
+            written: None,
             tasks: JoinSet::new(),
             pin_watch,
             report,
-            heartbeat_seen: now,
+            heartbeat_seen: Instant::now(),
             ready: false,
             config: Arc::new(config),
         })
@@ -181,7 +183,7 @@ impl Daemon {
             .map_err(device("the heartbeat's thread can't be started"))?;
         self.tell(Event::Woke);
         loop {
-            self.manager.status(&self.report.status(&self.rotation, clock::boottime()));
+            self.manager.status(self.report.status(&self.rotation, clock::boottime()));
             let longest_sleep = self.longest_sleep();
             tokio::select! {
                 name = signals.next() => {
@@ -224,7 +226,7 @@ impl Daemon {
         if self.manager.watchdog_interval().is_none() {
             return;
         }
-        let silent = clock::boottime().since(self.heartbeat_seen);
+        let silent = self.heartbeat_seen.elapsed();
         if silent < self.config.heartbeat.interval + HEARTBEAT_STUCK {
             self.manager.watchdog();
         } else {
@@ -237,7 +239,7 @@ impl Daemon {
 
     fn beat(&mut self, beat: Beat) {
         let now = clock::boottime();
-        self.heartbeat_seen = now;
+        self.heartbeat_seen = Instant::now();
         self.report.beat(beat, &self.config.heartbeat, now);
         if !self.ready {
             // Settings and database have been seen to; a database that fails is retried and said.
@@ -336,28 +338,37 @@ impl Daemon {
                 }
             }),
             Action::Restart(restart) => {
+                let again = restart.failures() > 0;
                 // Whatever watches the file may have missed its change, or been busy.
-                if restart.failures() > 0 && !self.litestream.is_restarted_here() {
+                if again && !self.litestream.is_restarted_here() {
                     if let Err(error) = self.write_environment_file() {
                         self.report.write_failed(&error, clock::boottime());
                     }
                 }
-                self.report.restart_starts();
-                let (litestream, before) =
-                    (Arc::clone(&self.litestream), self.start_before.clone());
+                self.report.restart_starts(again);
+                let litestream = Arc::clone(&self.litestream);
+                let written = self.written.clone();
                 self.tasks.spawn(async move {
-                    let started = litestream.restart(before).await;
+                    let written =
+                        written.unwrap_or_else(|| litestream.about_to_write(clock::boottime()));
+                    let started = litestream.restart(&written, again).await;
                     Done::Restarted(restart, started)
                 });
                 None
             }
             Action::LookAtPin => {
                 let marks = self.config.mark_directories();
-                let look = self.pin_watch.look(&self.config.provider, marks);
-                (look == Look::Changed).then(|| {
-                    log::info!("the PIN was changed since it was refused; it is tried again");
-                    Event::PinChanged
-                })
+                match self.pin_watch.look(&self.config.provider, marks) {
+                    Look::Changed => {
+                        log::info!("the PIN was changed since it was refused; it is tried again");
+                        Some(Event::PinChanged)
+                    }
+                    Look::StillRefused(refused) => {
+                        self.report.pin_stays_refused(refused.failure(), clock::boottime());
+                        None
+                    }
+                    Look::Unknown => None,
+                }
             }
             Action::SayExpired => {
                 self.report.expired();
@@ -373,10 +384,21 @@ impl Daemon {
         let path = &self.config.litestream.environment_file;
         let text = environment_text(&self.config, credentials)?;
         // The guard over Litestream's restart is to be taken here, before the rename.
-        self.start_before = self.litestream.current_start();
+        let written = self.litestream.about_to_write(clock::boottime());
         atomic_file::replace(path, text.as_bytes(), ENVIRONMENT_FILE_MODE).map_err(|e| {
-            format!("{}: {e}; look at its directory's rights and room", path.display())
+            let directory = path.parent().filter(|directory| !directory.is_dir());
+            match directory {
+                Some(directory) => {
+                    format!(
+                        "{}: its directory {} is not there",
+                        path.display(),
+                        directory.display()
+                    )
+                }
+                None => format!("{}: {e}; look at its directory's rights and room", path.display()),
+            }
         })?;
+        self.written = Some(written);
         let left = self.rotation.held().map(|held| held.expires.since(clock::boottime()));
         self.report.written(path, left.unwrap_or_default());
         Ok(())

@@ -6,7 +6,6 @@
 //! them would drop this process's locks.
 
 use std::{
-    ffi::c_int,
     fmt, fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -19,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::Db
 use crate::heartbeat::{Ids, rows_to_prune};
 
 /// RAMFS_MAGIC of linux/magic.h, which libc leaves out.
-const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6_u32 as _);
 
 /// How long a write waits for another program's. Longer than a healthy application's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,19 +48,23 @@ pub struct HeartbeatError {
 }
 
 impl HeartbeatStore {
-    /// Opens the database, and makes it and its table where they are missing.
+    /// Opens the database, and makes it and its table where they are missing. `keep`: how many rows the table
+    /// is pruned to, 0 for no pruning.
     ///
     /// # Errors
     /// Whatever keeps a row from being written: rights, a full or read-only file system, a file that is no
     /// database, another program's lock.
-    pub fn open(path: &Path) -> Result<Self, HeartbeatError> {
+    pub fn open(path: &Path, keep: u64) -> Result<Self, HeartbeatError> {
+        Self::look_at_directory(path)?;
         let told = |e| HeartbeatError::new(path, &e);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(told)?;
         let file = identity(path).map_err(|e| HeartbeatError::from_io(path, &e))?;
-        let rows = prepare(&connection).map_err(told)?;
+        prepare(&connection).map_err(told)?;
+        // A table of millions takes a while to count, and only pruning needs it.
+        let rows = if keep == 0 { 0 } else { count(&connection).map_err(told)? };
         Ok(Self { connection, path: path.to_owned(), file, rows })
     }
 
@@ -80,6 +83,27 @@ impl HeartbeatStore {
         ids.written(id);
         self.rows = rows;
         Ok(id)
+    }
+
+    /// SQLite says of all these just "unable to open".
+    fn look_at_directory(path: &Path) -> Result<(), HeartbeatError> {
+        let told =
+            |what: String, remedy| Err(HeartbeatError { path: path.to_owned(), what, remedy });
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        if path.is_dir() {
+            return told("is a directory".to_owned(), "name a file in EDGEROTATE_DATABASE");
+        }
+        match fs::metadata(directory) {
+            Ok(_) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => told(
+                format!("the directory {} is not there", directory.display()),
+                "make it for edgerotate's user, or correct EDGEROTATE_DATABASE",
+            ),
+            Err(e) => told(
+                format!("the directory {}: {e}", directory.display()),
+                "let edgerotate's user get at it",
+            ),
+        }
     }
 
     fn insert(&mut self, ids: &Ids, keep: u64) -> rusqlite::Result<(i64, u64)> {
@@ -105,7 +129,7 @@ impl HeartbeatStore {
     }
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<u64> {
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Before anything that could open the WAL: closing after a failure must not checkpoint either.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -118,7 +142,10 @@ fn prepare(connection: &Connection) -> rusqlite::Result<u64> {
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // A row that was acknowledged survives the power.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.execute_batch(TABLE)?;
+    connection.execute_batch(TABLE)
+}
+
+fn count(connection: &Connection) -> rusqlite::Result<u64> {
     let rows: i64 =
         connection.query_row("SELECT count(*) FROM HealthCheck", (), |row| row.get(0))?;
     Ok(u64::try_from(rows).unwrap_or(0))
@@ -176,11 +203,13 @@ fn explain(e: ffi::Error, error: &rusqlite::Error) -> (String, &'static str) {
         ErrorCode::ConstraintViolation => "the table HealthCheck is not as edgerotate makes it",
         _ => "look at the database with sqlite3",
     };
-    (format!("{} ({})", error, code_name(e.extended_code)), remedy)
-}
-
-fn code_name(extended: c_int) -> &'static str {
-    ffi::code_to_str(extended)
+    // SQLite's own words for the code; what rusqlite adds to them is the path, which stands before.
+    let words = ffi::code_to_str(e.extended_code);
+    let said = match error {
+        rusqlite::Error::SqliteFailure(_, Some(said)) if !said.starts_with(words) => said.as_str(),
+        _ => words,
+    };
+    (said.to_owned(), remedy)
 }
 
 impl fmt::Display for HeartbeatError {
@@ -233,7 +262,7 @@ mod tests {
     #[test]
     fn makes_its_table_and_writes_rows_that_litestream_can_replicate() {
         let scratch = Scratch::new("store-new");
-        let mut store = HeartbeatStore::open(&scratch.database()).unwrap();
+        let mut store = HeartbeatStore::open(&scratch.database(), 5).unwrap();
         let mut ids = ids();
         for expected in 1000..1003 {
             assert_eq!(store.beat(&mut ids, 0).unwrap(), expected);
@@ -252,7 +281,7 @@ mod tests {
     #[test]
     fn never_checkpoints_not_even_when_it_closes() {
         let scratch = Scratch::new("store-checkpoint");
-        let mut store = HeartbeatStore::open(&scratch.database()).unwrap();
+        let mut store = HeartbeatStore::open(&scratch.database(), 5).unwrap();
         let mut ids = ids();
         // Each row is at least a page of WAL: well past SQLite's own limit of 1000 pages.
         for _ in 0..1500 {
@@ -267,7 +296,7 @@ mod tests {
     #[test]
     fn keeps_as_many_rows_as_it_is_told_and_another_writers_ids_in_mind() {
         let scratch = Scratch::new("store-prune");
-        let mut store = HeartbeatStore::open(&scratch.database()).unwrap();
+        let mut store = HeartbeatStore::open(&scratch.database(), 5).unwrap();
         let mut ids = ids();
         for _ in 0..20 {
             store.beat(&mut ids, 5).unwrap();
@@ -281,11 +310,12 @@ mod tests {
     #[test]
     fn says_what_is_wrong_and_what_to_do() {
         let scratch = Scratch::new("store-errors");
-        let said = |path: &Path| HeartbeatStore::open(path).unwrap_err().to_string();
+        let said = |path: &Path| HeartbeatStore::open(path, 0).unwrap_err().to_string();
 
         let nowhere = scratch.0.join("missing/device.db");
         let line = said(&nowhere);
-        assert!(line.starts_with(&format!("{}: unable to open", nowhere.display())), "{line}");
+        assert!(line.starts_with(&format!("{}: the directory ", nowhere.display())), "{line}");
+        assert!(said(&scratch.0).contains("is a directory"));
 
         let text = scratch.0.join("text");
         fs::write(&text, "this is no database, but long enough to be looked at".repeat(20))
@@ -296,7 +326,7 @@ mod tests {
     #[test]
     fn sees_that_another_file_was_put_in_its_place() {
         let scratch = Scratch::new("store-replaced");
-        let mut store = HeartbeatStore::open(&scratch.database()).unwrap();
+        let mut store = HeartbeatStore::open(&scratch.database(), 5).unwrap();
         store.beat(&mut ids(), 0).unwrap();
         fs::rename(scratch.database(), scratch.0.join("old.db")).unwrap();
         fs::write(scratch.database(), "").unwrap();

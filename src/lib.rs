@@ -20,6 +20,7 @@ pub mod heartbeat_store;
 pub mod lifetime;
 pub mod litestream;
 pub mod pkcs11_uri;
+pub mod process_group;
 pub mod rotation;
 pub mod secret;
 pub mod service_manager;

@@ -5,9 +5,10 @@
 //! unit as the target of a link that anyone may read; without systemd, a pid file and the process's start time tell it.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -16,13 +17,17 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::config;
+use crate::{clock::Boottime, config, process_group::KillOnDrop};
 
 /// Where systemd keeps its links (src/core/unit.c, unit_export_invocation_id).
 const UNITS: &str = "/run/systemd/units";
 
 /// How often Litestream is looked at until it has started.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// A start counts when Litestream still runs so long after it was seen: with a broken configuration, or an
+/// environment that it can't use, it starts and ends within a second.
+const STEADY: Duration = Duration::from_secs(2);
 
 /// Variables of the daemon that are not for the command: where a PIN may stand, and what systemd meant for the daemon.
 const NOT_HANDED_ON: &[&str] = &[
@@ -36,19 +41,36 @@ const NOT_HANDED_ON: &[&str] = &[
 /// One start of Litestream, told from every other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// systemd's invocation id.
+    /// systemd's invocation id; the link is there only while the unit runs.
     Invocation(String),
-    /// A process, and when it started, in clock ticks after boot.
-    Process { pid: u32, started: u64 },
+    /// A process that lives, and when it started.
+    Process { pid: u32, started: Boottime },
+}
+
+/// The moment of a write of the environment file, and who ran just before it.
+#[derive(Clone, Debug)]
+pub struct Written {
+    at: Boottime,
+    before: Option<Start>,
 }
 
 /// The Litestream that takes the credentials.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Litestream {
     command: Vec<String>,
     timeout: Duration,
-    pid_file: Option<PathBuf>,
-    invocation: PathBuf,
+    place: Place,
+    /// A start was seen at the place at least once, so it is the right place.
+    ever_seen: AtomicBool,
+    /// The last run of the command ended well.
+    command_worked: AtomicBool,
+}
+
+/// Where a start is seen.
+#[derive(Debug)]
+enum Place {
+    PidFile(PathBuf),
+    Unit { name: String, link: PathBuf },
 }
 
 /// Why a restart counts as failed. One line, with what to do.
@@ -56,17 +78,28 @@ pub type RestartError = String;
 
 impl Litestream {
     pub fn new(config: &config::Litestream) -> Self {
+        let place = match &config.pid_file {
+            Some(path) => Place::PidFile(path.clone()),
+            None => Place::Unit {
+                name: config.unit.clone(),
+                link: Path::new(UNITS).join(format!("invocation:{}", config.unit)),
+            },
+        };
         Self {
             command: config.restart_command.clone(),
             timeout: config.restart_timeout,
-            pid_file: config.pid_file.clone(),
-            invocation: Path::new(UNITS).join(format!("invocation:{}", config.unit)),
+            place,
+            ever_seen: AtomicBool::new(false),
+            command_worked: AtomicBool::new(false),
         }
     }
 
     /// Whether a start of Litestream can be seen at all here.
     pub fn can_be_seen(&self) -> bool {
-        self.pid_file.is_some() || self.invocation.parent().is_some_and(Path::is_dir)
+        match &self.place {
+            Place::PidFile(_) => true,
+            Place::Unit { .. } => Path::new(UNITS).is_dir(),
+        }
     }
 
     /// Whether edgerotate restarts it; otherwise something else watches the environment file.
@@ -76,72 +109,138 @@ impl Litestream {
 
     /// The start that Litestream runs from now, if it runs.
     pub fn current_start(&self) -> Option<Start> {
-        match &self.pid_file {
-            Some(pid_file) => process_start(pid_file),
-            None => {
-                let target = fs::read_link(&self.invocation).ok()?;
-                Some(Start::Invocation(target.to_string_lossy().into_owned()))
+        let start = match &self.place {
+            Place::PidFile(path) => process_start(path)?,
+            Place::Unit { link, .. } => {
+                Start::Invocation(fs::read_link(link).ok()?.to_string_lossy().into_owned())
             }
-        }
+        };
+        self.ever_seen.store(true, Ordering::Relaxed);
+        Some(start)
     }
 
-    /// Restarts it, or waits until what watches the file has; `before` is the start that must be over.
+    /// To be called right before the environment file is renamed into place at `now`.
+    pub fn about_to_write(&self, now: Boottime) -> Written {
+        Written { at: now, before: self.current_start() }
+    }
+
+    /// Restarts it, or waits until what watches the file has. With `again`, an attempt has failed before.
     ///
     /// `None` if it can't be seen here and the command's word is taken for it.
     ///
     /// # Errors
-    /// What failed and what to do. Dropping the future kills the command.
-    pub async fn restart(&self, before: Option<Start>) -> Result<Option<Start>, RestartError> {
-        let wait = format!("{} s", self.timeout.as_secs());
-        match timeout(self.timeout, self.run_and_look(&before)).await {
+    /// What failed and what to do. Dropping the future kills the command and what it started.
+    pub async fn restart(
+        &self,
+        written: &Written,
+        again: bool,
+    ) -> Result<Option<Start>, RestartError> {
+        // Not a moment of the attempt: an attempt may take the whole time and be good.
+        if again && since_write(self.current_start(), written).is_some() {
+            if let Ok(start) = timeout(2 * STEADY, self.steady_start(written)).await {
+                return Ok(Some(start));
+            }
+        }
+        match timeout(self.timeout, self.run_and_look(written, again)).await {
             Ok(restarted) => restarted,
-            Err(_) if self.is_restarted_here() => Err(format!(
-                "Litestream has not started within {wait} (EDGEROTATE_RESTART_TIMEOUT); look at \
-                 its log, and run {} by hand",
-                self.command.join(" ")
-            )),
-            Err(_) => Err(format!(
-                "nothing restarted Litestream within {wait} of the environment file's change; \
-                 set EDGEROTATE_RESTART_COMMAND, or look at the path unit that watches the file"
-            )),
+            Err(_) => Err(self.not_seen()),
         }
     }
 
-    async fn run_and_look(&self, before: &Option<Start>) -> Result<Option<Start>, RestartError> {
-        if self.is_restarted_here() {
+    async fn run_and_look(
+        &self,
+        written: &Written,
+        again: bool,
+    ) -> Result<Option<Start>, RestartError> {
+        // Where the command worked and nothing was ever seen, the name is more likely wrong than Litestream
+        // dead; to restart it again and again would only interrupt it.
+        let name_in_doubt = again
+            && self.can_be_seen()
+            && self.command_worked.load(Ordering::Relaxed)
+            && !self.ever_seen.load(Ordering::Relaxed);
+        if self.is_restarted_here() && !name_in_doubt {
+            self.command_worked.store(false, Ordering::Relaxed);
             self.run().await?;
+            self.command_worked.store(true, Ordering::Relaxed);
         }
         if !self.can_be_seen() {
             return Ok(None);
         }
+        Ok(Some(self.steady_start(written).await))
+    }
+
+    /// Waits for a start after the write that lasts.
+    async fn steady_start(&self, written: &Written) -> Start {
         loop {
-            match self.current_start() {
-                Some(start) if Some(&start) != before.as_ref() => return Ok(Some(start)),
-                _ => sleep(LOOK).await,
+            if let Some(start) = since_write(self.current_start(), written) {
+                sleep(STEADY).await;
+                if self.current_start().as_ref() == Some(&start) {
+                    return start;
+                }
             }
+            sleep(LOOK).await;
         }
     }
 
     async fn run(&self) -> Result<(), RestartError> {
         let Some((program, arguments)) = self.command.split_first() else { return Ok(()) };
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        command.process_group(0).kill_on_drop(true);
         for name in NOT_HANDED_ON {
             command.env_remove(name);
         }
         // What it prints on standard error goes where ours goes: into the journal, under its own words.
-        let status = command.status().await.map_err(|e| not_run(program, &e))?;
-        if status.success() { Ok(()) } else { Err(failed(&self.command, status)) }
+        let mut child = command.spawn().map_err(|e| {
+            format!("{program} cannot be run: {e}; look at EDGEROTATE_RESTART_COMMAND")
+        })?;
+        let group = KillOnDrop::led_by(child.id());
+        let status = child.wait().await.map_err(|e| format!("{program}: {e}"))?;
+        // What it leaves running, such as Litestream itself, is meant to run.
+        group.let_go();
+        if status.success() {
+            return Ok(());
+        }
+        let command = self.command.join(" ");
+        Err(format!("{command} failed ({status}); its own words stand before this line"))
+    }
+
+    fn not_seen(&self) -> RestartError {
+        let wait = format!("{} s", self.timeout.as_secs());
+        let place = match &self.place {
+            Place::PidFile(path) => format!(
+                "a process that started since and lives, named by {} (EDGEROTATE_LITESTREAM_PID_FILE)",
+                path.display()
+            ),
+            Place::Unit { name, .. } => {
+                format!("a new invocation of {name} (EDGEROTATE_LITESTREAM_UNIT)")
+            }
+        };
+        let remedy = if self.is_restarted_here() {
+            format!("look at Litestream's log, and run {} by hand", self.command.join(" "))
+        } else {
+            "set EDGEROTATE_RESTART_COMMAND, or look at the unit that watches the environment file"
+                .to_owned()
+        };
+        format!(
+            "no start of Litestream that lasted {} s was seen within {wait}: looked for {place}; {remedy}",
+            STEADY.as_secs()
+        )
     }
 }
 
-fn not_run(program: &str, error: &io::Error) -> RestartError {
-    format!("{program} cannot be run: {error}; look at EDGEROTATE_RESTART_COMMAND")
+/// A start that came after the write, and so took the file as it is now.
+fn since_write(start: Option<Start>, written: &Written) -> Option<Start> {
+    start.filter(|start| match start {
+        Start::Invocation(_) => Some(start) != written.before.as_ref(),
+        // The kernel rounds down to its tick.
+        Start::Process { started, .. } => *started + TICK > written.at,
+    })
 }
 
-fn failed(command: &[String], status: ExitStatus) -> RestartError {
-    format!("{} failed ({status}); its own words stand before this line", command.join(" "))
-}
+/// A clock tick, in which the kernel tells a process's start: USER_HZ, which is 100 on every architecture Linux
+/// has today but alpha and ia64.
+const TICK: Duration = Duration::from_millis(10);
 
 fn process_start(pid_file: &Path) -> Option<Start> {
     let pid = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
@@ -149,22 +248,44 @@ fn process_start(pid_file: &Path) -> Option<Start> {
     Some(Start::Process { pid, started: start_time(&stat)? })
 }
 
-/// Field 22 of /proc/PID/stat (proc(5)). The second field, the program's name, may have spaces and parentheses in it.
-fn start_time(stat: &str) -> Option<u64> {
+/// When a living process started: field 22 of /proc/PID/stat, in ticks after boot (proc(5)). The second field, the
+/// program's name, may have spaces and parentheses in it.
+fn start_time(stat: &str) -> Option<Boottime> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut fields = after_name.split_ascii_whitespace();
+    // A zombie has ended; it only waits for its parent to ask how.
+    let state = fields.next().filter(|state| !matches!(*state, "Z" | "X" | "x"));
+    let ticks: u64 = fields.nth(18)?.parse().ok()?;
+    state.map(|_| Boottime::from_millis(ticks.saturating_mul(TICK.as_millis() as u64)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     #[test]
     fn reads_the_start_time_whatever_the_program_is_called() {
         let after = "S 1 2 2 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 987654 1000 20";
-        assert_eq!(start_time(&format!("42 (litestream) {after}")), Some(987_654));
-        assert_eq!(start_time(&format!("42 (odd) S 1 (name) {after}")), Some(987_654));
+        let started = Some(Boottime::from_millis(9_876_540));
+        assert_eq!(start_time(&format!("42 (litestream) {after}")), started);
+        assert_eq!(start_time(&format!("42 (odd) S 1 (name) {after}")), started);
+        assert_eq!(start_time(&format!("42 (litestream) {}", after.replacen('S', "Z", 1))), None);
         assert_eq!(start_time("nonsense"), None);
+    }
+
+    #[test]
+    fn only_a_start_after_the_write_took_the_file() {
+        let process = |started| Start::Process { pid: 42, started: Boottime::from_millis(started) };
+        let written = |before| Written { at: Boottime::from_millis(5_004), before };
+        let counts = |start, before| since_write(Some(start), &written(before)).is_some();
+        assert!(!counts(process(4_990), None));
+        assert!(counts(process(5_000), None));
+        assert!(counts(process(9_000), Some(process(4_000))));
+        let invocation = |id: &str| Start::Invocation(id.to_owned());
+        assert!(!counts(invocation("a"), Some(invocation("a"))));
+        assert!(counts(invocation("b"), Some(invocation("a"))));
+        assert!(counts(invocation("b"), None));
     }
 
     #[test]
@@ -173,7 +294,7 @@ mod tests {
         fs::write(&path, format!("{}\n", std::process::id())).unwrap();
         let Some(Start::Process { pid, started }) = process_start(&path) else { panic!() };
         assert_eq!(pid, std::process::id());
-        assert!(started > 0);
+        assert!(started > Boottime::from_millis(0) && started <= clock::boottime());
         fs::remove_file(path).unwrap();
     }
 }

@@ -334,6 +334,7 @@ impl Rotation {
         now: Boottime,
     ) {
         let failed = fetch.failed.again(class);
+        let left = self.held.map_or(Duration::ZERO, |held| held.expires.since(now));
         let share = self.random.share();
         let wait = match class {
             Class::PinRefused => {
@@ -344,15 +345,14 @@ impl Rotation {
             Class::Passing => {
                 let wait = PASSING.delay(failed.times, share);
                 // Halving what remains gives one more try, and another, up to the last second.
-                match self.held.map(|held| held.expires.since(now)) {
-                    Some(left) if !left.is_zero() => wait.min(left / 2).max(PASSING.floor),
-                    _ => wait,
-                }
+                if left.is_zero() { wait } else { wait.min(left / 2).max(PASSING.floor) }
             }
         };
         // A tenth more at most, so that those who were sent away together don't return together.
         let asked =
             retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).mul_f64(1.0 + share / 10.0);
+        // While good credentials are left they are not let expire for it: there is a try before.
+        let asked = if left.is_zero() { asked } else { asked.min(left * 3 / 4) };
         self.acquire = Acquire::Due { at: now + wait.max(asked), failed };
     }
 

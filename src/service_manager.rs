@@ -23,6 +23,8 @@ use nix::sys::stat::fstat;
 pub struct ServiceManager {
     socket: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
+    /// The last sentence that was said: each one wakes the service manager.
+    said: String,
 }
 
 impl ServiceManager {
@@ -32,13 +34,18 @@ impl ServiceManager {
     /// A `NOTIFY_SOCKET` that is no socket's name; without one there is simply nobody to tell.
     pub fn new(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> io::Result<Self> {
         let socket = match variable("NOTIFY_SOCKET") {
-            Some(name) => Some((UnixDatagram::unbound()?, address(&name)?)),
+            Some(name) => {
+                let socket = UnixDatagram::unbound()?;
+                // A service manager that does not read must not stop the service.
+                socket.set_nonblocking(true)?;
+                Some((socket, address(&name)?))
+            }
             None => None,
         };
         let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
         let meant = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let watchdog = number("WATCHDOG_USEC").filter(|_| meant).map(Duration::from_micros);
-        Ok(Self { socket, watchdog })
+        Ok(Self { socket, watchdog, said: String::new() })
     }
 
     /// How often the watchdog is to be fed, by [`Self::watchdog`]: half of what systemd waits.
@@ -51,9 +58,12 @@ impl ServiceManager {
         self.send("READY=1");
     }
 
-    /// A sentence for a person: what the daemon does now.
-    pub fn status(&self, sentence: &str) {
-        self.send(&format!("STATUS={}", sentence.replace('\n', " ")));
+    /// A sentence for a person: what the daemon does now. Said only when it has changed.
+    pub fn status(&mut self, sentence: String) {
+        if self.said != sentence {
+            self.send(&format!("STATUS={}", sentence.replace('\n', " ")));
+            self.said = sentence;
+        }
     }
 
     /// The daemon is alive.
@@ -68,7 +78,7 @@ impl ServiceManager {
 
     fn send(&self, message: &str) {
         if let Some((socket, address)) = &self.socket {
-            // A service manager that does not listen must not stop the service.
+            // A datagram that is lost is followed by the next one.
             if let Err(e) = socket.send_to_addr(message.as_bytes(), address) {
                 log::debug!("the service manager can't be told {message:?}: {e}");
             }
@@ -129,16 +139,18 @@ mod tests {
         let name = format!("edgerotate-notify-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let listener = UnixDatagram::bind_addr(&address).unwrap();
-        let manager = manager(&[("NOTIFY_SOCKET", format!("@{name}"))]);
+        let mut manager = manager(&[("NOTIFY_SOCKET", format!("@{name}"))]);
         manager.ready();
-        manager.status("rotates\nat noon");
+        manager.status("rotates\nat noon".to_owned());
+        manager.status("rotates\nat noon".to_owned());
+        manager.watchdog();
         let mut received = Vec::new();
-        for _ in 0..2 {
+        for _ in 0..3 {
             let mut buffer = [0; 64];
             let size = listener.recv(&mut buffer).unwrap();
             received.push(String::from_utf8_lossy(&buffer[..size]).into_owned());
         }
-        assert_eq!(received, ["READY=1", "STATUS=rotates at noon"]);
+        assert_eq!(received, ["READY=1", "STATUS=rotates at noon", "WATCHDOG=1"]);
     }
 
     #[test]

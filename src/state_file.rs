@@ -27,6 +27,9 @@ const MODE: u32 = 0o600;
 /// The form of the file; a daemon of another version that wrote another form left no state.
 const VERSION: u32 = 1;
 
+/// No credentials of a role live longer than 12 hours: what says more was not written by this program.
+const LONGEST_LIFE: Duration = Duration::from_secs(12 * 3600);
+
 /// What is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -84,7 +87,10 @@ impl StateFile {
             let (line, column) = (e.line(), e.column());
             format!("{}:{line}:{column}: not a state of this version", self.0.display())
         })?;
-        Ok(Some(state).filter(|s| s.version == VERSION && s.boot_id == boot_id))
+        let known = state.version == VERSION
+            && state.boot_id == boot_id
+            && Duration::from_millis(state.lifetime_ms) <= LONGEST_LIFE;
+        Ok(Some(state).filter(|_| known))
     }
 
     /// Keeps the state; whole at every moment.

@@ -11,13 +11,17 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    clock, config,
+    clock::{self, Boottime},
+    config,
     heartbeat::Ids,
     heartbeat_store::{HeartbeatError, HeartbeatStore},
 };
 
 /// A failed write is tried again after this, or after the interval if that is shorter.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// The longest wait in one piece.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The outcome of one write: the row's id, or why there is none.
 pub type Beat = Result<i64, HeartbeatError>;
@@ -69,14 +73,24 @@ fn beat_until(
         let begun = clock::boottime();
         let beat = write(&mut store, &mut ids, config);
         let pause = if beat.is_ok() { config.interval } else { config.interval.min(RETRY) };
-        // The time that the write took is part of the interval, or the beat would drift.
-        let wait = pause.saturating_sub(clock::boottime().since(begun));
         if tell.send(beat).is_err() {
             return;
         }
-        match stopped.recv_timeout(wait) {
+        // From its begin: the time that the write took is part of the interval, or the beat would drift.
+        if told_to_stop(stopped, begun + pause) {
+            return;
+        }
+    }
+}
+
+/// Waits until `due`, in pieces: the channel's clock stands still while the device sleeps.
+fn told_to_stop(stopped: &Receiver<()>, due: Boottime) -> bool {
+    loop {
+        let left = due.since(clock::boottime());
+        match stopped.recv_timeout(left.min(LONGEST_WAIT)) {
+            Err(RecvTimeoutError::Timeout) if left <= LONGEST_WAIT => return false,
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
         }
     }
 }
@@ -84,7 +98,7 @@ fn beat_until(
 fn write(store: &mut Option<HeartbeatStore>, ids: &mut Ids, config: &config::Heartbeat) -> Beat {
     let mut open = match store.take() {
         Some(open) => open,
-        None => HeartbeatStore::open(&config.database)?,
+        None => HeartbeatStore::open(&config.database, config.keep_rows)?,
     };
     let id = open.beat(ids, config.keep_rows)?;
     *store = Some(open);

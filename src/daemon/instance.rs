@@ -42,7 +42,8 @@ impl Instance {
             .map_err(NoInstance::Failed)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut lock) => {
-                note_owner(&mut lock).map_err(NoInstance::Failed)?;
+                // For the one that comes second; a full tmpfs must not keep the first from running.
+                let _ = note_owner(&mut lock);
                 Ok(Self(lock))
             }
             Err((file, Errno::EWOULDBLOCK)) => Err(NoInstance::Running(owner(file))),

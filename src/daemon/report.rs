@@ -27,6 +27,7 @@ const SKEW_OF_S3: TimeDelta = TimeDelta::minutes(15);
 #[derive(Debug, Default)]
 pub struct Report {
     fetch: Repeats<Cause>,
+    pin: Repeats<Cause>,
     /// A failed fetch whose line waits for the time of the next one.
     fetch_failure: Option<Failure>,
     last_failure: Option<Failure>,
@@ -81,8 +82,12 @@ impl Report {
         Self::default()
     }
 
-    pub fn pin_stays_refused(&self, failure: &Failure) {
-        log::error!("{failure}");
+    /// The PIN that was refused is still the configured one.
+    pub fn pin_stays_refused(&mut self, failure: Failure, now: Boottime) {
+        if self.pin.came(failure.cause, now).is_some() {
+            log::error!("{failure} [{}]", failure.cause);
+        }
+        self.last_failure = Some(failure);
     }
 
     pub fn resumed(&self, left: Duration) {
@@ -139,7 +144,7 @@ impl Report {
             let level = if serious { log::Level::Error } else { log::Level::Warn };
             let next = match rotation.next_fetch() {
                 Some(at) => format!("next try in {}", seconds(at.since(now))),
-                None => "not tried again until then".to_owned(),
+                None => "not tried again until the PIN is changed".to_owned(),
             };
             let held = if left.is_zero() {
                 "no valid credentials".to_owned()
@@ -173,12 +178,17 @@ impl Report {
 
     pub fn write_failed(&mut self, error: &str, now: Boottime) {
         if let Some(times) = self.write.came(error.to_owned(), now) {
-            log::error!("the environment file was not written{}: {error}", in_a_row(times));
+            log::error!(
+                "the environment file was not written{}: {error}; it is tried again",
+                in_a_row(times)
+            );
         }
     }
 
-    pub fn restart_starts(&self) {
-        log::info!("start restart litestream");
+    /// Only the first attempt is a milestone; the others are told by their failure.
+    pub fn restart_starts(&self, again: bool) {
+        let level = if again { log::Level::Debug } else { log::Level::Info };
+        log::log!(level, "start restart litestream");
     }
 
     pub fn restarted(&mut self, start: Option<&Start>) {
@@ -289,7 +299,9 @@ fn shown(time: DateTime<Local>) -> impl fmt::Display {
 
 /// A moment that lies so far ahead, by this device's clock and in its time zone.
 fn in_a_while(wait: Duration) -> impl fmt::Display {
-    shown(clock::local() + TimeDelta::from_std(wait).unwrap_or_default())
+    let now = clock::local();
+    let then = TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait));
+    shown(then.unwrap_or(now))
 }
 
 /// "42 s", "7 min", "3 h 20 min": as exact as a person wants it.

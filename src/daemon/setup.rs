@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder},
     hash::{BuildHasher, RandomState},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::Path,
 };
 
@@ -18,7 +18,11 @@ use super::{
     Stopped,
     instance::{Instance, NoInstance},
 };
-use crate::{backoff, config::Config, heartbeat_store};
+use crate::{
+    backoff,
+    config::{Config, Pin, PrivateKey, Token},
+    heartbeat_store,
+};
 
 /// Logs why the daemon can't run.
 pub fn device(what: &'static str) -> impl Fn(io::Error) -> Stopped {
@@ -36,15 +40,20 @@ pub fn keep_out_of_core_dumps() -> io::Result<()> {
 
 /// Makes the directories and takes the instance's lock.
 pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
-    for directory in [&config.runtime_directory, &config.state_directory] {
+    for (setting, directory) in [
+        ("EDGEROTATE_RUNTIME_DIRECTORY", &config.runtime_directory),
+        ("EDGEROTATE_STATE_DIRECTORY", &config.state_directory),
+    ] {
         make_directory(directory).map_err(|e| {
             log::error!(
-                "{}: {e}; make it, and let edgerotate's user write it",
+                "{setting}: {} is not there and can't be made: {e}; make it for the user that runs edgerotate",
                 directory.display()
             );
             Stopped::Device
         })?;
     }
+    warn_of_secrets_on_flash(config);
+    warn_of_keys_for_all(config);
     let database = &config.heartbeat.database;
     if !config.heartbeat.allow_volatile_database {
         match heartbeat_store::is_volatile(database) {
@@ -57,8 +66,8 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
                 );
                 return Err(Stopped::Settings);
             }
-            // The heartbeat will say the same, and goes on trying.
-            Err(e) => log::warn!("{}: {e}", database.display()),
+            // The heartbeat will say what is wrong, and goes on trying.
+            Err(_) => {}
         }
     }
     Instance::take(&config.runtime_directory).map_err(|e| match e {
@@ -68,10 +77,41 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
             Stopped::OtherInstance
         }
         NoInstance::Failed(e) => {
-            log::error!("{}: no lock: {e}", config.runtime_directory.display());
+            log::error!(
+                "EDGEROTATE_RUNTIME_DIRECTORY: {} can't be written ({e}); it may have been made by another user, such \
+                 as root: remove it, or give it to the user that runs edgerotate",
+                config.runtime_directory.display()
+            );
             Stopped::Device
         }
     })
+}
+
+/// Credentials are short-lived, but flash remembers; and a device can be stolen.
+fn warn_of_secrets_on_flash(config: &Config) {
+    for (setting, path) in [
+        ("EDGEROTATE_RUNTIME_DIRECTORY", &config.runtime_directory),
+        ("EDGEROTATE_ENVIRONMENT_FILE", &config.litestream.environment_file),
+    ] {
+        if let Ok(false) = heartbeat_store::is_volatile(path) {
+            log::warn!(
+                "{setting}: {} is not on tmpfs: credentials are written to storage; put it below /run",
+                path.display()
+            );
+        }
+    }
+}
+
+/// A PIN or a key that every program on the device can read protects nothing.
+fn warn_of_keys_for_all(config: &Config) {
+    let path = match &config.provider.key {
+        PrivateKey::File(path) => path,
+        PrivateKey::Token(Token { pin: Pin::File(path), .. }) => path,
+        PrivateKey::Token(_) => return,
+    };
+    if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o004 != 0) {
+        log::warn!("{0}: every user can read it; chmod o-r {0}", path.display());
+    }
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {

@@ -291,7 +291,8 @@ impl World {
     fn failed(&mut self, fetch: Fetch, class: Class, retry_after: Option<Duration>) {
         let wait = match class {
             Class::Passing => {
-                retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).max(PASSING.floor)
+                let asked = retry_after.map(|asked| asked.min(RETRY_AFTER_MAX));
+                self.obeyed(asked).max(PASSING.floor)
             }
             Class::Setup => SETUP.floor,
             Class::PinRefused => {
@@ -307,8 +308,13 @@ impl World {
             Class::Setup => SETUP.cap,
             Class::PinRefused => Duration::ZERO,
         };
-        let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).mul_f64(1.1);
-        self.excuse(longest.max(asked));
+        self.excuse(longest.max(self.obeyed(retry_after.map(|asked| asked.mul_f64(1.1)))));
+    }
+
+    /// How far a `Retry-After` is obeyed: not so far that good credentials would expire for it.
+    fn obeyed(&self, retry_after: Option<Duration>) -> Duration {
+        let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX.mul_f64(1.1));
+        if self.left().is_zero() { asked } else { asked.min(self.left() * 3 / 4) }
     }
 
     /// Tells the machine, and sets out to do what it wants.

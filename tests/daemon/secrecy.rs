@@ -64,14 +64,19 @@ fn secrets_are_only_where_they_must_be() {
     let allowed = [device.environment_file.as_path(), &state, token, device.cloud.directory()];
     secrets.assert_none_below(&device.scratch, &allowed);
 
+    // A lock and the mark of a refused PIN may be read by others: root's fetch by hand shares them.
     for directory in [&device.runtime_directory, &device.state_directory] {
+        assert_eq!(mode(directory), 0o700, "{}", directory.display());
         for file in files_below(directory) {
-            assert_eq!(mode(&file) & 0o077, 0, "{} can be read by others", file.display());
+            assert_eq!(mode(&file) & 0o022, 0, "{} can be written by others", file.display());
         }
     }
-    for holder in secrets.holders_below(&device.runtime_directory) {
+    let holders = secrets.holders_below(&device.runtime_directory);
+    assert!(holders.contains(&device.environment_file), "the search finds what is there");
+    for holder in holders {
         assert_eq!(mode(&holder), 0o600, "{}", holder.display());
     }
+    assert_eq!(secrets.holders_below(&device.state_directory), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]

@@ -106,3 +106,15 @@ fn a_journal_that_is_not_this_output_changes_nothing() {
     assert!(!line.starts_with('<'), "{line}");
     device.stop();
 }
+
+/// The kernel takes ten datagrams or so for a socket that nobody reads; a blocking one would wait then.
+#[test]
+fn a_service_manager_that_does_not_read_stops_nothing() {
+    let mut device = Device::new("deaf", Generation::V05, Duration::from_secs(10));
+    let _manager = Manager::of(&mut device);
+    device.environment.insert("WATCHDOG_USEC".to_owned(), "200000".to_owned());
+    device.start();
+    device.wait_until("many heartbeats", SOON, |device| device.rows().len() > 60);
+    device.wait_until("a rotation", 2 * SOON, |device| device.cloud.fetches() >= 3);
+    assert_eq!(device.stop(), Some(0));
+}

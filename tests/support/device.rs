@@ -242,9 +242,12 @@ impl Device {
         self.wait_for(&format!("{times} × {text:?} in the log"), deadline, |_| found())
     }
 
-    /// Each warning and error so far.
+    /// Each warning and error so far, but for the one that a scratch directory on a disk earns.
     pub fn problems(&self) -> Vec<String> {
-        let is_problem = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        let is_problem = |line: &&str| {
+            (line.contains(" WARN ") || line.contains(" ERROR "))
+                && !line.contains(" is not on tmpfs: ")
+        };
         self.log().lines().filter(is_problem).map(str::to_owned).collect()
     }
 

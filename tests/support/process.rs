@@ -107,14 +107,17 @@ impl Drop for Process {
 /// Runs a program to its end and returns what it printed; panics with that when it fails.
 pub fn run(command: &mut Command) -> String {
     let (succeeded, output) = try_run(command);
-    assert!(succeeded, "{command:?} failed:\n{output}");
+    // Without the environment, which may hold credentials.
+    assert!(succeeded, "{:?} failed:\n{output}", command.get_args().collect::<Vec<_>>());
     output
 }
 
 /// Runs a program to its end: whether it succeeded, and all it printed.
 pub fn try_run(command: &mut Command) -> (bool, String) {
-    let output =
-        command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|e| panic!("{:?}: {e}", command.get_program()));
     let text =
         [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
     (output.status.success(), text)

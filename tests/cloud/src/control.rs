@@ -78,10 +78,9 @@ impl Control {
         };
         let mut response = Response::new(Full::from(format!("{value}\n")));
         *response.status_mut() = status;
-        response.headers_mut().insert(
-            CONTENT_TYPE,
-            hyper::header::HeaderValue::from_static("application/json"),
-        );
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
         response
     }
 
@@ -107,14 +106,8 @@ impl Control {
             }
             (Method::PUT, ["role-aliases", name]) => self.put_role_alias(name, parse(&body)?),
             (Method::DELETE, ["role-aliases", name]) => {
-                let removed = self
-                    .cloud
-                    .registry
-                    .change(|state| state.role_aliases.remove(*name));
-                removed
-                    .map_err(failed)?
-                    .map(|_| json!({}))
-                    .ok_or_else(not_found)
+                let removed = self.cloud.registry.change(|state| state.role_aliases.remove(*name));
+                removed.map_err(failed)?.map(|_| json!({})).ok_or_else(not_found)
             }
             (Method::PUT, ["faults", "provider"]) => self.order_at_provider(parse(&body)?).await,
             (Method::DELETE, ["faults", "provider"]) => {
@@ -123,17 +116,10 @@ impl Control {
             (Method::PUT, ["faults", "s3"]) => self.order_at_s3(parse(&body)?).await,
             (Method::DELETE, ["faults", "s3"]) => self.order_at_s3(S3Faults::default()).await,
             (Method::GET, ["requests"]) => {
-                let since = parts
-                    .uri
-                    .query()
-                    .and_then(|query| query.strip_prefix("since="))
-                    .unwrap_or("0");
+                let since =
+                    parts.uri.query().and_then(|query| query.strip_prefix("since=")).unwrap_or("0");
                 let since = since.parse().map_err(bad_request)?;
-                self.cloud
-                    .log
-                    .since(since)
-                    .map(Value::from)
-                    .map_err(|error| failed(error.into()))
+                self.cloud.log.since(since).map(Value::from).map_err(|error| failed(error.into()))
             }
             (Method::GET, ["state"]) => Ok(self.state()),
             _ => Err(not_found()),
@@ -142,9 +128,7 @@ impl Control {
 
     fn create_certificate(&self, new: NewCertificate) -> Reply {
         let authority = &self.cloud.pki.device_root;
-        let pem = authority
-            .device(&new.csr, new.not_before, new.not_after)
-            .map_err(bad_request)?;
+        let pem = authority.device(&new.csr, new.not_before, new.not_after).map_err(bad_request)?;
         let id = pki::certificate_id(&pki::der(&pem).map_err(failed)?);
         let certificate = Certificate {
             status: Status::Active,
@@ -164,27 +148,14 @@ impl Control {
             change(certificate);
             Some(certificate.clone())
         });
-        changed
-            .map_err(failed)?
-            .map(|certificate| json!(certificate))
-            .ok_or_else(not_found)
+        changed.map_err(failed)?.map(|certificate| json!(certificate)).ok_or_else(not_found)
     }
 
     /// Fields that are not given keep their value.
     fn put_role_alias(&self, name: &str, new: Value) -> Reply {
-        let given = new
-            .as_object()
-            .cloned()
-            .ok_or_else(|| bad_request("an object is expected"))?;
-        let mut alias = json!(
-            self.cloud
-                .registry
-                .state()
-                .role_aliases
-                .get(name)
-                .cloned()
-                .unwrap_or_default()
-        );
+        let given = new.as_object().cloned().ok_or_else(|| bad_request("an object is expected"))?;
+        let mut alias =
+            json!(self.cloud.registry.state().role_aliases.get(name).cloned().unwrap_or_default());
         for (field, value) in given {
             alias[field] = value;
         }
@@ -212,8 +183,7 @@ impl Control {
     }
 
     async fn order_at_s3(&self, faults: S3Faults) -> Reply {
-        self.order(&self.cloud.s3_faults, &self.s3_port, faults)
-            .await
+        self.order(&self.cloud.s3_faults, &self.s3_port, faults).await
     }
 
     /// Everything but the secrets.
@@ -252,10 +222,7 @@ fn bad_request(error: impl ToString) -> Refusal {
 }
 
 fn not_found() -> Refusal {
-    Refusal(
-        StatusCode::NOT_FOUND,
-        "no such thing here; see README.md".to_owned(),
-    )
+    Refusal(StatusCode::NOT_FOUND, "no such thing here; see README.md".to_owned())
 }
 
 #[allow(clippy::needless_pass_by_value)]

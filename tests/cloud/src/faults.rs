@@ -65,11 +65,7 @@ pub enum Garbage {
 #[serde(deny_unknown_fields)]
 pub struct ReplaceField {
     pub field: String,
-    #[serde(
-        default,
-        deserialize_with = "even_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "even_null", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
 }
 
@@ -120,18 +116,9 @@ impl Fault for ProviderFaults {
         let spoils_an_answer =
             self.status.is_some() || self.garbage.is_some() || self.delay_s.is_some();
         refuse_if([
-            (
-                self.date_offset_s.is_some_and(far),
-                "date_offset_s reaches past a hundred years",
-            ),
-            (
-                !self.drip.as_ref().is_none_or(flows),
-                "drip.bytes_per_s must be above 0",
-            ),
-            (
-                self.message.is_some() && self.status.is_none(),
-                "a message needs a status",
-            ),
+            (self.date_offset_s.is_some_and(far), "date_offset_s reaches past a hundred years"),
+            (!self.drip.as_ref().is_none_or(flows), "drip.bytes_per_s must be above 0"),
+            (self.message.is_some() && self.status.is_none(), "a message needs a status"),
             (
                 self.in_handshake() && spoils_an_answer,
                 "a fault in the handshake leaves no request for others",
@@ -187,10 +174,7 @@ impl<T: Fault> Faults<T> {
     }
 
     pub fn get(&self) -> T {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The faults that strike now, if `when` says so; uses one up where they are counted.
@@ -236,11 +220,7 @@ mod tests {
     #[test]
     fn a_counted_fault_heals_itself() {
         let faults = Faults::healthy();
-        faults.set(ProviderFaults {
-            status: Some(503),
-            count: Some(2),
-            ..Default::default()
-        });
+        faults.set(ProviderFaults { status: Some(503), count: Some(2), ..Default::default() });
         let statuses: Vec<_> = (0..3).map(|_| faults.on_request().status).collect();
         assert_eq!(statuses, [Some(503), Some(503), None]);
     }

@@ -24,20 +24,12 @@ fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&name)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&name)?;
     file.write_all(content)?;
     fs::rename(&name, path)
 }
 
 /// Opens a file to append whole lines to.
 pub fn append(path: &Path, mode: u32) -> io::Result<fs::File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(mode)
-        .open(path)
+    OpenOptions::new().append(true).create(true).mode(mode).open(path)
 }

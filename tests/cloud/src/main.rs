@@ -103,10 +103,8 @@ fn start(arguments: &Arguments) -> Result<(), Failure> {
     {
         return Err(error.into());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(run(arguments, &directory));
     // Requests under way end here, as at a power cut.
     runtime.shutdown_background();
@@ -119,11 +117,9 @@ fn lock(directory: &Path) -> Result<File, Failure> {
     let file = File::create(directory.join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(format!(
-            "another edgerotate-cloud already serves {}",
-            directory.display()
-        )
-        .into()),
+        Err(TryLockError::WouldBlock) => {
+            Err(format!("another edgerotate-cloud already serves {}", directory.display()).into())
+        }
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
@@ -132,20 +128,14 @@ async fn run(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let alias = RoleAlias {
-        lifetime_s: arguments.lifetime,
-        ..RoleAlias::default()
-    };
+    let alias = RoleAlias { lifetime_s: arguments.lifetime, ..RoleAlias::default() };
     let registry = Registry::open(directory, (ROLE_ALIAS, alias))?;
     let kept = registry.state().ports;
     let provider_port = Port::reserve(kept.map(|ports| ports.provider))?;
     let s3_port = Port::reserve(kept.map(|ports| ports.s3))?;
     let control_port = Port::reserve(kept.map(|ports| ports.control))?;
-    let ports = Ports {
-        provider: provider_port.number,
-        s3: s3_port.number,
-        control: control_port.number,
-    };
+    let ports =
+        Ports { provider: provider_port.number, s3: s3_port.number, control: control_port.number };
     registry.change(|state| state.ports = Some(ports))?;
 
     let pki = Pki::open(directory)?;
@@ -206,10 +196,7 @@ fn announce(cloud: &Cloud, directory: &Path, ports: Ports) -> Result<(), Failure
         "permanent": permanent,
     });
     // The permanent key is in it.
-    files::write_private(
-        &directory.join("cloud.json"),
-        description.to_string().as_bytes(),
-    )?;
+    files::write_private(&directory.join("cloud.json"), description.to_string().as_bytes())?;
     let mut stdout = io::stdout();
     writeln!(stdout, "{description}")?;
     stdout.flush()?;

@@ -59,20 +59,13 @@ impl Authority {
             params.not_before = rcgen::date_time_ymd(2015, 5, 26);
             params.not_after = rcgen::date_time_ymd(2050, 1, 1);
             files::write_private(&key_file, key.serialize_pem().as_bytes())?;
-            files::write_public(
-                &certificate_file,
-                params.self_signed(&key)?.pem().as_bytes(),
-            )?;
+            files::write_public(&certificate_file, params.self_signed(&key)?.pem().as_bytes())?;
         }
         let key = KeyPair::from_pem(&fs::read_to_string(&key_file)?)?;
         let pem = fs::read_to_string(&certificate_file)?;
         let certificate = der(&pem)?;
         let issuer = Issuer::from_ca_cert_pem(&pem, key)?;
-        Ok(Self {
-            certificate_file,
-            issuer,
-            certificate,
-        })
+        Ok(Self { certificate_file, issuer, certificate })
     }
 
     pub fn certificate(&self) -> CertificateDer<'static> {
@@ -90,10 +83,7 @@ impl Authority {
         params.not_before = now - Duration::days(30);
         params.not_after = now + Duration::days(if expired { -1 } else { 365 });
         let certificate = params.signed_by(&key, &self.issuer)?.der().clone();
-        Ok((
-            vec![certificate],
-            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        ))
+        Ok((vec![certificate], PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
     }
 
     /// A device's certificate in PEM, as `CreateCertificateFromCsr` answers it: AWS keeps the key of the request and
@@ -124,11 +114,7 @@ impl Authority {
 /// AWS names a certificate by the SHA-256 of its DER form.
 pub fn certificate_id(certificate: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
-    digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub fn der(pem: &str) -> Result<CertificateDer<'static>, Failure> {

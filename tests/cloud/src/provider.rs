@@ -31,11 +31,7 @@ pub struct Refusal {
 }
 
 const fn refusal(status: StatusCode, error_type: &'static str, message: &'static str) -> Refusal {
-    Refusal {
-        status,
-        error_type,
-        message,
-    }
+    Refusal { status, error_type, message }
 }
 
 const WRONG_ENDPOINT: Refusal = refusal(
@@ -43,21 +39,12 @@ const WRONG_ENDPOINT: Refusal = refusal(
     "AccessDeniedException",
     "Certificate is invalid on this endpoint",
 );
-const ACCESS_DENIED: Refusal = refusal(
-    StatusCode::FORBIDDEN,
-    "AccessDeniedException",
-    "Access Denied",
-);
-const WRONG_THING: Refusal = refusal(
-    StatusCode::FORBIDDEN,
-    "AccessDeniedException",
-    "Invalid thing name passed",
-);
-const NO_ALIAS: Refusal = refusal(
-    StatusCode::NOT_FOUND,
-    "ResourceNotFoundException",
-    "Role alias does not exist",
-);
+const ACCESS_DENIED: Refusal =
+    refusal(StatusCode::FORBIDDEN, "AccessDeniedException", "Access Denied");
+const WRONG_THING: Refusal =
+    refusal(StatusCode::FORBIDDEN, "AccessDeniedException", "Invalid thing name passed");
+const NO_ALIAS: Refusal =
+    refusal(StatusCode::NOT_FOUND, "ResourceNotFoundException", "Role alias does not exist");
 const NO_ROLE: Refusal = refusal(
     StatusCode::BAD_REQUEST,
     "InvalidRequestException",
@@ -68,11 +55,8 @@ const TOO_LONG: Refusal = refusal(
     "InvalidRequestException",
     "The requested CredentialDurationSeconds exceeds the MaxSessionDuration set for the role",
 );
-const NO_SUCH_PATH: Refusal = refusal(
-    StatusCode::NOT_FOUND,
-    "ResourceNotFoundException",
-    "Not Found",
-);
+const NO_SUCH_PATH: Refusal =
+    refusal(StatusCode::NOT_FOUND, "ResourceNotFoundException", "Not Found");
 
 /// Serves one connection to its end.
 pub async fn serve(cloud: Arc<Cloud>, stream: TcpStream) {
@@ -152,18 +136,11 @@ fn assume_role(
     thing: Option<String>,
 ) -> Result<Issued, Refusal> {
     let certificate_id = pki::certificate_id(&peer.certificate);
-    let alias = alias_of(path)
-        .filter(|_| method == Method::GET)
-        .ok_or(NO_SUCH_PATH)?;
+    let alias = alias_of(path).filter(|_| method == Method::GET).ok_or(NO_SUCH_PATH)?;
     if !peer.sni.eq_ignore_ascii_case(&cloud.endpoint_host) {
         return Err(WRONG_ENDPOINT);
     }
-    let lifetime = authorize(
-        &cloud.registry.state(),
-        &certificate_id,
-        thing.as_deref(),
-        alias,
-    )?;
+    let lifetime = authorize(&cloud.registry.state(), &certificate_id, thing.as_deref(), alias)?;
     // Whole seconds, as it is told.
     let now = Utc::now();
     let issued = Issued {
@@ -189,10 +166,7 @@ fn authorize(
     thing: Option<&str>,
     alias: &str,
 ) -> Result<TimeDelta, Refusal> {
-    let certificate = state
-        .certificates
-        .get(certificate_id)
-        .ok_or(WRONG_ENDPOINT)?;
+    let certificate = state.certificates.get(certificate_id).ok_or(WRONG_ENDPOINT)?;
     if certificate.status != Status::Active {
         return Err(ACCESS_DENIED);
     }
@@ -213,9 +187,7 @@ fn authorize(
 }
 
 fn alias_of(path: &str) -> Option<&str> {
-    let alias = path
-        .strip_prefix("/role-aliases/")?
-        .strip_suffix("/credentials")?;
+    let alias = path.strip_prefix("/role-aliases/")?.strip_suffix("/credentials")?;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_=,@-".contains(&byte);
     ((1..=128).contains(&alias.len()) && alias.bytes().all(allowed)).then_some(alias)
 }
@@ -259,45 +231,27 @@ mod tests {
     #[test]
     fn a_good_certificate_gets_the_lifetime_of_the_alias() {
         assert_eq!(with(|_, _| ()), Ok(TimeDelta::seconds(900)));
-        assert_eq!(
-            authorize(&state(), "c", None, "alias"),
-            Ok(TimeDelta::seconds(900))
-        );
+        assert_eq!(authorize(&state(), "c", None, "alias"), Ok(TimeDelta::seconds(900)));
     }
 
     #[test]
     fn each_check_has_its_own_answer() {
-        assert_eq!(
-            authorize(&state(), "unknown", None, "alias"),
-            Err(WRONG_ENDPOINT)
-        );
-        assert_eq!(
-            authorize(&state(), "c", Some("device-2"), "alias"),
-            Err(WRONG_THING)
-        );
+        assert_eq!(authorize(&state(), "unknown", None, "alias"), Err(WRONG_ENDPOINT));
+        assert_eq!(authorize(&state(), "c", Some("device-2"), "alias"), Err(WRONG_THING));
         assert_eq!(authorize(&state(), "c", None, "other"), Err(NO_ALIAS));
         assert_eq!(
             with(|certificate, _| certificate.status = Status::Inactive),
             Err(ACCESS_DENIED)
         );
-        assert_eq!(
-            with(|certificate, _| certificate.status = Status::Revoked),
-            Err(ACCESS_DENIED)
-        );
-        assert_eq!(
-            with(|certificate, _| certificate.policy_attached = false),
-            Err(ACCESS_DENIED)
-        );
+        assert_eq!(with(|certificate, _| certificate.status = Status::Revoked), Err(ACCESS_DENIED));
+        assert_eq!(with(|certificate, _| certificate.policy_attached = false), Err(ACCESS_DENIED));
         assert_eq!(with(|_, alias| alias.role_exists = false), Err(NO_ROLE));
         assert_eq!(with(|_, alias| alias.max_session_s = 899), Err(TOO_LONG));
     }
 
     #[test]
     fn an_alias_has_the_alphabet_of_aws() {
-        assert_eq!(
-            alias_of("/role-aliases/a_=,@-Z9/credentials"),
-            Some("a_=,@-Z9")
-        );
+        assert_eq!(alias_of("/role-aliases/a_=,@-Z9/credentials"), Some("a_=,@-Z9"));
         for path in [
             "/role-aliases//credentials",
             "/role-aliases/a%20b/credentials",

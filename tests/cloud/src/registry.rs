@@ -79,12 +79,7 @@ pub struct RoleAlias {
 
 impl Default for RoleAlias {
     fn default() -> Self {
-        Self {
-            lifetime_s: 900,
-            role_exists: true,
-            max_session_s: 43_200,
-            prefix_per_thing: false,
-        }
+        Self { lifetime_s: 900, role_exists: true, max_session_s: 43_200, prefix_per_thing: false }
     }
 }
 
@@ -123,14 +118,7 @@ impl Registry {
             .filter_map(|line| serde_json::from_str::<Issued>(line).ok())
             .map(|issued| (issued.access_key_id.clone(), issued))
             .collect();
-        let registry = Self {
-            inner: Mutex::new(Inner {
-                state,
-                issued,
-                issued_file,
-            }),
-            state_file,
-        };
+        let registry = Self { inner: Mutex::new(Inner { state, issued, issued_file }), state_file };
         registry.change(|_| ())?;
         Ok(registry)
     }

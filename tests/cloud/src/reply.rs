@@ -74,10 +74,7 @@ pub fn shape(answer: &Answer, faults: &ProviderFaults) -> Result<Shaped, CutOff>
         .header(CONTENT_TYPE, draft.content_type)
         .header("x-amzn-RequestId", secrets::request_id());
     let optional = [
-        (
-            HeaderName::from_static("x-amzn-errortype"),
-            draft.error_type,
-        ),
+        (HeaderName::from_static("x-amzn-errortype"), draft.error_type),
         (RETRY_AFTER, faults.retry_after.clone()),
         (LOCATION, faults.redirect.clone()),
         (DATE, (!faults.no_date).then(|| date(faults))),
@@ -88,17 +85,11 @@ pub fn shape(answer: &Answer, faults: &ProviderFaults) -> Result<Shaped, CutOff>
         }
     }
     let (length, body) = body(draft.body, faults);
-    let response = response
-        .header(CONTENT_LENGTH, length)
-        .body(body)
-        .map_err(|error| {
-            eprintln!("this fault makes no HTTP: {error}");
-            CutOff
-        })?;
-    Ok(Shaped {
-        response,
-        error: draft.error,
-    })
+    let response = response.header(CONTENT_LENGTH, length).body(body).map_err(|error| {
+        eprintln!("this fault makes no HTTP: {error}");
+        CutOff
+    })?;
+    Ok(Shaped { response, error: draft.error })
 }
 
 fn draft(answer: &Answer, faults: &ProviderFaults) -> Draft {
@@ -112,16 +103,12 @@ fn draft(answer: &Answer, faults: &ProviderFaults) -> Draft {
                 body: credentials(issued, faults).to_string().into_bytes(),
             };
         }
-        Answer::Refused(refusal) => (
-            refusal.status,
-            Some(refusal.error_type.to_owned()),
-            refusal.message.to_owned(),
-        ),
+        Answer::Refused(refusal) => {
+            (refusal.status, Some(refusal.error_type.to_owned()), refusal.message.to_owned())
+        }
         Answer::Ordered => {
-            let status = faults
-                .status
-                .and_then(status)
-                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let status =
+                faults.status.and_then(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let reason = status.canonical_reason().unwrap_or("Unknown");
             (
                 status,
@@ -150,11 +137,9 @@ fn credentials(issued: &Issued, faults: &ProviderFaults) -> Value {
     if let Some(replace) = &faults.replace_field {
         match &replace.value {
             Some(value) => credentials[&replace.field] = value.clone(),
-            None => drop(
-                credentials
-                    .as_object_mut()
-                    .and_then(|fields| fields.remove(&replace.field)),
-            ),
+            None => {
+                drop(credentials.as_object_mut().and_then(|fields| fields.remove(&replace.field)))
+            }
         }
     }
     json!({ "credentials": credentials })
@@ -222,11 +207,7 @@ fn huge(size: u64) -> UnsyncBoxBody<Bytes, CutOff> {
         let length = CHUNK.min(size - sent);
         let chunk: Vec<u8> = (sent..sent + length)
             .map(|at| {
-                usize::try_from(at)
-                    .ok()
-                    .and_then(|at| start.get(at))
-                    .copied()
-                    .unwrap_or(b'A')
+                usize::try_from(at).ok().and_then(|at| start.get(at)).copied().unwrap_or(b'A')
             })
             .collect();
         (length > 0).then(|| (Ok(Frame::data(Bytes::from(chunk))), sent + length))
@@ -241,10 +222,7 @@ fn date(faults: &ProviderFaults) -> String {
 }
 
 fn offset(faults: &ProviderFaults) -> TimeDelta {
-    faults
-        .date_offset_s
-        .and_then(TimeDelta::try_seconds)
-        .unwrap_or_default()
+    faults.date_offset_s.and_then(TimeDelta::try_seconds).unwrap_or_default()
 }
 
 fn status(code: u16) -> Option<StatusCode> {

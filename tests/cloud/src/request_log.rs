@@ -53,10 +53,7 @@ pub struct Line {
 
 impl RequestLog {
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: Mutex::new(files::append(path, 0o644)?),
-            path: path.to_owned(),
-        })
+        Ok(Self { file: Mutex::new(files::append(path, 0o644)?), path: path.to_owned() })
     }
 
     pub fn begin(self: &Arc<Self>, side: Side) -> Entry {
@@ -72,21 +69,14 @@ impl RequestLog {
             bytes: 0,
             sni: None,
         };
-        Entry {
-            line,
-            log: Arc::clone(self),
-        }
+        Entry { line, log: Arc::clone(self) }
     }
 
     /// The lines written since a time in Unix seconds.
     pub fn since(&self, since: f64) -> io::Result<Vec<Value>> {
         let text = fs::read_to_string(&self.path)?;
-        let lines = text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        Ok(lines
-            .filter(|line| line["time"].as_f64().is_some_and(|time| time >= since))
-            .collect())
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        Ok(lines.filter(|line| line["time"].as_f64().is_some_and(|time| time >= since)).collect())
     }
 }
 
@@ -99,9 +89,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.line.time = now.as_secs_f64();
         let mut text = serde_json::to_vec(&self.line).unwrap_or_default();
         text.push(b'\n');

@@ -59,10 +59,7 @@ impl S3 {
         let (mut parts, body) = request.into_parts();
         let caller = Caller::of(&parts.uri, &parts.headers);
         let path = s3_caller::percent_decode(parts.uri.path()).unwrap_or_default();
-        let key = path
-            .trim_start_matches('/')
-            .split_once('/')
-            .map_or("", |(_, key)| key);
+        let key = path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
         let operation = s3_caller::operation(
             parts.method.as_str(),
             key.is_empty(),
@@ -128,9 +125,8 @@ fn ordered(faults: &S3Faults) -> Result<Option<(HttpResponse, String)>, Failure>
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>as ordered</Message></Error>"
     );
-    let response = hyper::Response::builder()
-        .status(status)
-        .header("Content-Type", "application/xml");
+    let response =
+        hyper::Response::builder().status(status).header("Content-Type", "application/xml");
     Ok(Some((response.body(Body::from(xml))?, code)))
 }
 
@@ -148,11 +144,6 @@ fn error_code(response: &HttpResponse) -> Option<String> {
     }
     let text = response.body().bytes().unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let code = text
-        .split_once("<Code>")
-        .and_then(|(_, rest)| rest.split_once("</Code>"));
-    Some(code.map_or_else(
-        || response.status().to_string(),
-        |(code, _)| code.to_owned(),
-    ))
+    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    Some(code.map_or_else(|| response.status().to_string(), |(code, _)| code.to_owned()))
 }

@@ -44,17 +44,12 @@ impl S3Access for Access {
     /// After the signature has proved good, before the operation's input is read.
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let cloud = cloud(&self.0)?;
-        let Some(access_key) = context
-            .credentials()
-            .map(|credentials| credentials.access_key.clone())
+        let Some(access_key) =
+            context.credentials().map(|credentials| credentials.access_key.clone())
         else {
             return Err(denied("Access Denied"));
         };
-        let caller = context
-            .extensions_mut()
-            .get::<Caller>()
-            .cloned()
-            .unwrap_or_default();
+        let caller = context.extensions_mut().get::<Caller>().cloned().unwrap_or_default();
         let operation = context.s3_op().name();
         if operation != "GetBucketLocation" && caller.region.as_deref() != Some(&cloud.region) {
             return Err(wrong_region(&cloud.region));
@@ -65,9 +60,7 @@ impl S3Access for Access {
         if path.get_bucket_name() != Some(&cloud.bucket)
             || matches!(operation, "CreateBucket" | "DeleteBucket")
         {
-            return Err(denied(
-                "Access Denied: outside the bucket that the role may use",
-            ));
+            return Err(denied("Access Denied: outside the bucket that the role may use"));
         }
         if let Some(key) = path.get_object_key() {
             check_key(key, &within)?;
@@ -75,17 +68,12 @@ impl S3Access for Access {
             let prefix = query_field(context.uri().query(), "prefix").unwrap_or_default();
             within.check(&prefix)?;
         } else if within.0.is_some()
-            && !matches!(
-                operation,
-                "DeleteObjects" | "HeadBucket" | "GetBucketLocation"
-            )
+            && !matches!(operation, "DeleteObjects" | "HeadBucket" | "GetBucketLocation")
         {
             return Err(denied("Access Denied"));
         }
-        if let Some(source) = context
-            .headers()
-            .get("x-amz-copy-source")
-            .and_then(|value| value.to_str().ok())
+        if let Some(source) =
+            context.headers().get("x-amz-copy-source").and_then(|value| value.to_str().ok())
         {
             let source = percent_decode(source.trim_start_matches('/')).unwrap_or_default();
             match source.split_once('/') {
@@ -102,17 +90,8 @@ impl S3Access for Access {
         &self,
         request: &mut S3Request<dto::DeleteObjectsInput>,
     ) -> S3Result<()> {
-        let within = request
-            .extensions
-            .get::<Within>()
-            .cloned()
-            .unwrap_or(Within(None));
-        request
-            .input
-            .delete
-            .objects
-            .iter()
-            .try_for_each(|object| check_key(&object.key, &within))
+        let within = request.extensions.get::<Within>().cloned().unwrap_or(Within(None));
+        request.input.delete.objects.iter().try_for_each(|object| check_key(&object.key, &within))
     }
 
     // The file store ties an upload to the access key that began it. At AWS it belongs to the bucket, and one that
@@ -155,9 +134,9 @@ impl S3Access for Access {
 impl Within {
     fn check(&self, key: &str) -> S3Result<()> {
         match &self.0 {
-            Some(prefix) if !key.starts_with(prefix) => Err(denied(
-                "Access Denied: outside the prefix of the caller's thing",
-            )),
+            Some(prefix) if !key.starts_with(prefix) => {
+                Err(denied("Access Denied: outside the prefix of the caller's thing"))
+            }
             _ => Ok(()),
         }
     }
@@ -177,9 +156,7 @@ fn check_session(cloud: &Cloud, access_key: &str, caller: &Caller) -> S3Result<W
         None => return Err(unknown_key()),
         Some(token) if token != issued.session_token => return Err(invalid_token()),
         Some(_) if !caller.token_is_signed => {
-            return Err(denied(
-                "There were headers present in the request which were not signed",
-            ));
+            return Err(denied("There were headers present in the request which were not signed"));
         }
         Some(_) => {}
     }
@@ -217,16 +194,12 @@ fn check_key(key: &str, within: &Within) -> S3Result<()> {
 }
 
 fn query_field(query: Option<&str>, name: &str) -> Option<String> {
-    let pair = query?
-        .split('&')
-        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    let pair = query?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     percent_decode(&pair.replace('+', " "))
 }
 
 fn cloud(cloud: &Weak<Cloud>) -> S3Result<Arc<Cloud>> {
-    cloud
-        .upgrade()
-        .ok_or_else(|| S3ErrorCode::InternalError.into())
+    cloud.upgrade().ok_or_else(|| S3ErrorCode::InternalError.into())
 }
 
 fn unknown_key() -> S3Error {

@@ -14,23 +14,16 @@ pub struct Caller {
 
 impl Caller {
     pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
-        match headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-        {
+        match headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) {
             Some(authorization) => Self::from_header(authorization, headers),
             None => Self::from_query(uri.query().unwrap_or_default()),
         }
     }
 
     fn from_header(authorization: &str, headers: &HeaderMap) -> Self {
-        let fields = authorization
-            .split_once(' ')
-            .map_or("", |(_, fields)| fields);
+        let fields = authorization.split_once(' ').map_or("", |(_, fields)| fields);
         let field = |name: &str| {
-            fields
-                .split(',')
-                .find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
+            fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
         };
         let (access_key_id, region) = scope(field("Credential").unwrap_or_default());
         let token = headers.get("x-amz-security-token");
@@ -46,9 +39,8 @@ impl Caller {
 
     fn from_query(query: &str) -> Self {
         let field = |name: &str| {
-            let pair = query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+            let pair =
+                query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
             percent_decode(pair)
         };
         let (access_key_id, region) = scope(&field("X-Amz-Credential").unwrap_or_default());
@@ -64,32 +56,18 @@ impl Caller {
 /// `KEY/20260102/REGION/s3/aws4_request`
 fn scope(credential: &str) -> (Option<String>, Option<String>) {
     let mut parts = credential.split('/');
-    let mut next = |skip| {
-        parts
-            .nth(skip)
-            .filter(|part| !part.is_empty())
-            .map(str::to_owned)
-    };
+    let mut next = |skip| parts.nth(skip).filter(|part| !part.is_empty()).map(str::to_owned);
     (next(0), next(1))
 }
 
 /// A query or path part, decoded.
 pub fn percent_decode(text: &str) -> Option<String> {
-    Some(
-        percent_encoding::percent_decode_str(text)
-            .decode_utf8()
-            .ok()?
-            .into_owned(),
-    )
+    Some(percent_encoding::percent_decode_str(text).decode_utf8().ok()?.into_owned())
 }
 
 /// The operation that a request asks for, for the log alone: s3s tells it only once the signature has proved good.
 pub fn operation(method: &str, bucket_alone: bool, query: &str) -> &'static str {
-    let has = |name: &str| {
-        query
-            .split('&')
-            .any(|pair| pair.split('=').next() == Some(name))
-    };
+    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
     match (method, bucket_alone) {
         ("GET", true) if has("location") => "GetBucketLocation",
         ("GET", true) if has("list-type") => "ListObjectsV2",
@@ -154,23 +132,14 @@ mod tests {
 
     #[test]
     fn nobody_is_nobody() {
-        assert_eq!(
-            Caller::of(&Uri::from_static("/"), &HeaderMap::new()).access_key_id,
-            None
-        );
+        assert_eq!(Caller::of(&Uri::from_static("/"), &HeaderMap::new()).access_key_id, None);
     }
 
     #[test]
     fn operations_are_told_apart() {
-        assert_eq!(
-            operation("GET", true, "list-type=2&prefix=a"),
-            "ListObjectsV2"
-        );
+        assert_eq!(operation("GET", true, "list-type=2&prefix=a"), "ListObjectsV2");
         assert_eq!(operation("POST", true, "delete="), "DeleteObjects");
-        assert_eq!(
-            operation("PUT", false, "partNumber=1&uploadId=x"),
-            "UploadPart"
-        );
+        assert_eq!(operation("PUT", false, "partNumber=1&uploadId=x"), "UploadPart");
         assert_eq!(operation("PUT", false, "x-id=PutObject"), "PutObject");
     }
 }

@@ -21,18 +21,8 @@ pub fn session_token() -> String {
 }
 
 pub fn request_id() -> String {
-    let hex: String = random::<16>()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    let hex: String = random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// Noise for answers that are none.
@@ -47,8 +37,6 @@ pub fn random_port_offset(range: u16) -> u16 {
 
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .expect("the kernel has random numbers");
+    SystemRandom::new().fill(&mut bytes).expect("the kernel has random numbers");
     bytes
 }

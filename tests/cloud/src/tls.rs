@@ -99,21 +99,10 @@ impl Tls {
             .into_stream(Arc::clone(config))
             .await
             .map_err(|error: io::Error| refused(sni.as_deref(), &error.to_string()))?;
-        let certificate = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(<[_]>::first);
-        let certificate = certificate
-            .ok_or_else(|| refused(sni.as_deref(), "no client certificate"))?
-            .to_vec();
-        Ok((
-            stream,
-            Peer {
-                sni: name,
-                certificate,
-            },
-        ))
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate =
+            certificate.ok_or_else(|| refused(sni.as_deref(), "no client certificate"))?.to_vec();
+        Ok((stream, Peer { sni: name, certificate }))
     }
 
     /// The wildcard stands for one label.

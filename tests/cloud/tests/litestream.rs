@@ -30,9 +30,7 @@ impl<'a> Replication<'a> {
     fn new(version: &'static str, cloud: &'a Cloud, scratch: &Path) -> Self {
         let database = Connection::open(scratch.join("app.db")).unwrap();
         database.pragma_update(None, "journal_mode", "WAL").unwrap();
-        database
-            .execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT)", ())
-            .unwrap();
+        database.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT)", ()).unwrap();
         let replica = format!(
             "{{type: s3, bucket: {}, path: device-1/app, region: {}, endpoint: '{}', force-path-style: true, \
              sync-interval: 200ms}}",
@@ -44,18 +42,10 @@ impl<'a> Replication<'a> {
             OLD => format!("replicas: [{replica}]"),
             _ => format!("replica: {replica}"),
         };
-        let settings = format!(
-            "dbs:\n  - path: {}\n    {replica}\n",
-            scratch.join("app.db").display()
-        );
+        let settings =
+            format!("dbs:\n  - path: {}\n    {replica}\n", scratch.join("app.db").display());
         fs::write(scratch.join("litestream.yml"), settings).unwrap();
-        Self {
-            version,
-            cloud,
-            scratch: scratch.to_owned(),
-            database,
-            process: None,
-        }
+        Self { version, cloud, scratch: scratch.to_owned(), database, process: None }
     }
 
     fn insert(&self, count: usize) {
@@ -67,33 +57,21 @@ impl<'a> Replication<'a> {
     }
 
     fn litestream(&self, session: &Session, command: &str) -> Command {
-        let mut litestream = session.client(
-            &tool(&format!("litestream-{}", self.version)),
-            &self.scratch,
-        );
-        litestream
-            .arg(command)
-            .arg("-config")
-            .arg(self.scratch.join("litestream.yml"));
+        let mut litestream =
+            session.client(&tool(&format!("litestream-{}", self.version)), &self.scratch);
+        litestream.arg(command).arg("-config").arg(self.scratch.join("litestream.yml"));
         litestream
     }
 
     fn start(&mut self, session: &Session) {
         let log = File::create(self.scratch.join("litestream.log")).unwrap();
         let mut replicate = self.litestream(session, "replicate");
-        self.process = Some(
-            replicate
-                .stdout(log.try_clone().unwrap())
-                .stderr(log)
-                .spawn()
-                .unwrap(),
-        );
+        self.process =
+            Some(replicate.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     }
 
     fn is_running(&mut self) -> bool {
-        self.process
-            .as_mut()
-            .is_some_and(|process| process.try_wait().unwrap().is_none())
+        self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_none())
     }
 
     fn log(&self) -> String {
@@ -105,16 +83,9 @@ impl<'a> Replication<'a> {
         let restored = self.scratch.join("restored.db");
         let _ = fs::remove_file(&restored);
         let mut restore = self.litestream(&self.cloud.permanent(), "restore");
-        let output = restore
-            .arg("-o")
-            .arg(&restored)
-            .arg(self.scratch.join("app.db"))
-            .output()
-            .unwrap();
-        output
-            .status
-            .success()
-            .then(|| rows(&Connection::open(restored).unwrap()))
+        let output =
+            restore.arg("-o").arg(&restored).arg(self.scratch.join("app.db")).output().unwrap();
+        output.status.success().then(|| rows(&Connection::open(restored).unwrap()))
     }
 }
 
@@ -128,9 +99,7 @@ impl Drop for Replication<'_> {
 }
 
 fn rows(database: &Connection) -> Vec<(i64, String)> {
-    let mut statement = database
-        .prepare("SELECT id, text FROM rows ORDER BY id")
-        .unwrap();
+    let mut statement = database.prepare("SELECT id, text FROM rows ORDER BY id").unwrap();
     statement
         .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap()
@@ -151,20 +120,13 @@ fn replicates_and_restores(version: &'static str) {
     let mut replication = Replication::new(version, &cloud, scratch.path());
     replication.insert(100);
     replication.start(&session);
-    let uploads = || {
-        cloud
-            .requests()
-            .iter()
-            .filter(|line| line["operation"] == "PutObject")
-            .count()
-    };
+    let uploads =
+        || cloud.requests().iter().filter(|line| line["operation"] == "PutObject").count();
     wait_for("a first upload", || (uploads() > 0).then_some(()));
     replication.insert(100);
     let live = rows(&replication.database);
     wait_for("all rows in the replica", || {
-        replication
-            .restore()
-            .filter(|restored| restored.len() >= live.len())
+        replication.restore().filter(|restored| restored.len() >= live.len())
     });
     assert!(replication.restore() == Some(live), "the replica differs");
     let failed: Vec<Value> = cloud
@@ -174,11 +136,7 @@ fn replicates_and_restores(version: &'static str) {
         .collect();
     // A replica that does not exist yet is asked for with these.
     let expected = |line: &Value| line["error"] == "NoSuchKey" || line["status"] == 404;
-    assert!(
-        failed.iter().all(expected),
-        "{failed:?}\n{}",
-        replication.log()
-    );
+    assert!(failed.iter().all(expected), "{failed:?}\n{}", replication.log());
 }
 
 fn meets_the_end_of_its_credentials(version: &'static str) {
@@ -198,9 +156,7 @@ fn meets_the_end_of_its_credentials(version: &'static str) {
     assert!(replication.is_running(), "{}", replication.log());
     let refused = expired(&cloud, &session);
     assert!(
-        refused
-            .iter()
-            .all(|line| line["status"] == 400 && line["thing"] == "device-1"),
+        refused.iter().all(|line| line["status"] == 400 && line["thing"] == "device-1"),
         "{refused:?}"
     );
 }
@@ -230,24 +186,13 @@ fn wrong_credentials_reach_nobody() {
     let (scratch, cloud) = cloud(&[]);
     let mut replication = Replication::new(NEW, &cloud, scratch.path());
     replication.insert(1);
-    let stranger = Session {
-        secret: "x".repeat(40),
-        ..cloud.permanent()
-    };
+    let stranger = Session { secret: "x".repeat(40), ..cloud.permanent() };
     replication.start(&stranger);
     wait_for("a wrong signature at S3", || {
         replication.insert(1);
-        cloud
-            .requests()
-            .into_iter()
-            .find(|line| line["error"] == "SignatureDoesNotMatch")
+        cloud.requests().into_iter().find(|line| line["error"] == "SignatureDoesNotMatch")
     });
     let text = text(&fs::read(cloud.directory.join("requests.jsonl")).unwrap());
     assert!(!text.contains(&stranger.secret));
-    assert!(
-        fs::read_dir(cloud.directory.join("s3/replica"))
-            .unwrap()
-            .next()
-            .is_none()
-    );
+    assert!(fs::read_dir(cloud.directory.join("s3/replica")).unwrap().next().is_none());
 }

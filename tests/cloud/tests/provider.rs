@@ -52,33 +52,17 @@ fn each_refusal_has_its_words() {
     let certificate = |setting: &str| format!("/certificates/{}/{setting}", device.id);
     let alias = |settings| cloud.set_role_alias(settings);
 
-    assert_refused(
-        &device.ask(&cloud, Some("device-2")),
-        403,
-        "Invalid thing name passed",
-    );
-    cloud.control(
-        "PUT",
-        &certificate("things"),
-        &json!({ "things": ["device-1", "device-2"] }),
-    );
+    assert_refused(&device.ask(&cloud, Some("device-2")), 403, "Invalid thing name passed");
+    cloud.control("PUT", &certificate("things"), &json!({ "things": ["device-1", "device-2"] }));
     assert_eq!(device.ask(&cloud, Some("device-2")).status, Some(200));
 
     for status in ["INACTIVE", "REVOKED"] {
         cloud.control("PUT", &certificate("status"), &json!({ "status": status }));
         assert_refused(&device.ask(&cloud, THING), 403, "Access Denied");
     }
-    cloud.control(
-        "PUT",
-        &certificate("status"),
-        &json!({ "status": "ACTIVE" }),
-    );
+    cloud.control("PUT", &certificate("status"), &json!({ "status": "ACTIVE" }));
 
-    cloud.control(
-        "POST",
-        &certificate("policy"),
-        &json!({ "attached": false }),
-    );
+    cloud.control("POST", &certificate("policy"), &json!({ "attached": false }));
     assert_refused(&device.ask(&cloud, THING), 403, "Access Denied");
     cloud.control("POST", &certificate("policy"), &json!({ "attached": true }));
 
@@ -93,28 +77,18 @@ fn each_refusal_has_its_words() {
     assert_eq!(device.ask(&cloud, THING).status, Some(200));
 
     let other_endpoint = cloud.text("endpoint").replace("abc123", "xyz789");
-    let url = format!(
-        "{other_endpoint}/role-aliases/{}/credentials",
-        cloud.text("role_alias")
-    );
+    let url = format!("{other_endpoint}/role-aliases/{}/credentials", cloud.text("role_alias"));
     let reply = device.get(&cloud, THING, &url, &[]);
     assert_refused(&reply, 403, "Certificate is invalid on this endpoint");
 
-    cloud.control(
-        "DELETE",
-        "/role-aliases/edgerotate-role-alias",
-        &json!(null),
-    );
+    cloud.control("DELETE", "/role-aliases/edgerotate-role-alias", &json!(null));
     assert_refused(&device.ask(&cloud, THING), 404, "Role alias does not exist");
 }
 
 #[test]
 fn the_handshake_lets_in_only_the_devices_of_this_cloud() {
     let (scratch, cloud, mut device) = cloud_and_device();
-    let url = format!(
-        "{}/role-aliases/edgerotate-role-alias/credentials",
-        cloud.text("endpoint")
-    );
+    let url = format!("{}/role-aliases/edgerotate-role-alias/credentials", cloud.text("endpoint"));
     let stranger = scratch.path().join("stranger.pem");
     openssl(&[
         "req",
@@ -134,10 +108,7 @@ fn the_handshake_lets_in_only_the_devices_of_this_cloud() {
     assert_eq!(reply.status, None, "{reply:?}");
     device.certificate = own;
 
-    let without = curl()
-        .args(["--cacert", cloud.text("ca_file"), &url])
-        .output()
-        .unwrap();
+    let without = curl().args(["--cacert", cloud.text("ca_file"), &url]).output().unwrap();
     assert!(!without.status.success());
 
     let past = json!({ "not_before": "2020-01-01T00:00:00Z", "not_after": "2021-01-01T00:00:00Z" });
@@ -153,16 +124,10 @@ fn the_handshake_lets_in_only_the_devices_of_this_cloud() {
     let wrong_ca = device.ask_with(&cloud, THING, &["--cacert", cloud.text("wrong_ca_file")]);
     assert_eq!(wrong_ca.exit, 60, "{wrong_ca:?}");
 
-    let failed: Vec<Value> = cloud
-        .requests()
-        .into_iter()
-        .filter(|line| line["side"] == "tls")
-        .collect();
+    let failed: Vec<Value> =
+        cloud.requests().into_iter().filter(|line| line["side"] == "tls").collect();
     assert_eq!(failed.len(), 5, "{failed:?}");
-    assert!(
-        failed.iter().all(|line| line["error"].is_string()),
-        "{failed:?}"
-    );
+    assert!(failed.iter().all(|line| line["error"].is_string()), "{failed:?}");
 }
 
 #[test]
@@ -175,10 +140,7 @@ fn an_ordered_error_is_answered_as_often_as_ordered() {
     for _ in 0..2 {
         let reply = device.ask(&cloud, THING);
         assert_refused(&reply, 503, "down for a while");
-        assert_eq!(
-            reply.header("x-amzn-errortype"),
-            Some("ServiceUnavailableException")
-        );
+        assert_eq!(reply.header("x-amzn-errortype"), Some("ServiceUnavailableException"));
         assert_eq!(reply.header("Retry-After"), Some("soon-ish"));
     }
     assert_eq!(device.ask(&cloud, THING).status, Some(200));
@@ -238,11 +200,7 @@ fn garbage_is_garbage() {
     let answer = |kind: &str| {
         cloud.break_provider(json!({ "garbage": kind }));
         let reply = device.ask(&cloud, THING);
-        assert_eq!(
-            (reply.exit, reply.status),
-            (0, Some(200)),
-            "{kind}: {reply:?}"
-        );
+        assert_eq!((reply.exit, reply.status), (0, Some(200)), "{kind}: {reply:?}");
         reply
     };
     assert!(answer("html").body.starts_with(b"<!DOCTYPE html>"));
@@ -269,10 +227,7 @@ fn a_wrong_clock_shows_in_both_times() {
     let ten_years = TimeDelta::days(3650);
     cloud.break_provider(json!({ "date_offset_s": ten_years.num_seconds() }));
     let reply = device.ask(&cloud, THING);
-    assert!(
-        date(&reply) - Utc::now() > TimeDelta::days(3649),
-        "{reply:?}"
-    );
+    assert!(date(&reply) - Utc::now() > TimeDelta::days(3649), "{reply:?}");
     assert!(
         (TimeDelta::seconds(895)..=TimeDelta::seconds(900))
             .contains(&(expiration(&reply) - date(&reply)))
@@ -296,10 +251,7 @@ fn a_field_can_be_anything_or_nothing() {
         );
     }
     cloud.break_provider(json!({ "replace_field": { "field": "sessionToken" } }));
-    assert_eq!(
-        device.ask(&cloud, THING).json()["credentials"].get("sessionToken"),
-        None
-    );
+    assert_eq!(device.ask(&cloud, THING).json()["credentials"].get("sessionToken"), None);
 }
 
 #[test]
@@ -307,10 +259,7 @@ fn a_bad_server_certificate_is_refused_by_the_client() {
     let (_scratch, cloud, device) = cloud_and_device();
     for (kind, complaint) in [
         ("expired", "certificate has expired"),
-        (
-            "wrong-host",
-            "no alternative certificate subject name matches",
-        ),
+        ("wrong-host", "no alternative certificate subject name matches"),
         ("untrusted", "unable to get local issuer"),
     ] {
         cloud.break_provider(json!({ "server_certificate": kind }));
@@ -353,9 +302,7 @@ fn nothing_secret_is_logged_or_shown() {
     let session = device.session(&cloud, THING);
     let shown = [
         fs::read_to_string(cloud.directory.join("requests.jsonl")).unwrap(),
-        cloud
-            .control("GET", "/requests?since=0", &json!(null))
-            .to_string(),
+        cloud.control("GET", "/requests?since=0", &json!(null)).to_string(),
         cloud.control("GET", "/state", &json!(null)).to_string(),
     ];
     for text in shown {
@@ -371,15 +318,9 @@ fn nothing_secret_is_logged_or_shown() {
 }
 
 fn expiration(reply: &Reply) -> DateTime<Utc> {
-    reply.json()["credentials"]["expiration"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap()
+    reply.json()["credentials"]["expiration"].as_str().unwrap().parse().unwrap()
 }
 
 fn date(reply: &Reply) -> DateTime<Utc> {
-    DateTime::parse_from_rfc2822(reply.header("date").unwrap())
-        .unwrap()
-        .to_utc()
+    DateTime::parse_from_rfc2822(reply.header("date").unwrap()).unwrap().to_utc()
 }

@@ -52,11 +52,7 @@ fn one_directory_has_one_cloud() {
     let (_scratch, cloud) = cloud(&[]);
     let second = support::command(&cloud.directory, &[]).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(
-        text(&second.stderr).contains("another edgerotate-cloud"),
-        "{}",
-        text(&second.stderr)
-    );
+    assert!(text(&second.stderr).contains("another edgerotate-cloud"), "{}", text(&second.stderr));
 }
 
 #[test]
@@ -70,9 +66,7 @@ fn it_ends_with_its_parent() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(shell.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let description: Value = serde_json::from_str(&line).unwrap();
     let pid = Pid::from_raw(description["pid"].as_i64().unwrap().try_into().unwrap());
     assert_eq!(kill(pid, None), Ok(()));
@@ -90,9 +84,7 @@ fn it_ends_with_its_parent() {
 
 #[test]
 fn a_mistake_on_the_command_line_is_told() {
-    let output = Command::new(env!("CARGO_BIN_EXE_edgerotate-cloud"))
-        .arg("--directroy")
-        .output()
-        .unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_edgerotate-cloud")).arg("--directroy").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }

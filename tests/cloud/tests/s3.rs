@@ -34,10 +34,7 @@ fn boto3(cloud: &Cloud, session: &Session, scratch: &Path, calls: &[&str]) -> Va
 
 #[track_caller]
 fn assert_put_fails(cloud: &Cloud, session: &Session, scratch: &Path, code: &str, status: u16) {
-    assert_eq!(
-        boto3(cloud, session, scratch, &["put:a"]),
-        json!({ "put:a": [code, status] })
-    );
+    assert_eq!(boto3(cloud, session, scratch, &["put:a"]), json!({ "put:a": [code, status] }));
     let last = cloud.requests().pop().unwrap();
     assert_eq!(
         json!([
@@ -90,11 +87,7 @@ fn boto3_does_what_it_does_at_aws() {
         });
         assert_eq!(boto3(&cloud, &session, scratch.path(), &calls), expected);
     }
-    let put = cloud
-        .requests()
-        .into_iter()
-        .find(|line| line["operation"] == "PutObject")
-        .unwrap();
+    let put = cloud.requests().into_iter().find(|line| line["operation"] == "PutObject").unwrap();
     assert_eq!(
         (&put["thing"], &put["key"], &put["error"]),
         (&json!("device-1"), &json!("d/1"), &json!(null))
@@ -111,59 +104,22 @@ fn each_flaw_of_a_credential_has_its_error() {
         assert_put_fails(&cloud, &session, scratch.path(), code, status)
     };
 
+    fails(Session { secret: other.secret, ..good.clone() }, "SignatureDoesNotMatch", 403);
+    fails(Session { token: other.token, ..good.clone() }, "InvalidToken", 400);
+    fails(Session { token: None, ..good.clone() }, "InvalidAccessKeyId", 403);
     fails(
-        Session {
-            secret: other.secret,
-            ..good.clone()
-        },
-        "SignatureDoesNotMatch",
-        403,
-    );
-    fails(
-        Session {
-            token: other.token,
-            ..good.clone()
-        },
-        "InvalidToken",
-        400,
-    );
-    fails(
-        Session {
-            token: None,
-            ..good.clone()
-        },
+        Session { key: "ASIAAAAAAAAAAAAAAAAA".to_owned(), ..good.clone() },
         "InvalidAccessKeyId",
         403,
     );
-    fails(
-        Session {
-            key: "ASIAAAAAAAAAAAAAAAAA".to_owned(),
-            ..good.clone()
-        },
-        "InvalidAccessKeyId",
-        403,
-    );
-    fails(
-        Session {
-            token: good.token.clone(),
-            ..cloud.permanent()
-        },
-        "InvalidToken",
-        400,
-    );
+    fails(Session { token: good.token.clone(), ..cloud.permanent() }, "InvalidToken", 400);
 
     cloud.set_role_alias(json!({ "lifetime_s": 0 }));
     fails(device.session(&cloud, None), "ExpiredToken", 400);
-    assert_eq!(
-        boto3(&cloud, &good, scratch.path(), &["put:a"])["put:a"],
-        "ok"
-    );
+    assert_eq!(boto3(&cloud, &good, scratch.path(), &["put:a"])["put:a"], "ok");
 
     let endpoint = cloud.text("s3_endpoint");
-    let anonymous = support::curl()
-        .arg(format!("{endpoint}/replica/a"))
-        .output()
-        .unwrap();
+    let anonymous = support::curl().arg(format!("{endpoint}/replica/a")).output().unwrap();
     assert!(text(&anonymous.stdout).contains("<Code>AccessDenied</Code>"));
     let cli = good
         .client(&tool("venv/bin/aws"), scratch.path())
@@ -179,23 +135,14 @@ fn each_flaw_of_a_credential_has_its_error() {
         ])
         .output()
         .unwrap();
-    assert!(
-        text(&cli.stderr).contains("AuthorizationHeaderMalformed"),
-        "{}",
-        text(&cli.stderr)
-    );
+    assert!(text(&cli.stderr).contains("AuthorizationHeaderMalformed"), "{}", text(&cli.stderr));
 }
 
 #[test]
 fn nobody_leaves_the_bucket() {
     let (scratch, cloud, device) = cloud_and_device();
     let session = device.session(&cloud, None);
-    let calls = [
-        "put_elsewhere:a",
-        "create_bucket",
-        "buckets",
-        "put:a/../../b",
-    ];
+    let calls = ["put_elsewhere:a", "create_bucket", "buckets", "put:a/../../b"];
     let denied = json!(["AccessDenied", 403]);
     let results = boto3(&cloud, &session, scratch.path(), &calls);
     assert_eq!(
@@ -243,11 +190,7 @@ fn a_thing_keeps_to_its_prefix() {
     ];
     let results = boto3(&cloud, &session, scratch.path(), &foreign);
     assert!(
-        results
-            .as_object()
-            .unwrap()
-            .values()
-            .all(|result| *result == json!(["AccessDenied", 403])),
+        results.as_object().unwrap().values().all(|result| *result == json!(["AccessDenied", 403])),
         "{results}"
     );
     assert_eq!(
@@ -297,24 +240,14 @@ fn the_aws_cli_copies_lists_and_removes() {
             .args(arguments)
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            text(&output.stderr)
-        );
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
     };
     // Large enough that the CLI sends it in parts.
     let (sent, received) = (file("sent"), file("received"));
     fs::write(&sent, ROW.repeat(2_000_000)).unwrap();
     aws(&["s3", "cp", &sent, "s3://replica/files/one", "--no-progress"]);
-    aws(&[
-        "s3",
-        "cp",
-        "s3://replica/files/one",
-        &received,
-        "--no-progress",
-    ]);
+    aws(&["s3", "cp", "s3://replica/files/one", &received, "--no-progress"]);
     assert!(fs::read(&sent).unwrap() == fs::read(&received).unwrap());
     assert!(aws(&["s3", "ls", "s3://replica/files/"]).contains("one"));
     aws(&["s3", "rm", "s3://replica/files", "--recursive"]);

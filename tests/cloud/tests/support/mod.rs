@@ -38,21 +38,12 @@ pub fn cloud(arguments: &[&str]) -> (TempDir, Cloud) {
 
 impl Cloud {
     pub fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let mut child = command(directory, arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command(directory, arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let description = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("the cloud did not start: {line}"));
-        Self {
-            directory: directory.to_owned(),
-            description,
-            child,
-        }
+        Self { directory: directory.to_owned(), description, child }
     }
 
     pub fn text(&self, field: &str) -> &str {
@@ -73,24 +64,14 @@ impl Cloud {
     /// Status and answer of the control interface.
     pub fn try_control(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let output = curl()
-            .args([
-                "--request",
-                method,
-                "--data",
-                &body.to_string(),
-                "--write-out",
-                "%{http_code}",
-            ])
+            .args(["--request", method, "--data", &body.to_string(), "--write-out", "%{http_code}"])
             .arg(format!("{}{path}", self.text("control")))
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         let answer = text(&output.stdout);
         let (answer, status) = answer.split_at(answer.len() - 3);
-        (
-            status.parse().unwrap(),
-            serde_json::from_str(answer).unwrap(),
-        )
+        (status.parse().unwrap(), serde_json::from_str(answer).unwrap())
     }
 
     pub fn control(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -113,23 +94,12 @@ impl Cloud {
 
     pub fn requests(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.directory.join("requests.jsonl")).unwrap();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     pub fn permanent(&self) -> Session {
-        let field = |name: &str| {
-            self.description["permanent"][name]
-                .as_str()
-                .unwrap()
-                .to_owned()
-        };
-        Session {
-            key: field("access_key_id"),
-            secret: field("secret_access_key"),
-            token: None,
-        }
+        let field = |name: &str| self.description["permanent"][name].as_str().unwrap().to_owned();
+        Session { key: field("access_key_id"), secret: field("secret_access_key"), token: None }
     }
 }
 
@@ -141,11 +111,7 @@ impl Drop for Cloud {
 
 pub fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgerotate-cloud"));
-    command
-        .arg("--directory")
-        .arg(directory)
-        .arg("--tie-to-parent")
-        .args(arguments);
+    command.arg("--directory").arg(directory).arg("--tie-to-parent").args(arguments);
     command
 }
 
@@ -176,25 +142,12 @@ impl Device {
         ]);
         let subject = format!("/CN={thing}");
         let files = [key.to_str().unwrap(), "-out", csr.to_str().unwrap()];
-        openssl(
-            &[
-                &["req", "-new", "-subj", &subject, "-key"],
-                files.as_slice(),
-            ]
-            .concat(),
-        );
+        openssl(&[&["req", "-new", "-subj", &subject, "-key"], files.as_slice()].concat());
         let mut request = json!({ "csr": fs::read_to_string(csr).unwrap(), "thing": thing });
-        request
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let answer = cloud.control("POST", "/certificates", &request);
         fs::write(&certificate, answer["certificate_pem"].as_str().unwrap()).unwrap();
-        Self {
-            key,
-            certificate,
-            id: answer["certificate_id"].as_str().unwrap().to_owned(),
-        }
+        Self { key, certificate, id: answer["certificate_id"].as_str().unwrap().to_owned() }
     }
 
     /// Asks for credentials the way AWS's documentation does.
@@ -214,10 +167,7 @@ impl Device {
     pub fn get(&self, cloud: &Cloud, thing: Option<&str>, url: &str, more: &[&str]) -> Reply {
         let mut curl = curl();
         curl.args(["--include", "--cacert", cloud.text("ca_file")]);
-        curl.arg("--cert")
-            .arg(&self.certificate)
-            .arg("--key")
-            .arg(&self.key);
+        curl.arg("--cert").arg(&self.certificate).arg("--key").arg(&self.key);
         if let Some(thing) = thing {
             curl.args(["--header", &format!("x-amzn-iot-thingname: {thing}")]);
         }
@@ -249,20 +199,14 @@ pub struct Reply {
 
 impl Reply {
     fn of(output: &Output) -> Self {
-        let split = output
-            .stdout
-            .windows(4)
-            .position(|four| four == b"\r\n\r\n");
+        let split = output.stdout.windows(4).position(|four| four == b"\r\n\r\n");
         let (head, body) = split.map_or((&output.stdout[..0], &output.stdout[..]), |at| {
             (&output.stdout[..at], &output.stdout[at + 4..])
         });
         let head = text(head);
         Self {
             exit: output.status.code().unwrap(),
-            status: head
-                .split(' ')
-                .nth(1)
-                .and_then(|status| status.parse().ok()),
+            status: head.split(' ').nth(1).and_then(|status| status.parse().ok()),
             body: body.to_vec(),
             complaint: text(&output.stderr),
             head,
@@ -271,10 +215,7 @@ impl Reply {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines
-            .into_iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     pub fn json(&self) -> Value {
@@ -294,16 +235,9 @@ impl Session {
     /// A client with these credentials, and nothing of this machine's own AWS settings.
     pub fn client(&self, program: &Path, scratch: &Path) -> Command {
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("HOME", scratch);
-        command
-            .env("AWS_ACCESS_KEY_ID", &self.key)
-            .env("AWS_SECRET_ACCESS_KEY", &self.secret);
-        command
-            .env("AWS_DEFAULT_REGION", "eu-central-1")
-            .env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", scratch);
+        command.env("AWS_ACCESS_KEY_ID", &self.key).env("AWS_SECRET_ACCESS_KEY", &self.secret);
+        command.env("AWS_DEFAULT_REGION", "eu-central-1").env("AWS_EC2_METADATA_DISABLED", "true");
         if let Some(token) = &self.token {
             command.env("AWS_SESSION_TOKEN", token);
         }
@@ -314,14 +248,8 @@ impl Session {
 /// A tool that the tests bring along.
 pub fn tool(name: &str) -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
-    let path = std::env::var_os("EDGEROTATE_TOOLS")
-        .map_or_else(default, PathBuf::from)
-        .join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run tests/prepare, which makes it",
-        path.display()
-    );
+    let path = std::env::var_os("EDGEROTATE_TOOLS").map_or_else(default, PathBuf::from).join(name);
+    assert!(path.exists(), "{} is missing: run tests/prepare, which makes it", path.display());
     path
 }
 
@@ -333,15 +261,8 @@ pub fn curl() -> Command {
 }
 
 pub fn openssl(arguments: &[&str]) {
-    let output = Command::new("openssl")
-        .args(arguments)
-        .output()
-        .expect("openssl is installed");
-    assert!(
-        output.status.success(),
-        "openssl {arguments:?}: {}",
-        text(&output.stderr)
-    );
+    let output = Command::new("openssl").args(arguments).output().expect("openssl is installed");
+    assert!(output.status.success(), "openssl {arguments:?}: {}", text(&output.stderr));
 }
 
 /// Looks again and again until there is something to see.
