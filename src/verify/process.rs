@@ -226,7 +226,8 @@ impl<'a> Litestream<'a> {
             command.env(name, value.as_str());
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.kill_on_drop(true);
+        // Ctrl-C on a terminal is for this process, which ends that one and tidies up.
+        command.process_group(0).kill_on_drop(true);
         command
     }
 }
