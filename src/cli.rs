@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     fmt::Write as _,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     core_dump, daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
-    service_manager,
+    service_manager, verify,
 };
 
 const USAGE: &str = "\
@@ -30,19 +30,23 @@ Usage: edgerotate <command> [--config FILE]...
 Commands:
   run      the daemon: rotate the credentials, restart Litestream, write the heartbeat
   fetch    ask the provider once, now, and say what came or what is wrong; shows no secret
+  verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
 
 Options:
   --config FILE  read the settings from FILE instead of the three usual files; again for more,
                  later ones win
+  --json         for verify: the answer as JSON
   -h, --help     this text; `edgerotate run --help` lists every setting
   -V, --version  the version
 ";
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0   done; for run: stopped by a signal
+  0   done; for run: stopped by a signal; for verify: whole
+  65  for verify: rows are missing in the replica, or it can't be restored soundly
   69  a part of this device is broken (a file, the PKCS#11 module, the token)
-  75  provider, network or clock away: try later; for run: another one is running
+  75  provider, network or clock away: try later; for run: another one is running; for verify:
+      behind, or too early to tell
   77  not permitted: by the provider, the token (PIN) or the file system
   78  the settings are wrong, here or in AWS; the unit does not restart on it
 ";
@@ -73,6 +77,12 @@ enum Command {
     Fetch(Vec<PathBuf>),
     /// The inner half of a fetch; not for people.
     FetchChild,
+    Verify {
+        files: Vec<PathBuf>,
+        json: bool,
+    },
+    /// What becomes Litestream for `verify`; not for people.
+    Become(Vec<OsString>),
     Help(Topic),
     Version,
 }
@@ -82,6 +92,7 @@ enum Topic {
     All,
     Run,
     Fetch,
+    Verify,
 }
 
 /// Does what the arguments (without the program's name) ask for.
@@ -102,6 +113,10 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Ok(Command::Fetch(files)) => with_config(files, fetch),
         Ok(Command::FetchChild) => child::child(),
+        Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
+            verify(&config, warnings, &program, json)
+        }),
+        Ok(Command::Become(words)) => verify::tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
         Ok(Command::Version) => print(concat!("edgerotate ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(wrong) => {
@@ -112,17 +127,21 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let command = arguments.next().ok_or("which command? run or fetch")?;
+    let command = arguments.next().ok_or("which command? run, fetch or verify")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
         "-V" | "--version" => return Ok(Command::Version),
         "run" => Topic::Run,
         "fetch" => Topic::Fetch,
-        other => return Err(format!("there is no command {other:?}; there are run and fetch")),
+        "verify" => Topic::Verify,
+        other => {
+            return Err(format!("there is no command {other:?}; there are run, fetch and verify"));
+        }
     };
     let mut files = Vec::new();
     let mut child = false;
+    let mut json = false;
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("-h" | "--help") => return Ok(Command::Help(topic)),
@@ -134,12 +153,17 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
                 files.push(text["--config=".len()..].into())
             }
             Some("--child") if topic == Topic::Fetch => child = true,
+            Some(verify::tied::FLAG) if topic == Topic::Verify => {
+                return Ok(Command::Become(arguments.collect()));
+            }
+            Some("--json") if topic == Topic::Verify => json = true,
             _ => return Err(format!("{command} has no argument {argument:?}")),
         }
     }
     Ok(match topic {
         Topic::Fetch if child => Command::FetchChild,
         Topic::Fetch => Command::Fetch(files),
+        Topic::Verify => Command::Verify { files, json },
         _ => Command::Run(files),
     })
 }
@@ -161,6 +185,14 @@ fn help(topic: &Topic) -> String {
              daemon, and prints who was asked, how long\nthe credentials live and how this device's clock compares. \
              The credentials are thrown away. It waits for\na daemon that uses the token at this moment. `edgerotate \
              run --help` lists the settings.\n\n{EXIT_CODES}"
+        ),
+        Topic::Verify => write!(
+            text,
+            "Usage: edgerotate verify [--config FILE]... [--json]\n\nRestores the heartbeat's database from its replica \
+             into the state directory, with Litestream and the\ncredentials it has, and compares the heartbeats' ids \
+             with the live ones. Whole: none is missing. Rows\nmissing: these never arrived. Behind: newer rows wait \
+             longer than EDGEROTATE_VERIFY_MAX_LAG. Nothing is\nchanged, and what was restored is removed. \
+             `edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
         ),
     };
     text
@@ -222,6 +254,19 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
     }
 }
 
+fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -> ExitCode {
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    match verify::run(config, program, json, &mut io::stdout()) {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            complain(&e.to_string());
+            ExitCode::from(NOT_WRITTEN)
+        }
+    }
+}
+
 /// In the journal: a priority and no time, which it has itself. Elsewhere: RFC 3339 with the offset.
 fn start_log(level: LevelFilter) {
     let journal_stream = env::var("JOURNAL_STREAM").ok();
@@ -269,16 +314,21 @@ mod tests {
         assert_eq!(parsed("run --config a --config=b"), Ok(Command::Run(files(&["a", "b"]))));
         assert_eq!(parsed("fetch --config a"), Ok(Command::Fetch(files(&["a"]))));
         assert_eq!(parsed("fetch --child"), Ok(Command::FetchChild));
+        assert_eq!(
+            parsed("verify --json --config a"),
+            Ok(Command::Verify { files: files(&["a"]), json: true })
+        );
+        assert_eq!(parsed("verify"), Ok(Command::Verify { files: vec![], json: false }));
         assert_eq!(parsed("run --help"), Ok(Command::Help(Topic::Run)));
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
 
     #[test]
     fn what_is_not_understood_is_named() {
-        assert_eq!(parsed("").unwrap_err(), "which command? run or fetch");
+        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch or verify");
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run and fetch"
+            "there is no command \"start\"; there are run, fetch and verify"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");

@@ -40,9 +40,10 @@ pub struct Config {
     pub provider: Provider,
     pub litestream: Litestream,
     pub heartbeat: Heartbeat,
+    pub verify: Verify,
     /// On tmpfs: the token's lock, the instance's lock, the state that outlives a daemon restart.
     pub runtime_directory: PathBuf,
-    /// On the data partition: the mark of a refused PIN.
+    /// On the data partition: the mark of a refused PIN, and what `verify` restores.
     pub state_directory: PathBuf,
     pub log: LevelFilter,
 }
@@ -124,6 +125,9 @@ pub struct Litestream {
     pub restart_timeout: Duration,
     pub unit: String,
     pub pid_file: Option<PathBuf>,
+    /// The program, and litestream.yml, for a restore.
+    pub program: PathBuf,
+    pub configuration: PathBuf,
 }
 
 /// The heartbeat and its database.
@@ -134,6 +138,15 @@ pub struct Heartbeat {
     /// 0: no pruning.
     pub keep_rows: u64,
     pub allow_volatile_database: bool,
+}
+
+/// When `edgerotate verify` is content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verify {
+    /// A row that waits longer for the replica makes it behind.
+    pub max_lag: Duration,
+    /// A restore that gets nowhere for so long is ended.
+    pub stall: Duration,
 }
 
 #[cfg(test)]

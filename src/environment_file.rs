@@ -36,6 +36,16 @@ pub fn text(
     Ok(text)
 }
 
+/// The variables in such a text. What [`text`] writes needs no unquoting, so there is none.
+pub fn variables(text: &str) -> Vec<(String, Zeroizing<String>)> {
+    text.lines()
+        .filter(|line| !line.starts_with(['#', ';']))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim().to_owned(), Zeroizing::new(value.to_owned())))
+        .filter(|(key, _)| !key.is_empty())
+        .collect()
+}
+
 fn add(
     text: &mut String,
     key: &str,
@@ -79,6 +89,16 @@ mod tests {
              AWS_EC2_METADATA_DISABLED=true\n\
              EDGEROTATE_THING_NAME=line-7:press\n"
         );
+    }
+
+    #[test]
+    fn gives_back_what_it_was_made_of() {
+        let text = text(&credentials("wJalr/X+="), "eu-central-1", Some("line-7:press")).unwrap();
+        let variables = variables(&text);
+        assert_eq!(variables.len(), 6);
+        let pairs: Vec<_> = variables.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(pairs[1], ("AWS_SECRET_ACCESS_KEY", "wJalr/X+="));
+        assert_eq!(pairs[5], ("EDGEROTATE_THING_NAME", "line-7:press"));
     }
 
     #[test]

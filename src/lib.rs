@@ -25,3 +25,4 @@ pub mod rotation;
 pub mod secret;
 pub mod service_manager;
 pub mod state_file;
+pub mod verify;

@@ -8,7 +8,7 @@ use std::{
 use log::LevelFilter;
 
 use super::{
-    Config, Heartbeat, Litestream, Pin, PrivateKey, Provider, Warning,
+    Config, Heartbeat, Litestream, Pin, PrivateKey, Provider, Verify, Warning,
     check::{Check, UnknownKeys},
     duration,
     endpoint::Endpoint,
@@ -52,12 +52,20 @@ impl Config {
         );
         let litestream = check.litestream(region, &runtime_directory);
         let heartbeat = check.heartbeat();
+        let verify = check.verify();
         let log = check.or(&settings::LOG, values::log_level, LevelFilter::Info);
         if let (Some(provider), Some(litestream), Some(heartbeat)) =
             (provider, litestream, heartbeat)
         {
-            let config =
-                Self { provider, litestream, heartbeat, runtime_directory, state_directory, log };
+            let config = Self {
+                provider,
+                litestream,
+                heartbeat,
+                verify,
+                runtime_directory,
+                state_directory,
+                log,
+            };
             check.one_file_for_two(&config);
             return check.finish(config);
         }
@@ -170,6 +178,13 @@ impl Check<'_> {
         let unit =
             self.or(&settings::LITESTREAM_UNIT, values::unit, "litestream.service".to_owned());
         let pid_file = self.optional(&settings::LITESTREAM_PID_FILE, values::file);
+        let program =
+            self.or(&settings::LITESTREAM, values::file, PathBuf::from("/usr/bin/litestream"));
+        let configuration = self.or(
+            &settings::LITESTREAM_CONFIG,
+            values::file,
+            PathBuf::from("/etc/litestream.yml"),
+        );
         Some(Litestream {
             environment_file,
             region: region?,
@@ -177,7 +192,22 @@ impl Check<'_> {
             restart_timeout,
             unit,
             pid_file,
+            program,
+            configuration,
         })
+    }
+
+    fn verify(&mut self) -> Verify {
+        let second = Duration::from_secs(1);
+        Verify {
+            max_lag: self.duration(
+                &settings::VERIFY_MAX_LAG,
+                second,
+                24 * 3600 * second,
+                300 * second,
+            ),
+            stall: self.duration(&settings::VERIFY_STALL, second, 3600 * second, 120 * second),
+        }
     }
 
     fn heartbeat(&mut self) -> Option<Heartbeat> {

@@ -155,6 +155,26 @@ pub const LITESTREAM_PID_FILE: Setting = Setting::new(
     "none",
     "file with Litestream's process id, by which its start is confirmed where there is no systemd",
 );
+pub const LITESTREAM: Setting = Setting::new(
+    "EDGEROTATE_LITESTREAM",
+    "`/usr/bin/litestream`",
+    "Litestream's program, 0.3 or 0.5, with which `edgerotate verify` restores the replica",
+);
+pub const LITESTREAM_CONFIG: Setting = Setting::new(
+    "EDGEROTATE_LITESTREAM_CONFIG",
+    "`/etc/litestream.yml`",
+    "Litestream's configuration, the one that its unit uses",
+);
+pub const VERIFY_MAX_LAG: Setting = Setting::new(
+    "EDGEROTATE_VERIFY_MAX_LAG",
+    "`5min`",
+    "how long a row may wait for the replica before it counts as behind: `1s` to `24h`",
+);
+pub const VERIFY_STALL: Setting = Setting::new(
+    "EDGEROTATE_VERIFY_STALL",
+    "`2min`",
+    "how long a restore may get nowhere before `edgerotate verify` ends it: `1s` to `1h`",
+);
 pub const RUNTIME_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_RUNTIME_DIRECTORY",
     "`$RUNTIME_DIRECTORY`, else `/run/edgerotate`",
@@ -163,7 +183,7 @@ pub const RUNTIME_DIRECTORY: Setting = Setting::new(
 pub const STATE_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_STATE_DIRECTORY",
     "`$STATE_DIRECTORY`, else `/var/lib/edgerotate`",
-    "directory that outlives a reboot, for the mark of a refused PIN",
+    "directory that outlives a reboot, for the mark of a refused PIN and for what `edgerotate verify` restores",
 );
 pub const ROTATION_LEAD: Setting = Setting::new(
     "EDGEROTATE_ROTATION_LEAD",
@@ -189,7 +209,7 @@ pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 27] = [
+pub static SETTINGS: [&Setting; 31] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -210,6 +230,10 @@ pub static SETTINGS: [&Setting; 27] = [
     &RESTART_TIMEOUT,
     &LITESTREAM_UNIT,
     &LITESTREAM_PID_FILE,
+    &LITESTREAM,
+    &LITESTREAM_CONFIG,
+    &VERIFY_MAX_LAG,
+    &VERIFY_STALL,
     &RUNTIME_DIRECTORY,
     &STATE_DIRECTORY,
     &ROTATION_LEAD,

@@ -92,6 +92,8 @@ impl Device {
             ("RESTART_COMMAND", litestream.restart_command.clone()),
             ("RESTART_TIMEOUT", "30s".to_owned()),
             ("LITESTREAM_PID_FILE", path(&litestream.pid_file)),
+            ("LITESTREAM", path(&generation.program())),
+            ("LITESTREAM_CONFIG", path(&litestream.configuration)),
             ("RUNTIME_DIRECTORY", path(&runtime_directory)),
             ("STATE_DIRECTORY", path(&state_directory)),
             ("LOG", "debug".to_owned()),

@@ -25,7 +25,7 @@ pub enum Generation {
 pub struct Litestream {
     pub generation: Generation,
     keeper: Keeper,
-    configuration: PathBuf,
+    pub configuration: PathBuf,
     /// Follows each start; for `EDGEROTATE_LITESTREAM_PID_FILE`.
     pub pid_file: PathBuf,
     log: PathBuf,

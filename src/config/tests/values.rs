@@ -26,6 +26,8 @@ fn the_least_that_is_needed_gives_the_defaults() {
             restart_timeout: Duration::from_secs(90),
             unit: "litestream.service".to_owned(),
             pid_file: None,
+            program: "/usr/bin/litestream".into(),
+            configuration: "/etc/litestream.yml".into(),
         },
         heartbeat: Heartbeat {
             database: "/data/heartbeat.db".into(),
@@ -33,6 +35,7 @@ fn the_least_that_is_needed_gives_the_defaults() {
             keep_rows: 100_000,
             allow_volatile_database: false,
         },
+        verify: Verify { max_lag: Duration::from_secs(300), stall: Duration::from_secs(120) },
         runtime_directory: "/run/edgerotate".into(),
         state_directory: "/var/lib/edgerotate".into(),
         log: LevelFilter::Info,
@@ -59,6 +62,10 @@ fn every_value_gets_where_it_belongs() {
         ("EDGEROTATE_RESTART_TIMEOUT", "10min"),
         ("EDGEROTATE_LITESTREAM_UNIT", "litestream@a\\x2db.service"),
         ("EDGEROTATE_LITESTREAM_PID_FILE", "/run/litestream.pid"),
+        ("EDGEROTATE_LITESTREAM", "/opt/litestream"),
+        ("EDGEROTATE_LITESTREAM_CONFIG", "/data/litestream.yml"),
+        ("EDGEROTATE_VERIFY_MAX_LAG", "1h"),
+        ("EDGEROTATE_VERIFY_STALL", "30s"),
         ("EDGEROTATE_RUNTIME_DIRECTORY", "/run/other/"),
         ("EDGEROTATE_STATE_DIRECTORY", "/data/state"),
         ("EDGEROTATE_ROTATION_LEAD", "1h"),
@@ -93,6 +100,10 @@ fn every_value_gets_where_it_belongs() {
     assert_eq!(litestream.restart_timeout, Duration::from_secs(600));
     assert_eq!(litestream.unit, "litestream@a\\x2db.service");
     assert_eq!(litestream.pid_file, Some("/run/litestream.pid".into()));
+    assert_eq!(litestream.program, Path::new("/opt/litestream"));
+    assert_eq!(litestream.configuration, Path::new("/data/litestream.yml"));
+    let limits = Verify { max_lag: Duration::from_secs(3600), stall: Duration::from_secs(30) };
+    assert_eq!(config.verify, limits);
     assert_eq!(config.heartbeat.interval, Duration::from_millis(100));
     assert_eq!(config.heartbeat.keep_rows, 100);
     assert!(config.heartbeat.allow_volatile_database);
@@ -181,6 +192,10 @@ fn a_bad_value_is_told_in_one_line() {
         ("LITESTREAM_UNIT", ".service", UNIT),
         ("LITESTREAM_UNIT", "a/b.service", UNIT),
         ("LITESTREAM_PID_FILE", "a.pid", "must be an absolute path"),
+        ("LITESTREAM", "litestream", "must be an absolute path"),
+        ("LITESTREAM_CONFIG", "/etc/", "must be the path of a file, not of a directory"),
+        ("VERIFY_MAX_LAG", "999ms", "must be 1s to 24h"),
+        ("VERIFY_STALL", "61min", "must be 1s to 1h"),
         ("RUNTIME_DIRECTORY", "run", "must be an absolute path"),
         ("STATE_DIRECTORY", "/", "must be the path of something with a name"),
         ("ROTATION_LEAD", "999ms", "must be 1s to 1h"),

@@ -1,0 +1,82 @@
+//! The answer for a program. Its keys and the words of `verdict` and `cause` are stable.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{
+    comparison::Ranges,
+    report::{Found, Report},
+    trouble::{NOT_RESTORABLE, Trouble},
+};
+
+impl Report {
+    pub fn json(&self) -> Value {
+        let mut value = json!({
+            "verdict": self.verdict().name(),
+            "exit_code": self.verdict().exit_code(),
+            "summary": self.summary(),
+            "remedy": self.remedy(),
+            "database": self.database,
+            "not_proven": self.not_proven,
+            "litestream": self.litestream,
+            "max_lag_s": self.max_lag.as_secs_f64(),
+            "lag_s": null,
+            "restored": null,
+            "missing": null,
+            "foreign": null,
+            "newer_rows": null,
+            "tables": null,
+        });
+        match &self.found {
+            Found::NoHeartbeat => {}
+            Found::NoReplica { rows, lag } => {
+                value["lag_s"] = lag.as_secs().into();
+                value["newer_rows"] = (*rows).into();
+            }
+            Found::Restored(restored) => {
+                let found = &restored.comparison;
+                value["lag_s"] = restored.lag.as_secs().into();
+                value["newer_rows"] = found.newer.into();
+                value["missing"] = ranges(&found.missing);
+                value["foreign"] = ranges(&found.foreign);
+                let tables = &restored.tables;
+                let gaps: Vec<_> = tables
+                    .missing
+                    .iter()
+                    .map(|(name, rows)| json!({"table": name, "missing": ranges(rows)}))
+                    .collect();
+                value["tables"] = json!({
+                    "compared": tables.compared,
+                    "not_compared": tables.not_compared,
+                    "missing": gaps,
+                });
+                value["restored"] = json!({
+                    "rows": found.restored_rows,
+                    "first_id": found.restored.map(|(first, _)| first),
+                    "last_id": found.restored.map(|(_, last)| last),
+                    "bytes": restored.bytes,
+                    "seconds": restored.took.as_secs_f64(),
+                    "integrity": restored.integrity,
+                });
+            }
+        }
+        value
+    }
+}
+
+/// What stands in for a report where nothing could be compared.
+pub fn of_trouble(database: &Path, trouble: &Trouble) -> Value {
+    json!({
+        "verdict": if trouble.cause == NOT_RESTORABLE { NOT_RESTORABLE } else { "unknown" },
+        "exit_code": trouble.exit_code,
+        "cause": trouble.cause,
+        "summary": trouble.what,
+        "remedy": trouble.remedy,
+        "database": database,
+    })
+}
+
+fn ranges(ranges: &Ranges) -> Value {
+    json!({ "rows": ranges.ids, "ranges": ranges.ranges, "first_ranges": ranges.first })
+}

@@ -1,0 +1,332 @@
+//! The verdict, and its words for a person.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    comparison::Comparison,
+    database::Read,
+    lag::Now,
+    tables::Tables,
+    trouble::{AWAY, DATA},
+};
+
+/// More ranges than this are counted, not listed: a person reads no further.
+const RANGES_SHOWN: usize = 8;
+
+/// What `edgerotate verify` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Whole,
+    RowsMissing,
+    /// Rows that this database never had: two devices share a path, or litestream.yml names another's.
+    OtherDatabase,
+    Damaged,
+    Behind,
+    TooEarly,
+}
+
+/// All that was found of one database.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub database: PathBuf,
+    /// Databases that this says nothing about.
+    pub not_proven: Vec<PathBuf>,
+    pub litestream: String,
+    pub max_lag: Duration,
+    pub found: Found,
+}
+
+/// How far it got.
+#[derive(Clone, Debug)]
+pub enum Found {
+    NoHeartbeat,
+    NoReplica { rows: u64, lag: Duration },
+    Restored(Box<Restored>),
+}
+
+/// A replica that was restored.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    pub bytes: u64,
+    pub took: Duration,
+    pub integrity: String,
+    pub comparison: Comparison,
+    /// How long the oldest row that was there before the restore, and is not in the replica, has waited.
+    pub lag: Duration,
+    pub tables: Tables,
+    /// Whether rows that other tables lack were looked for again, after the replica had moved on.
+    pub is_sure: bool,
+}
+
+impl Verdict {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::RowsMissing => "rows-missing",
+            Self::OtherDatabase => "other-database",
+            Self::Damaged => "damaged",
+            Self::Behind => "behind",
+            Self::TooEarly => "too-early",
+        }
+    }
+
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Whole => 0,
+            Self::RowsMissing | Self::OtherDatabase | Self::Damaged => DATA,
+            Self::Behind | Self::TooEarly => AWAY,
+        }
+    }
+}
+
+impl Report {
+    pub fn verdict(&self) -> Verdict {
+        match &self.found {
+            Found::NoHeartbeat => Verdict::TooEarly,
+            Found::NoReplica { lag, .. } if *lag > self.max_lag => Verdict::Behind,
+            Found::NoReplica { .. } => Verdict::TooEarly,
+            Found::Restored(restored) => restored.verdict(self.max_lag),
+        }
+    }
+
+    /// The first line: the verdict and its figures.
+    pub fn summary(&self) -> String {
+        let limit = format!("EDGEROTATE_VERIFY_MAX_LAG is {}", span(self.max_lag));
+        match (&self.found, self.verdict()) {
+            (Found::NoHeartbeat, _) => "too early to tell: there is no heartbeat yet".to_owned(),
+            (Found::NoReplica { rows, lag }, Verdict::Behind) => format!(
+                "behind: there is no replica, and {} waited for {} ({limit})",
+                heartbeats(*rows),
+                span(*lag)
+            ),
+            (Found::NoReplica { rows, .. }, _) => {
+                format!("too early to tell: there is no replica yet of {}", heartbeats(*rows))
+            }
+            (Found::Restored(restored), verdict) => restored.summary(verdict, &limit),
+        }
+    }
+
+    /// What to do; nothing where all is well.
+    pub fn remedy(&self) -> Option<String> {
+        match self.verdict() {
+            Verdict::Whole => None,
+            Verdict::RowsMissing | Verdict::Damaged => {
+                Some(new_snapshot(&self.litestream, &self.database))
+            }
+            Verdict::OtherDatabase => Some(
+                "see that no other device replicates to this path (EDGEROTATE_THING_NAME in litestream.yml's path)"
+                    .to_owned(),
+            ),
+            Verdict::Behind => Some(
+                "see that Litestream runs, and what its log says; then verify again".to_owned(),
+            ),
+            Verdict::TooEarly => Some("wait for heartbeats and uploads, then verify again".to_owned()),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n", self.summary());
+        let mut line = |name: &str, value: &str| {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "  {name:<13} {value}");
+        };
+        line("database", &self.database.display().to_string());
+        if let Found::Restored(restored) = &self.found {
+            restored.lines(&mut line);
+        }
+        line("litestream", &self.litestream);
+        if !self.not_proven.is_empty() {
+            let paths: Vec<_> = self.not_proven.iter().map(|p| p.display().to_string()).collect();
+            line("not looked at", &paths.join(", "));
+        }
+        if let Some(remedy) = self.remedy() {
+            line("what to do", &remedy);
+        }
+        text
+    }
+}
+
+impl Restored {
+    /// From how long it took, its size, and what was read; the clocks are as they were before.
+    pub fn new((took, bytes, read): (Duration, u64, Read), now: Now) -> Self {
+        Self {
+            bytes,
+            took,
+            integrity: read.integrity,
+            comparison: read.comparison,
+            lag: read.waiting.until(now),
+            is_sure: read.tables.missing.is_empty(),
+            tables: read.tables,
+        }
+    }
+
+    /// Whether another restore would tell more: all that is missing are rows of other tables.
+    pub fn is_in_doubt(&self) -> bool {
+        let found = &self.comparison;
+        let is_sound =
+            self.integrity == "ok" && found.missing.is_empty() && found.foreign.is_empty();
+        is_sound && !self.is_sure
+    }
+
+    /// What a later restore makes of the doubt; `newest` is the newest heartbeat when it arose.
+    pub fn again(&self, later: Self, newest: Option<i64>) -> Self {
+        let found = &later.comparison;
+        let restored = found.restored.map(|(_, last)| last);
+        // A replica with a heartbeat that is newer than the doubt has all that was there before it; where heartbeats
+        // have stopped, the last one must do.
+        let has_moved_on = restored > newest || (restored == newest && found.newest_live == newest);
+        let tables = later.tables.clone().still_missing(&self.tables);
+        Self { is_sure: has_moved_on || tables.missing.is_empty(), tables, ..later }
+    }
+
+    fn verdict(&self, max_lag: Duration) -> Verdict {
+        let found = &self.comparison;
+        if self.integrity != "ok" {
+            Verdict::Damaged
+        } else if !found.foreign.is_empty() {
+            Verdict::OtherDatabase
+        } else if !found.missing.is_empty() || (self.is_sure && !self.tables.missing.is_empty()) {
+            Verdict::RowsMissing
+        } else if self.lag > max_lag {
+            Verdict::Behind
+        } else if found.live_rows == found.newer || !self.is_sure {
+            Verdict::TooEarly
+        } else {
+            Verdict::Whole
+        }
+    }
+
+    fn summary(&self, verdict: Verdict, limit: &str) -> String {
+        let found = &self.comparison;
+        let asked = found.live_rows - found.newer;
+        match verdict {
+            Verdict::Whole => {
+                let last = found.restored.map_or(0, |(_, last)| last);
+                format!(
+                    "whole: {}, up to id {last}, none missing in the replica",
+                    heartbeats(asked)
+                )
+            }
+            Verdict::RowsMissing if found.missing.is_empty() => {
+                format!("ROWS MISSING: every heartbeat is in the replica, and not {}", self.gaps())
+            }
+            Verdict::RowsMissing => format!(
+                "ROWS MISSING: {} of {asked} heartbeats are not in the replica: {}",
+                found.missing.ids,
+                found.missing.shown(RANGES_SHOWN)
+            ),
+            Verdict::OtherDatabase => format!(
+                "ANOTHER DATABASE'S REPLICA: it has {} that this database does not have: {}",
+                heartbeats(found.foreign.ids),
+                found.foreign.shown(RANGES_SHOWN)
+            ),
+            Verdict::Damaged => {
+                format!("DAMAGED: the restored database is not sound: {}", self.integrity)
+            }
+            Verdict::Behind => format!(
+                "behind: {} not in the replica yet, the oldest for {} ({limit})",
+                heartbeats(found.newer),
+                span(self.lag)
+            ),
+            Verdict::TooEarly if !self.is_sure => format!(
+                "too early to tell: the replica has not moved on, and does not have {}",
+                self.gaps()
+            ),
+            Verdict::TooEarly => format!(
+                "too early to tell: the replica has none of the {} yet",
+                heartbeats(found.live_rows)
+            ),
+        }
+    }
+
+    /// Such as `3 rows of samples: 7-9`.
+    fn gaps(&self) -> String {
+        let gaps: Vec<_> = self
+            .tables
+            .missing
+            .iter()
+            .map(|(name, rows)| {
+                format!("{} rows of {name}: {}", rows.ids, rows.shown(RANGES_SHOWN))
+            })
+            .collect();
+        gaps.join("; ")
+    }
+
+    fn lines(&self, line: &mut impl FnMut(&str, &str)) {
+        let found = &self.comparison;
+        let seconds = self.took.as_secs_f32();
+        let ids =
+            found.restored.map_or(String::new(), |(first, last)| format!(", ids {first}-{last}"));
+        let size = size(self.bytes);
+        let rows = heartbeats(found.restored_rows);
+        line("restored", &format!("{rows}{ids}; {size} in {seconds:.1} s"));
+        line("integrity", &self.integrity);
+        if self.integrity == "ok" {
+            let newer = match found.newer {
+                0 => "none".to_owned(),
+                newer => format!("{newer}, the oldest waits for {}", span(self.lag)),
+            };
+            line("newer rows", &newer);
+            let tables = &self.tables;
+            if !tables.missing.is_empty() {
+                line("other tables", &self.gaps());
+            } else if !tables.compared.is_empty() {
+                line("other tables", &format!("nothing missing in {}", tables.compared.join(", ")));
+            }
+            if !tables.not_compared.is_empty() {
+                line("not compared", &tables.not_compared.join(", "));
+            }
+        }
+    }
+}
+
+fn new_snapshot(litestream: &str, database: &Path) -> String {
+    if litestream.starts_with("0.3.") {
+        let name = database.file_name().unwrap_or_default().to_string_lossy();
+        let metadata = database.with_file_name(format!(".{name}-litestream"));
+        format!(
+            "stop Litestream, remove {}, start it (it uploads a new snapshot), and verify again",
+            metadata.display()
+        )
+    } else {
+        "stop Litestream, run `litestream replicate -once -force-snapshot` as its unit would, start it, and verify \
+         again"
+            .to_owned()
+    }
+}
+
+fn heartbeats(rows: u64) -> String {
+    if rows == 1 { "1 heartbeat".to_owned() } else { format!("{rows} heartbeats") }
+}
+
+/// Bytes as a person reads them.
+pub fn size(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
+    let mut value = bytes as f64;
+    let mut unit = "bytes";
+    for larger in ["kB", "MB", "GB", "TB"] {
+        if value < 1000.0 {
+            break;
+        }
+        (value, unit) = (value / 1000.0, larger);
+    }
+    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
+}
+
+/// A length of time as a person reads it.
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! Replicas that are whole, have holes, are another device's, or can't be put together.
+
+use std::{fs, path::Path};
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::{
+    harness::{
+        device, litestream, objects, replicate, rewrite, start_litestream, table, verified, verify,
+        wait_until_uploaded, write,
+    },
+    support::{
+        Device, Generation, Process, SOON, database, process::run, secrets::files_below, wait_until,
+    },
+};
+
+#[test]
+fn a_replica_with_every_row_is_whole() {
+    for generation in Generation::BOTH {
+        let mut device = device("whole", generation);
+        write(&device, 1_700_000_000..=1_700_000_049);
+        replicate(&mut device);
+
+        let answer = verify(&device, &[]);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        let first = answer.text.lines().next().unwrap();
+        assert_eq!(first, "whole: 50 heartbeats, up to id 1700000049, none missing in the replica");
+
+        let (_, json) = verified(&device);
+        assert_eq!(json["verdict"], "whole");
+        assert_eq!(json["restored"]["rows"], 50);
+        assert_eq!(json["restored"]["first_id"], 1_700_000_000);
+        assert_eq!(json["restored"]["last_id"], 1_700_000_049);
+        assert_eq!(json["restored"]["integrity"], "ok");
+        assert_eq!(json["missing"]["rows"], 0);
+        assert_eq!(json["newer_rows"], 0);
+        assert_eq!(json["litestream"], generation.version());
+        assert_eq!(json["remedy"], json!(null));
+    }
+}
+
+#[test]
+fn rows_that_were_pruned_or_are_on_their_way_are_not_missing() {
+    for generation in Generation::BOTH {
+        let mut device = device("pruned", generation);
+        write(&device, 1..=40);
+        replicate(&mut device);
+        table(&device.database).execute("DELETE FROM HealthCheck WHERE id <= 10", ()).unwrap();
+        write(&device, 41..=45);
+        let (answer, json) = verified(&device);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        assert_eq!((&json["restored"]["rows"], &json["newer_rows"]), (&json!(40), &json!(5)));
+    }
+}
+
+#[test]
+fn holes_are_named_and_a_new_snapshot_mends_them() {
+    for generation in Generation::BOTH {
+        let mut device = device("holes", generation);
+        write(&device, 1..=50);
+        replicate(&mut device);
+        let doctored = "DELETE FROM HealthCheck WHERE id BETWEEN 20 AND 24 OR id = 31";
+        replace_replica(&device, doctored);
+
+        let answer = verify(&device, &[]);
+        assert_eq!(answer.code, Some(65), "{answer:?}");
+        let first = answer.text.lines().next().unwrap();
+        assert_eq!(first, "ROWS MISSING: 6 of 50 heartbeats are not in the replica: 20-24, 31");
+        let (_, json) = verified(&device);
+        assert_eq!(json["verdict"], "rows-missing");
+        assert_eq!(
+            json["missing"],
+            json!({"rows": 6, "ranges": 2, "first_ranges": [[20, 24], [31, 31]]})
+        );
+        assert_eq!(json["restored"]["integrity"], "ok");
+
+        new_snapshot(&device);
+        let (answer, json) = verified(&device);
+        assert_eq!(json["verdict"], "whole", "{answer:?}");
+    }
+}
+
+#[test]
+fn a_hole_in_another_table_of_the_same_database_is_found() {
+    for generation in Generation::BOTH {
+        let mut device = device("tables", generation);
+        table(&device.database)
+            .execute_batch(
+                "CREATE TABLE samples (id INTEGER PRIMARY KEY, value TEXT);
+                 CREATE TABLE pairs (a TEXT, b TEXT);",
+            )
+            .unwrap();
+        write(&device, 1..=10);
+        for id in 1..=60 {
+            table(&device.database).execute("INSERT INTO samples VALUES (?1, 'x')", [id]).unwrap();
+        }
+        replicate(&mut device);
+        let answer = verify(&device, &[]);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        assert!(answer.text.contains("nothing missing in samples"), "{answer:?}");
+        assert!(answer.text.lines().any(|l| l == "  not compared  pairs"), "{answer:?}");
+
+        // The heartbeats are all there: the hole fell between two of them.
+        replace_replica(&device, "DELETE FROM samples WHERE id BETWEEN 30 AND 49");
+        let (answer, json) = verified(&device);
+        assert_eq!((answer.code, &json["verdict"]), (Some(65), &json!("rows-missing")), "{json}");
+        assert_eq!(json["missing"]["rows"], 0);
+        assert_eq!(
+            json["tables"]["missing"],
+            json!([{"table": "samples",
+                    "missing": {"rows": 20, "ranges": 1, "first_ranges": [[30, 49]]}}])
+        );
+        assert!(json["summary"].as_str().unwrap().ends_with("not 20 rows of samples: 30-49"));
+
+        // While heartbeats wait for the replica, a doubt stays one.
+        write(&device, 11..=12);
+        let (answer, json) = verified(&device);
+        assert_eq!((answer.code, &json["verdict"]), (Some(75), &json!("too-early")), "{answer:?}");
+
+        new_snapshot(&device);
+        let (answer, json) = verified(&device);
+        assert_eq!(json["verdict"], "whole", "{answer:?}");
+    }
+}
+
+#[test]
+fn rows_of_another_device_are_no_proof() {
+    let mut device = device("other", Generation::V05);
+    write(&device, 1..=30);
+    replicate(&mut device);
+    replace_replica(
+        &device,
+        "DELETE FROM HealthCheck WHERE id > 10; INSERT INTO HealthCheck (id) VALUES (90), (91), (95)",
+    );
+    let (answer, json) = verified(&device);
+    assert_eq!((answer.code, &json["verdict"]), (Some(65), &json!("other-database")), "{answer:?}");
+    assert_eq!(json["foreign"]["first_ranges"], json!([[90, 91], [95, 95]]));
+}
+
+#[test]
+fn a_replica_that_cannot_be_put_together_is_a_loss() {
+    for generation in Generation::BOTH {
+        let mut device = device("torn", generation);
+        // One object after the other, so that one can be spoilt between two others.
+        start_litestream(&device);
+        for id in 1..=4 {
+            write(&device, id..=id);
+            wait_until_uploaded(&device);
+        }
+        device.litestream.stop();
+        for object in files_below(&objects(&device)) {
+            let mut bytes = fs::read(&object).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0xff;
+            fs::write(&object, bytes).unwrap();
+        }
+        let (answer, json) = verified(&device);
+        assert_eq!(
+            (answer.code, &json["verdict"]),
+            (Some(65), &json!("not-restorable")),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn it_says_which_databases_it_proves_nothing_about() {
+    let mut device = device("several", Generation::V05);
+    write(&device, 1..=5);
+    let application = device.scratch.join("data/app.db");
+    table(&application);
+    rewrite(
+        &device.litestream.configuration,
+        "dbs:\n",
+        &format!(
+            "dbs:\n  - path: {}\n    replica: {{type: file, path: {}}}\n",
+            application.display(),
+            device.scratch.join("elsewhere").display()
+        ),
+    );
+    replicate(&mut device);
+    let answer = verify(&device, &[]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let line = answer.text.lines().find(|line| line.contains("not looked at")).unwrap();
+    assert!(line.ends_with(&format!(" {}", application.display())), "{line}");
+    let (_, json) = verified(&device);
+    assert_eq!(json["not_proven"], json!([application]));
+}
+
+/// Puts another database's replica where this device's was: what was restored, after `sql`.
+fn replace_replica(device: &Device, sql: &str) {
+    let copy = device.scratch.join("doctored.db");
+    device.litestream.restore(&copy).unwrap();
+    let connection = Connection::open(&copy).unwrap();
+    connection.execute_batch(sql).unwrap();
+    drop(connection);
+    fs::remove_dir_all(objects(device)).unwrap();
+
+    let configuration = device.scratch.join("doctored.yml");
+    fs::copy(&device.litestream.configuration, &configuration).unwrap();
+    let path = |path: &Path| format!("path: {}\n", path.display());
+    rewrite(&configuration, &path(&device.database), &path(&copy));
+    let log = device.scratch.join("doctored.log");
+    let mut command = litestream(device);
+    command.args(["replicate", "-config"]).arg(&configuration);
+    let mut replicator = Process::start("litestream", &mut command, &log);
+    let restored = device.scratch.join("look.db");
+    wait_until("the other replica", 2 * SOON, || {
+        device.litestream.restore(&restored).is_ok()
+            && database::rows(&restored) == database::rows(&copy)
+    });
+    replicator.terminate(SOON);
+}
+
+/// What the verdict advises, for either generation.
+fn new_snapshot(device: &Device) {
+    match device.litestream.generation {
+        Generation::V05 => {
+            let mut command = litestream(device);
+            command.args(["replicate", "-once", "-force-snapshot", "-config"]);
+            run(command.arg(&device.litestream.configuration));
+        }
+        Generation::V03 => {
+            let metadata = device.database.with_file_name(".device.db-litestream");
+            fs::remove_dir_all(metadata).unwrap();
+            let mut command = litestream(device);
+            command.args(["replicate", "-config"]).arg(&device.litestream.configuration);
+            let log = device.scratch.join("again.log");
+            let mut replicator = Process::start("litestream", &mut command, &log);
+            wait_until_uploaded(device);
+            replicator.terminate(SOON);
+        }
+    }
+}
