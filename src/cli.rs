@@ -34,7 +34,7 @@ Commands:
 
 Options:
   --config FILE  read the settings from FILE instead of the three usual files; again for more,
-                 later ones win
+                 later ones win; the environment wins over all
   --json         for verify: the answer as JSON
   -h, --help     this text; `edgerotate run --help` lists every setting
   -V, --version  the version
@@ -43,8 +43,10 @@ Options:
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done; for run: stopped by a signal; for verify: whole
+  64  the command line was not understood
   65  for verify: rows are missing in the replica, or it can't be restored soundly
   69  a part of this device is broken (a file, the PKCS#11 module, the token)
+  74  standard output could not be written
   75  provider, network or clock away: try later; for run: another one is running; for verify:
       behind, or too early to tell
   77  not permitted: by the provider, the token (PIN) or the file system

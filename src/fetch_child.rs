@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::SecondsFormat;
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -24,9 +25,11 @@ use zeroize::Zeroizing;
 use crate::{
     clock,
     config::{Config, Pin, PrivateKey, Provider, Route, Token},
+    credentials::Credentials,
     failure::{Cause, Failure},
     fetch::refused_pin::{self, Directories},
     fetch_reply::{Envelope, FetchReply, MAX_REPLY_BYTES, Order, REPLY_END},
+    lifetime::{self, KnownBy, Lifetime},
 };
 
 /// What the child's libraries may read from the environment, beside the names in `Token::module_environment`. No
@@ -305,11 +308,24 @@ pub async fn by_hand(
         writeln!(out, "role alias     {}", provider.role_alias)?;
         writeln!(out, "thing name     {thing}")?;
         writeln!(out, "access key id  {}", credentials.access_key_id)?;
-        writeln!(out, "expiration     {}", credentials.expiration.to_rfc3339())?;
+        writeln!(out, "good for       {}", good_for(&credentials, date.as_deref()))?;
         writeln!(out, "took           {:.2} s", started.elapsed().as_secs_f32())?;
         writeln!(out, "clock          {}", skew(date.as_deref()))
     };
     write(out).map_err(ByHandError::Write)
+}
+
+/// How long the credentials live, reckoned as the daemon does: not with this device's clock.
+fn good_for(credentials: &Credentials, date: Option<&str>) -> String {
+    let until = credentials.expiration.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let date = date.and_then(lifetime::parse_date);
+    match lifetime::lifetime(credentials.expiration, date, clock::wall(), clock::EARLIEST) {
+        Some(Lifetime { duration, known_by: KnownBy::Assumption }) => {
+            format!("{} s at least, until {until}", duration.as_secs())
+        }
+        Some(Lifetime { duration, .. }) => format!("{} s, until {until}", duration.as_secs()),
+        None => format!("nothing: they expired at {until}, before they came"),
+    }
 }
 
 /// Why `edgerotate fetch` failed.
@@ -327,7 +343,18 @@ fn skew(date: Option<&str>) -> String {
     let seconds = (clock::wall() - date.to_utc()).num_seconds();
     match seconds {
         -2..=2 => "agrees with the provider's".to_owned(),
-        3.. => format!("{seconds} s ahead of the provider's"),
-        _ => format!("{} s behind the provider's", -seconds),
+        3.. => format!("{seconds} s ahead of the provider's{}", consequence(seconds)),
+        _ => format!("{} s behind the provider's{}", -seconds, consequence(-seconds)),
+    }
+}
+
+/// S3 refuses requests whose time is further off (error RequestTimeTooSkewed).
+const SKEW_OF_S3_SECONDS: i64 = 15 * 60;
+
+fn consequence(seconds: i64) -> &'static str {
+    if seconds < SKEW_OF_S3_SECONDS {
+        "; S3 refuses uploads from 15 min on"
+    } else {
+        "; S3 refuses what Litestream signs with it: look at the time synchronisation"
     }
 }
