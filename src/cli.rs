@@ -15,7 +15,7 @@ use log::LevelFilter;
 use crate::{
     clock,
     config::{Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
-    daemon,
+    core_dump, daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
     service_manager, verify,
@@ -34,7 +34,7 @@ Commands:
 
 Options:
   --config FILE  read the settings from FILE instead of the three usual files; again for more,
-                 later ones win
+                 later ones win; the environment wins over all
   --json         for verify: the answer as JSON
   -h, --help     this text; `edgerotate run --help` lists every setting
   -V, --version  the version
@@ -43,8 +43,10 @@ Options:
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done; for run: stopped by a signal; for verify: whole
+  64  the command line was not understood
   65  for verify: rows are missing in the replica, or it can't be restored soundly
   69  a part of this device is broken (a file, the PKCS#11 module, the token)
+  74  standard output could not be written
   75  provider, network or clock away: try later; for run: another one is running; for verify:
       behind, or too early to tell
   77  not permitted: by the provider, the token (PIN) or the file system
@@ -61,6 +63,9 @@ Settings are KEY=value lines, as in a systemd EnvironmentFile, from these places
 
 /// The command line was not understood (EX_USAGE).
 const BAD_USAGE: u8 = 64;
+
+/// A part of this device is broken (EX_UNAVAILABLE).
+const BROKEN_DEVICE: u8 = 69;
 
 /// Wrong settings (EX_CONFIG).
 const BAD_SETTINGS: u8 = 78;
@@ -94,6 +99,11 @@ enum Topic {
 
 /// Does what the arguments (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    // First of all: the settings may hold the PIN, and what a fetch brings is secret.
+    if let Err(e) = core_dump::forbid() {
+        complain(&format!("edgerotate: core dumps can't be ruled out: {e}"));
+        return ExitCode::from(BROKEN_DEVICE);
+    }
     match parse(arguments) {
         Ok(Command::Run(files)) => {
             with_config(files, |config, warnings, program| {
@@ -206,7 +216,7 @@ fn with_config(
                     log::error!(
                         "edgerotate's own program file can't be found: {e}; is /proc mounted?"
                     );
-                    ExitCode::from(69)
+                    ExitCode::from(BROKEN_DEVICE)
                 }
             }
         }

@@ -159,10 +159,10 @@ causes! {
         "let edgerotate's user write to its runtime directory";
     TokenBusy "token-busy" Passing AWAY
         "another edgerotate uses the token"
-        "nothing, if it passes; if it stays, find the process that holds the lock";
+        "it passes by itself, as a rule; if it stays, find the process that holds the lock";
     TokenMissing "token-missing" Setup DEVICE
         "no such token"
-        "correct token= in EDGEROTATE_PRIVATE_KEY, or set up the token";
+        "correct token= in EDGEROTATE_PRIVATE_KEY; if there are no tokens at all, look first at the rights of edgerotate's user to the device or to the token's files, and only then set one up";
     TokenAmbiguous "token-ambiguous" Setup SETTINGS
         "more than one token fits the key's URI"
         "add serial=… to EDGEROTATE_PRIVATE_KEY; the PIN is not tried on several tokens";
@@ -213,6 +213,9 @@ causes! {
     PinRefusedEarlier "pin-refused-earlier" PinRefused NOT_PERMITTED
         "the token refused this PIN earlier, so it is not tried again"
         "correct the PIN, and remove the mark if it is still there";
+    PinUncertain "pin-uncertain" PinRefused NOT_PERMITTED
+        "the PIN is not tried again, as the token may have refused it: the fetch ended twice in the middle of the login"
+        "look at what ended it (the PKCS#11 module, the HSM's bus, the power), check the PIN, and remove the mark";
 
     // The network.
     Dns "dns" Passing AWAY
@@ -280,7 +283,7 @@ causes! {
         "activate the certificate in the AWS account and region of this endpoint";
     AccessDenied "access-denied" Setup NOT_PERMITTED
         "the provider denies access to the role alias"
-        "attach a policy that allows iot:AssumeRoleWithCertificate on the role alias to the certificate";
+        "see that the certificate is ACTIVE in AWS IoT, and that a policy which allows iot:AssumeRoleWithCertificate on the role alias is attached to it";
     Forbidden "forbidden" Setup NOT_PERMITTED
         "the provider forbids the request"
         "check certificate, thing, policy and role alias in AWS IoT";
@@ -307,10 +310,10 @@ causes! {
         "if it stays, check the network's quality";
     Throttled "throttled" Passing AWAY
         "the provider asks for fewer requests"
-        "nothing: it is tried again later; if it stays, look at how often the fleet asks";
+        "it is tried again later; if it stays, look at how often the fleet asks";
     ServerError "server-error" Passing AWAY
         "the provider has a fault"
-        "nothing: it is tried again; if it stays, look at the AWS health dashboard";
+        "it is tried again; if it stays, look at the AWS health dashboard";
     UnexpectedStatus "unexpected-status" Setup AWAY
         "the server answers with an unexpected status"
         "check that EDGEROTATE_ENDPOINT is the credential provider's and no proxy is in between";
@@ -418,7 +421,7 @@ mod tests {
         let failure = Failure::new(Cause::ServerError, "HTTP 503\r\nfoo\u{1b}[31m");
         assert_eq!(
             failure.to_string(),
-            "the provider has a fault: HTTP 503  foo [31m; nothing: it is tried again; \
+            "the provider has a fault: HTTP 503  foo [31m; it is tried again; \
              if it stays, look at the AWS health dashboard"
         );
     }

@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
+use chrono::SecondsFormat;
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
+    process::{Child, ChildStdout, Command},
     time::{Instant, timeout, timeout_at},
 };
 use zeroize::Zeroizing;
@@ -24,8 +25,11 @@ use zeroize::Zeroizing;
 use crate::{
     clock,
     config::{Config, Pin, PrivateKey, Provider, Route, Token},
+    credentials::Credentials,
     failure::{Cause, Failure},
-    fetch_reply::{Envelope, FetchReply, MAX_REPLY_BYTES, Order},
+    fetch::refused_pin::{self, Directories},
+    fetch_reply::{Envelope, FetchReply, MAX_REPLY_BYTES, Order, REPLY_END},
+    lifetime::{self, KnownBy, Lifetime},
 };
 
 /// What the child's libraries may read from the environment, beside the names in `Token::module_environment`. No
@@ -86,8 +90,10 @@ impl Launcher {
     /// To be called on a thread that lives as long as the process: the child dies with the thread that started it.
     pub async fn fetch(&self, provider: &Provider, on_unreapable: impl FnMut(u32)) -> FetchReply {
         let deadline = Instant::now() + provider.fetch_deadline;
+        let marks = Directories { state: &self.state_directory, runtime: &self.runtime_directory };
+        let unanswered = refused_pin::unanswered(marks);
         let mut child = match self.spawn(provider) {
-            Ok(child) => Tied(child),
+            Ok(child) => Tied::new(child),
             Err(e) => {
                 let what = format!("{} ({e})", self.program.display());
                 return Failure::new(Cause::FetchNotStarted, what).into();
@@ -99,18 +105,23 @@ impl Launcher {
             runtime_directory: self.runtime_directory.clone(),
             state_directory: self.state_directory.clone(),
         };
-        let talked = timeout_at(deadline, talk(&mut child.0, &order)).await;
+        let talked = timeout_at(deadline, talk(&mut child, &order)).await;
         let ended =
-            if talked.is_ok() { timeout(TIME_TO_END, child.0.wait()).await.ok() } else { None };
+            if talked.is_ok() { timeout(TIME_TO_END, child.wait()).await.ok() } else { None };
         let status = match ended {
             Some(status) => status,
             None => kill(&mut child, on_unreapable).await,
         };
-        match talked {
+        let mut reply = match talked {
             Ok(Ok(text)) => judge(&text, &status),
             Ok(Err(e)) => Failure::new(Cause::FetchBroken, e.to_string()).into(),
             Err(_) => Failure::new(Cause::FetchHung, hung(provider)).into(),
+        };
+        let now = refused_pin::unanswered(marks);
+        if let (FetchReply::Failed { failure, .. }, true) = (&mut reply, now > unanswered) {
+            failure.detail += &refused_pin::possible_refusal(now);
         }
+        reply
     }
 
     fn spawn(&self, provider: &Provider) -> io::Result<Child> {
@@ -150,28 +161,47 @@ impl Launcher {
 }
 
 /// A child that does not outlive this, nor does what it started.
-struct Tied(Child);
+struct Tied {
+    child: Child,
+    /// The child leads a session of its own, so what it started is in its group, which is named after it. Before it
+    /// does so there is no such group, and the kill of the child alone is enough.
+    group: Option<Pid>,
+}
 
 impl Tied {
-    /// The child leads a session of its own, so what it started is in its group. Before it does so there is no such
-    /// group, and the kill of the child alone, which follows, is enough.
-    fn kill_group(&self) {
-        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
-            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+    fn new(child: Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self { child, group: id.map(Pid::from_raw) }
+    }
+
+    /// Waits for the child's end, and makes it that of what it started too.
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait().await;
+        self.kill_group();
+        status
+    }
+
+    /// Once the child is reaped its id is free, unless a group keeps it: so this is done once, and at once.
+    fn kill_group(&mut self) {
+        let reaped = self.child.id().is_none();
+        let group = if reaped { self.group.take() } else { self.group };
+        if let Some(group) = group {
+            let _ = killpg(group, Signal::SIGKILL);
         }
     }
 }
 
 impl Drop for Tied {
     fn drop(&mut self) {
-        // Without an id the child was reaped. `kill_on_drop` does the rest.
+        // `kill_on_drop` does the rest.
         self.kill_group();
     }
 }
 
 /// Hands the order over and takes the reply, up to its end.
-async fn talk(child: &mut Child, order: &Order) -> io::Result<Zeroizing<Vec<u8>>> {
-    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+async fn talk(child: &mut Tied, order: &Order) -> io::Result<Zeroizing<Vec<u8>>> {
+    let (Some(mut stdin), Some(mut stdout)) = (child.child.stdin.take(), child.child.stdout.take())
+    else {
         return Err(io::Error::other("no pipes"));
     };
     let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
@@ -183,20 +213,39 @@ async fn talk(child: &mut Child, order: &Order) -> io::Result<Zeroizing<Vec<u8>>
     }
     // Allocated once: a buffer that grows leaves copies of the secrets behind.
     let mut reply = Zeroizing::new(Vec::with_capacity(MAX_REPLY_BYTES + 1));
-    stdout.take(MAX_REPLY_BYTES as u64 + 1).read_to_end(&mut reply).await?;
+    tokio::select! {
+        read = read_reply(&mut stdout, &mut reply) => {
+            read?;
+            return Ok(reply);
+        }
+        // What it started may hold the pipe open, and is gone now; what it said is still in the pipe.
+        _ = child.wait() => {}
+    }
+    read_reply(&mut stdout, &mut reply).await?;
     Ok(reply)
+}
+
+/// Reads on until the reply is whole, too long, or over.
+async fn read_reply(pipe: &mut ChildStdout, reply: &mut Vec<u8>) -> io::Result<()> {
+    while reply.len() <= MAX_REPLY_BYTES && reply.last() != Some(&REPLY_END) {
+        let room = MAX_REPLY_BYTES + 1 - reply.len();
+        if (&mut *pipe).take(room as u64).read_buf(reply).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Kills the child and what it started, and waits until it is gone.
 async fn kill(child: &mut Tied, mut on_unreapable: impl FnMut(u32)) -> io::Result<ExitStatus> {
-    let id = child.0.id();
+    let id = child.child.id();
     child.kill_group();
-    let _ = child.0.start_kill();
-    match timeout(TIME_TO_DIE, child.0.wait()).await {
+    let _ = child.child.start_kill();
+    match timeout(TIME_TO_DIE, child.wait()).await {
         Ok(status) => status,
         Err(_) => {
             on_unreapable(id.unwrap_or_default());
-            child.0.wait().await
+            child.wait().await
         }
     }
 }
@@ -259,11 +308,24 @@ pub async fn by_hand(
         writeln!(out, "role alias     {}", provider.role_alias)?;
         writeln!(out, "thing name     {thing}")?;
         writeln!(out, "access key id  {}", credentials.access_key_id)?;
-        writeln!(out, "expiration     {}", credentials.expiration.to_rfc3339())?;
+        writeln!(out, "good for       {}", good_for(&credentials, date.as_deref()))?;
         writeln!(out, "took           {:.2} s", started.elapsed().as_secs_f32())?;
         writeln!(out, "clock          {}", skew(date.as_deref()))
     };
     write(out).map_err(ByHandError::Write)
+}
+
+/// How long the credentials live, reckoned as the daemon does: not with this device's clock.
+fn good_for(credentials: &Credentials, date: Option<&str>) -> String {
+    let until = credentials.expiration.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let date = date.and_then(lifetime::parse_date);
+    match lifetime::lifetime(credentials.expiration, date, clock::wall(), clock::EARLIEST) {
+        Some(Lifetime { duration, known_by: KnownBy::Assumption }) => {
+            format!("{} s at least, until {until}", duration.as_secs())
+        }
+        Some(Lifetime { duration, .. }) => format!("{} s, until {until}", duration.as_secs()),
+        None => format!("nothing: they expired at {until}, before they came"),
+    }
 }
 
 /// Why `edgerotate fetch` failed.
@@ -281,7 +343,18 @@ fn skew(date: Option<&str>) -> String {
     let seconds = (clock::wall() - date.to_utc()).num_seconds();
     match seconds {
         -2..=2 => "agrees with the provider's".to_owned(),
-        3.. => format!("{seconds} s ahead of the provider's"),
-        _ => format!("{} s behind the provider's", -seconds),
+        3.. => format!("{seconds} s ahead of the provider's{}", consequence(seconds)),
+        _ => format!("{} s behind the provider's{}", -seconds, consequence(-seconds)),
+    }
+}
+
+/// S3 refuses requests whose time is further off (error RequestTimeTooSkewed).
+const SKEW_OF_S3_SECONDS: i64 = 15 * 60;
+
+fn consequence(seconds: i64) -> &'static str {
+    if seconds < SKEW_OF_S3_SECONDS {
+        "; S3 refuses uploads from 15 min on"
+    } else {
+        "; S3 refuses what Litestream signs with it: look at the time synchronisation"
     }
 }

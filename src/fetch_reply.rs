@@ -9,6 +9,9 @@ use crate::{config::Provider, credentials::Credentials, failure::Failure};
 /// The largest reply that is read: an answer of the provider, and the words around it.
 pub const MAX_REPLY_BYTES: usize = crate::credentials::MAX_ANSWER_BYTES + 16 * 1024;
 
+/// What a whole reply ends with; JSON on one line has none inside.
+pub const REPLY_END: u8 = b'\n';
+
 /// What the child reads from its standard input, so that nothing secret is in its arguments or environment.
 #[derive(Serialize, Deserialize)]
 pub struct Order {

@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod core_dump;
 pub mod credentials;
 pub mod daemon;
 pub mod environment_file;

@@ -37,7 +37,7 @@ use self::{
     lag::Now,
     meter::Meter,
     process::Litestream,
-    report::{Found, Report, Restored, Verdict},
+    report::{Found, Report, Restored},
     signals::Signals,
     trouble::{DEVICE, NO_REPLICA, Trouble},
     workplace::Workplace,
@@ -61,7 +61,7 @@ pub fn run(config: &Config, program: &Path, as_json: bool, out: &mut dyn Write) 
         Ok(report) => (report.text(), report.json(), report.verdict().exit_code()),
         Err(trouble) => {
             let text = format!(
-                "cannot tell: {}\n  {:<12} {}\n  {:<12} {}\n",
+                "cannot tell: {}\n  {:<13} {}\n  {:<13} {}\n",
                 trouble.what,
                 "database",
                 database.display(),
@@ -102,17 +102,13 @@ async fn verify(config: &Config, program: &Path) -> Result<Report, Trouble> {
     let mut not_proven = litestream.databases(&mut signals).await?;
     not_proven.retain(|path| path != live);
     let found = look_and_compare(config, &litestream, &mut signals).await?;
-    let report = Report {
+    Ok(Report {
         database: live.clone(),
         not_proven,
         litestream: version,
         max_lag: config.verify.max_lag,
         found,
-    };
-    if report.verdict() == Verdict::Whole {
-        // The place to clear the suspicion that a restart lost rows.
-    }
-    Ok(report)
+    })
 }
 
 async fn look_and_compare(

@@ -1,7 +1,6 @@
 //! The second step of trust: from layers to a [`Config`], setting by setting, and what must hold between them.
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,7 +8,7 @@ use std::{
 use log::LevelFilter;
 
 use super::{
-    Config, Guard, Heartbeat, Litestream, PrivateKey, Provider, Verify, Warning,
+    Config, Guard, Heartbeat, Litestream, Pin, PrivateKey, Provider, Verify, Warning,
     check::{Check, UnknownKeys},
     duration,
     endpoint::Endpoint,
@@ -19,6 +18,13 @@ use super::{
     settings::{self, Setting},
     values, words,
 };
+
+/// What is written below the runtime directory, beside the environment file: state, locks, marks.
+const RUNTIME_FILES: &[&str] =
+    &["state.json", "edgerotate.lock", "token.lock", "pin-refused", "pin-accepted"];
+
+/// What is written below the state directory.
+const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted"];
 
 impl Config {
     /// Checks every setting.
@@ -101,6 +107,7 @@ impl Check<'_> {
             self.duration(&settings::FETCH_DEADLINE, second, 600 * second, 60 * second);
         self.deadline_after_timeout(fetch_timeout, fetch_deadline);
         let lead = self.duration(&settings::ROTATION_LEAD, second, 3600 * second, 300 * second);
+        self.deadline_before_expiry(fetch_deadline, lead);
         let endpoint = endpoint?;
         Some(Provider {
             host: endpoint.host,
@@ -133,6 +140,23 @@ impl Check<'_> {
                 entry,
                 &format!("must be less than {}", limit(&settings::FETCH_DEADLINE, deadline)),
             );
+        }
+    }
+
+    /// A module that hangs once is to cost time, not the credentials.
+    fn deadline_before_expiry(&mut self, deadline: Duration, lead: Duration) {
+        if deadline < lead {
+            return;
+        }
+        let (deadline_name, lead_name) =
+            (settings::FETCH_DEADLINE.name, settings::ROTATION_LEAD.name);
+        let (deadline, lead) = (duration::show(deadline), duration::show(lead));
+        let hang = "one fetch that hangs outlasts the credentials";
+        if let Some(entry) = self.entry(&settings::FETCH_DEADLINE) {
+            self.warn(entry, format!("is {deadline}, not less than {lead_name} ({lead}): {hang}"));
+        } else if let Some(entry) = self.entry(&settings::ROTATION_LEAD) {
+            let what = format!("is {lead}, not more than {deadline_name} ({deadline}): {hang}");
+            self.warn(entry, what);
         }
     }
 
@@ -214,34 +238,83 @@ impl Check<'_> {
         Guard { databases, max_time, max_wal }
     }
 
-    /// A file that is replaced by another one's content is lost: two settings must not name one file.
+    /// A file that is replaced by another one's content is lost: what is written must be no file of another use.
     fn one_file_for_two(&mut self, config: &Config) {
-        let mut files = vec![
-            (&settings::ENVIRONMENT_FILE, &config.litestream.environment_file),
-            (&settings::DATABASE, &config.heartbeat.database),
-            (&settings::CERTIFICATE, &config.provider.certificate),
-        ];
-        if let PrivateKey::File(path) = &config.provider.key {
-            files.push((&settings::PRIVATE_KEY, path));
-        }
-        if let Some(path) = &config.litestream.pid_file {
-            files.push((&settings::LITESTREAM_PID_FILE, path));
-        }
-        let mut seen = HashMap::new();
-        for (setting, path) in files {
-            // Certificate and key may well be in one PEM file: both are only read.
-            let is_certificate_and_key = |other: &Setting| {
-                setting.name == settings::PRIVATE_KEY.name
-                    && other.name == settings::CERTIFICATE.name
-            };
-            match seen.insert(path, setting) {
-                Some(other) if !is_certificate_and_key(other) => {
-                    if let Some(entry) = self.entry(setting) {
-                        self.bad(entry, &format!("is the same file as {}", other.name));
-                    }
+        let files = files(config);
+        for (at, second) in files.iter().enumerate() {
+            for first in &files[..at] {
+                // Whatever is only read may well be one file, such as certificate and key.
+                if first.path != second.path || !(first.written || second.written) {
+                    continue;
                 }
-                _ => {}
+                // Complained of is what was set; a default can't be corrected.
+                let set = |file: &NamedFile| file.setting.and_then(|setting| self.entry(setting));
+                if let Some(entry) = set(second) {
+                    self.bad(entry, &format!("is the same file as {}", first.name()));
+                } else if let Some(entry) = set(first) {
+                    self.bad(entry, &format!("is the same file as {}", second.name()));
+                }
             }
         }
     }
+}
+
+/// A file that edgerotate or Litestream uses.
+struct NamedFile {
+    /// Who names it; none for a file that edgerotate names itself.
+    setting: Option<&'static Setting>,
+    path: PathBuf,
+    written: bool,
+}
+
+impl NamedFile {
+    fn name(&self) -> String {
+        match self.setting {
+            Some(setting) => setting.name.to_owned(),
+            None => format!("edgerotate's own {}", self.path.display()),
+        }
+    }
+}
+
+fn files(config: &Config) -> Vec<NamedFile> {
+    let read = |setting, path: &Path| NamedFile {
+        setting: Some(setting),
+        path: path.to_owned(),
+        written: false,
+    };
+    let written = |setting, path: &Path| NamedFile { written: true, ..read(setting, path) };
+    let own = |path| NamedFile { setting: None, path, written: true };
+
+    let mut files: Vec<NamedFile> = RUNTIME_FILES
+        .iter()
+        .map(|name| own(config.runtime_directory.join(name)))
+        .chain(STATE_FILES.iter().map(|name| own(config.state_directory.join(name))))
+        .collect();
+    let database = &config.heartbeat.database;
+    files.extend(["-wal", "-shm", "-journal"].map(|suffix| {
+        let mut path = database.clone().into_os_string();
+        path.push(suffix);
+        own(path.into())
+    }));
+    files.push(written(&settings::ENVIRONMENT_FILE, &config.litestream.environment_file));
+    files.push(written(&settings::DATABASE, database));
+    files.push(read(&settings::CERTIFICATE, &config.provider.certificate));
+    if let Some(path) = &config.provider.ca_file {
+        files.push(read(&settings::CA_FILE, path));
+    }
+    match &config.provider.key {
+        PrivateKey::File(path) => files.push(read(&settings::PRIVATE_KEY, path)),
+        // Where the URI names them, the setting they are found under says nothing; the other one's does.
+        PrivateKey::Token(token) => {
+            files.push(read(&settings::PKCS11_MODULE, &token.module));
+            if let Pin::File(path) = &token.pin {
+                files.push(read(&settings::PKCS11_PIN_FILE, path));
+            }
+        }
+    }
+    // Litestream writes it.
+    if let Some(path) = &config.litestream.pid_file {
+        files.push(written(&settings::LITESTREAM_PID_FILE, path));
+    }
+    files
 }

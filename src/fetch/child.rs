@@ -78,29 +78,44 @@ fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<P
         return Err(refused.failure());
     }
     kept.pin = pin::read(&token.pin)?;
-    if kept.pin.is_some() {
-        refused_pin::check_guard(marks(order))?;
-    }
     let module = kept.module.insert(token::load(&token.module)?);
-    let pin = kept.pin.as_ref().map(|held| &held.pin);
-    let opened =
-        token::open(token, module, pin).map_err(|failure| remember(failure, order, kept))?;
-    if kept.pin.is_some() {
-        // Accepted. A mark that can't be removed would only be in the way after the next refusal.
-        let _ = refused_pin::forget(marks(order));
-    }
+    let Some(held) = &kept.pin else {
+        let opened =
+            token::open(token, module, None).map_err(|failure| remember(failure, order, kept))?;
+        return Ok(kept.key.insert(opened).key.clone());
+    };
+    // From here until its end is known, a crash counts as a refusal.
+    let attempt =
+        refused_pin::attempt(token, held.source, order.parent, clock::wall(), marks(order))?;
+    let opened = match token::open(token, module, Some(&held.pin)) {
+        Ok(opened) => opened,
+        Err(failure) if failure.class() == Class::PinRefused => {
+            let put = attempt.refused(failure.cause, clock::wall());
+            return Err(with_words(failure, put));
+        }
+        Err(failure) => {
+            attempt.failed_otherwise();
+            return Err(failure);
+        }
+    };
+    attempt.accepted();
     Ok(kept.key.insert(opened).key.clone())
 }
 
-/// Puts a refused PIN on record at once; the failure says so if that can't be done.
-fn remember(mut failure: Failure, order: &Order, kept: &Kept) -> Failure {
-    if failure.class() == Class::PinRefused {
-        // Without a PIN of ours: whatever it was that the token refused, it would refuse it again.
-        let source = kept.pin.as_ref().map_or(Source::Settings, |held| held.source);
-        let put = refused_pin::remember(failure.cause, source, clock::wall(), marks(order));
-        if let Err(words) = put {
-            failure.detail = format!("{}, {words}", failure.detail);
-        }
+/// Puts what the token refused on record at once; the failure says so if that can't be done.
+fn remember(failure: Failure, order: &Order, kept: &Kept) -> Failure {
+    if failure.class() != Class::PinRefused {
+        return failure;
+    }
+    // Without a PIN of ours: whatever it was that the token refused, it would refuse it again.
+    let source = kept.pin.as_ref().map_or(Source::Settings, |held| held.source);
+    let put = refused_pin::remember(failure.cause, source, clock::wall(), marks(order));
+    with_words(failure, put)
+}
+
+fn with_words(mut failure: Failure, put: Result<(), String>) -> Failure {
+    if let Err(words) = put {
+        failure.detail = format!("{}, {words}", failure.detail);
     }
     failure
 }

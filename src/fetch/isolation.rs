@@ -9,16 +9,15 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::OFlag,
-    sys::{
-        prctl,
-        resource::{Resource, setrlimit},
-        signal::Signal,
-    },
+    sys::{prctl, signal::Signal},
     unistd::{dup2_stderr, dup2_stdin, dup2_stdout, getppid, pipe2, setsid},
 };
 use zeroize::Zeroizing;
 
-use crate::fetch_reply::{Envelope, MAX_REPLY_BYTES, Order};
+use crate::{
+    core_dump,
+    fetch_reply::{Envelope, MAX_REPLY_BYTES, Order, REPLY_END},
+};
 
 /// More than any order is long; a reader without a bound is a fault waiting.
 const MAX_ORDER_BYTES: usize = 256 * 1024;
@@ -40,8 +39,7 @@ pub struct ReplyPipe(File);
 /// In words; there is nobody to tell but the parent, who sees a child that ended without a reply.
 pub fn enter() -> Result<Isolated, String> {
     // First of all: from here on a crash writes no secret anywhere.
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| format!("no limit on core dumps: {e}"))?;
-    prctl::set_dumpable(false).map_err(|e| format!("still dumpable: {e}"))?;
+    core_dump::forbid().map_err(|e| format!("core dumps can't be ruled out: {e}"))?;
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|e| format!("not bound to the parent: {e}"))?;
     // No controlling terminal: libp11 would prompt on it for a PIN and wait for ever.
     match setsid() {
@@ -84,10 +82,12 @@ fn read_order(pipe: File) -> Result<Order, String> {
 }
 
 impl ReplyPipe {
-    /// Writes the one reply and closes the pipe, which tells the parent that it is whole.
+    /// Writes the one reply, and the newline that tells the parent that it is whole. The pipe's end would not: a process
+    /// that the module has started may hold it open.
     pub fn send(mut self, envelope: &Envelope) -> io::Result<()> {
         let mut text = Zeroizing::new(Vec::with_capacity(2 * MAX_REPLY_BYTES));
         serde_json::to_writer(&mut *text, envelope)?;
+        text.push(REPLY_END);
         self.0.write_all(&text)
     }
 }

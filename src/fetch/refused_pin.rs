@@ -6,6 +6,12 @@
 //! and time of change: nothing in it tells anything about the PIN. Where these say nothing (a PIN in the settings, a
 //! file that is new at each start), it stays until it is removed.
 //!
+//! A module that crashes or hangs after the token refused the PIN leaves nobody to make the mark. So it is made before
+//! the login, as a tentative one, and taken back once the answer is known; one that is found later may have been a
+//! refusal, and counts as one: two of them in a row, and a person has to look. That would be hard on good devices whose
+//! bus hangs now and then, so a PIN that was accepted is remembered as well, by the same signs as a refused one, and
+//! tried without ado. It also spares the flash: nothing is written at a fetch like the one before.
+//!
 //! Wherever it is unsure, a mark counts: one that is there for nothing costs a person one `rm`, and the message says
 //! which.
 
@@ -28,12 +34,16 @@ use serde::{Deserialize, Serialize};
 
 use super::material::io_words;
 use crate::{
-    atomic_file,
-    config::{Pin, PrivateKey, Provider},
+    atomic_file, clock,
+    config::{Pin, PrivateKey, Provider, Token},
     failure::{Cause, Failure},
 };
 
-const FILE_NAME: &str = "pin-refused";
+pub(crate) const FILE_NAME: &str = "pin-refused";
+pub(crate) const ACCEPTED_NAME: &str = "pin-accepted";
+
+/// Readable to all, so that the daemon sees the mark that root's fetch by hand has left in its directory.
+const MARK_MODE: u32 = 0o644;
 
 /// After so many in a row a changed file is no longer reason enough for the next try.
 const MOST_REFUSALS: u32 = 2;
@@ -58,8 +68,8 @@ pub enum Source {
     Settings,
     /// A file whose change can be seen.
     Lasting(Identity),
-    /// A file that is new at each start.
-    Passing,
+    /// A file that is new at each start, and lasts as long as the boot at the most.
+    Passing(Identity),
 }
 
 /// A state of a file. The device's number is no part of it, as a partition can get another one at a boot, nor is the
@@ -73,7 +83,8 @@ pub struct Identity {
 #[derive(Serialize, Deserialize)]
 struct Mark {
     refused_at: DateTime<Utc>,
-    cause: Cause,
+    /// None: tentative. The token's answer is not known, or not yet.
+    cause: Option<Cause>,
     /// In a row, this one included.
     refusals: u32,
     /// None: stays until it is removed.
@@ -85,6 +96,8 @@ struct Mark {
 pub struct Refused {
     /// None if the mark can't be read: it counts all the same.
     at: Option<DateTime<Utc>>,
+    /// Whether the token was heard to refuse it.
+    certain: bool,
     mark: PathBuf,
     /// The file to change; None where that changes nothing, and the mark has to be removed.
     pin_file: Option<PathBuf>,
@@ -99,7 +112,11 @@ pub struct Directories<'a> {
 
 impl Directories<'_> {
     fn marks(&self) -> [PathBuf; 2] {
-        [self.state.join(FILE_NAME), self.runtime.join(FILE_NAME)]
+        [self.state, self.runtime].map(|directory| directory.join(FILE_NAME))
+    }
+
+    fn accepted(&self) -> [PathBuf; 2] {
+        [self.state, self.runtime].map(|directory| directory.join(ACCEPTED_NAME))
     }
 }
 
@@ -154,9 +171,15 @@ impl Watch {
 fn applies_to(pin: &Pin, mark_path: PathBuf) -> Option<Refused> {
     let mark = match read(&mark_path) {
         Read::None => return None,
-        Read::Unknown => return Some(Refused { at: None, mark: mark_path, pin_file: None }),
+        Read::Unknown => {
+            return Some(Refused { at: None, certain: true, mark: mark_path, pin_file: None });
+        }
         Read::Mark(mark) => mark,
     };
+    let certain = mark.cause.is_some();
+    if !certain && mark.refusals < MOST_REFUSALS {
+        return None;
+    }
     let pin_file = match (mark.pin_file, pin) {
         (Some(refused), Pin::File(path)) => match fs::metadata(path) {
             Ok(now) if Identity::of(&now) == refused => Some(path.clone()),
@@ -166,7 +189,7 @@ fn applies_to(pin: &Pin, mark_path: PathBuf) -> Option<Refused> {
         },
         _ => None,
     };
-    Some(Refused { at: Some(mark.refused_at), mark: mark_path, pin_file })
+    Some(Refused { at: Some(mark.refused_at), certain, mark: mark_path, pin_file })
 }
 
 enum Read {
@@ -192,11 +215,12 @@ pub(super) fn check_guard(directories: Directories) -> Result<(), Failure> {
     let Err(errno) = writable(directories.state).or_else(|_| writable(directories.runtime)) else {
         return Ok(());
     };
+    Err(unguarded(directories, errno.desc()))
+}
+
+fn unguarded(directories: Directories, why: &str) -> Failure {
     let (state, runtime) = (directories.state.display(), directories.runtime.display());
-    Err(Failure::new(
-        Cause::PinUnguarded,
-        format!("neither in {state} nor in {runtime} ({})", errno.desc()),
-    ))
+    Failure::new(Cause::PinUnguarded, format!("neither in {state} nor in {runtime} ({why})"))
 }
 
 /// Remembers at once that the token refused the PIN. The mark is whole and on the disk when this returns.
@@ -209,16 +233,30 @@ pub(super) fn remember(
     now: DateTime<Utc>,
     directories: Directories,
 ) -> Result<(), String> {
-    let [state, runtime] = directories.marks();
-    let earlier = [&state, &runtime].map(|mark| match read(mark) {
+    put(Some(cause), source, earlier(directories).saturating_add(1), now, directories)
+}
+
+/// How often a PIN was refused in a row, or may have been.
+fn earlier(directories: Directories) -> u32 {
+    let counts = directories.marks().map(|mark| match read(&mark) {
         Read::None => 0,
         Read::Mark(mark) => mark.refusals,
         Read::Unknown => MOST_REFUSALS,
     });
-    let refusals = earlier.into_iter().max().unwrap_or_default().saturating_add(1);
+    counts.into_iter().max().unwrap_or_default()
+}
+
+fn put(
+    cause: Option<Cause>,
+    source: Source,
+    refusals: u32,
+    now: DateTime<Utc>,
+    directories: Directories,
+) -> Result<(), String> {
+    let [state, runtime] = directories.marks();
     let pin_file = match source {
         Source::Lasting(identity) if refusals < MOST_REFUSALS => Some(identity),
-        Source::Lasting(_) | Source::Settings | Source::Passing => None,
+        Source::Lasting(_) | Source::Settings | Source::Passing(_) => None,
     };
     let mark = Mark { refused_at: now, cause, refusals, pin_file };
     let Err(e) = write(&mark, &state) else { return Ok(()) };
@@ -231,14 +269,172 @@ pub(super) fn remember(
     }
 }
 
-fn write(mark: &Mark, path: &Path) -> io::Result<()> {
-    let mut text = serde_json::to_vec(mark)?;
+fn write(content: &impl Serialize, path: &Path) -> io::Result<()> {
+    let mut text = serde_json::to_vec(content)?;
     text.push(b'\n');
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    // Readable to all, so that the daemon sees the mark that root's fetch by hand has left.
-    atomic_file::replace(path, &text, 0o644)
+    atomic_file::replace(path, &text, MARK_MODE)
+}
+
+/// A login that begins; what comes of it has to be told.
+pub(super) struct Attempt<'a> {
+    accepted: Accepted,
+    source: Source,
+    /// Refusals before this one.
+    earlier: u32,
+    /// What the marks were; none if this PIN was accepted already, and nothing was written.
+    before: Option<[Option<Vec<u8>>; 2]>,
+    directories: Directories<'a>,
+}
+
+/// A PIN that the token took, and where.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Accepted {
+    pin: Known,
+    uri: String,
+    module: PathBuf,
+}
+
+/// How an accepted PIN is known again, with nothing in it that tells anything about it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Known {
+    File(Identity),
+    FileOfBoot {
+        boot: String,
+        file: Identity,
+    },
+    /// The settings stay the same as long as the process that read them.
+    SettingsOf {
+        boot: String,
+        process: u32,
+        started: String,
+    },
+    /// Not at all.
+    Never,
+}
+
+/// Begins a login: leaves a tentative mark, unless this PIN was accepted earlier.
+pub(super) fn attempt<'a>(
+    token: &Token,
+    source: Source,
+    reader: u32,
+    now: DateTime<Utc>,
+    directories: Directories<'a>,
+) -> Result<Attempt<'a>, Failure> {
+    let (uri, module) = (token.uri.clone(), token.module.clone());
+    let accepted = Accepted { pin: Known::of(source, reader), uri, module };
+    let mut attempt = Attempt { accepted, source, earlier: 0, before: None, directories };
+    check_guard(directories)?;
+    if attempt.is_known() {
+        return Ok(attempt);
+    }
+    attempt.earlier = earlier(directories);
+    attempt.before = Some(directories.marks().map(|mark| fs::read(mark).ok()));
+    let refusals = attempt.earlier.saturating_add(1);
+    if put(None, source, refusals, now, directories).is_err() {
+        // In the runtime directory it is as good: what may have been a refusal is behind a boot then.
+        if !matches!(read(&directories.marks()[1]), Read::Mark(Mark { cause: None, .. })) {
+            return Err(unguarded(directories, "no mark can be written; is there room?"));
+        }
+    }
+    Ok(attempt)
+}
+
+impl Attempt<'_> {
+    fn is_known(&self) -> bool {
+        let known = |path: PathBuf| {
+            let text = fs::read(path).ok()?;
+            serde_json::from_slice::<Accepted>(&text).ok()
+        };
+        self.accepted.pin != Known::Never
+            && self.directories.accepted().into_iter().filter_map(known).any(|a| a == self.accepted)
+    }
+
+    /// The token took the PIN.
+    pub(super) fn accepted(self) {
+        // Whatever can't be written or removed costs another tentative mark, or is in the way after the next refusal.
+        let known = self.is_known();
+        let _ = forget(self.directories);
+        if !known && self.accepted.pin != Known::Never {
+            let [state, runtime] = self.directories.accepted();
+            match self.accepted.pin {
+                Known::File(_) => {
+                    let _ =
+                        write(&self.accepted, &state).or_else(|_| write(&self.accepted, &runtime));
+                }
+                _ => {
+                    let _ = write(&self.accepted, &runtime);
+                }
+            }
+        }
+    }
+
+    /// The token refused the PIN.
+    pub(super) fn refused(self, cause: Cause, now: DateTime<Utc>) -> Result<(), String> {
+        let refusals = self.earlier.saturating_add(1);
+        forget_accepted(self.directories);
+        put(Some(cause), self.source, refusals, now, self.directories)
+    }
+
+    /// It failed, but not by the PIN: all is as it was before.
+    pub(super) fn failed_otherwise(self) {
+        let Some(before) = self.before else { return };
+        for (mark, before) in self.directories.marks().into_iter().zip(before) {
+            // A tentative mark that stays counts as a refusal, which is on the safe side.
+            let _ = match before {
+                Some(text) if fs::read(&mark).is_ok_and(|now| now == text) => Ok(()),
+                Some(text) => atomic_file::replace(&mark, &text, MARK_MODE),
+                None => fs::remove_file(&mark),
+            };
+        }
+    }
+}
+
+impl Known {
+    fn of(source: Source, reader: u32) -> Self {
+        let boot = || clock::boot_id().ok();
+        let known = match source {
+            Source::Lasting(identity) => Some(Self::File(identity)),
+            Source::Passing(file) => boot().map(|boot| Self::FileOfBoot { boot, file }),
+            Source::Settings => boot()
+                .zip(start_of(reader))
+                .map(|(boot, started)| Self::SettingsOf { boot, process: reader, started }),
+        };
+        known.unwrap_or(Self::Never)
+    }
+}
+
+/// When a process started: with its id it names one process of a boot.
+fn start_of(process: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name in brackets may hold anything, so count from the last bracket.
+    stat.rsplit_once(") ")?.1.split(' ').nth(19).map(str::to_owned)
+}
+
+/// How many logins ended without an answer, for whoever looks on.
+pub(crate) fn unanswered(directories: Directories) -> u32 {
+    let count = |mark: PathBuf| match read(&mark) {
+        Read::Mark(Mark { cause: None, refusals, .. }) => refusals,
+        _ => 0,
+    };
+    directories.marks().into_iter().map(count).max().unwrap_or_default()
+}
+
+/// What a fetch that ended in the middle of a login says of it.
+pub(crate) fn possible_refusal(count: u32) -> String {
+    format!(
+        "; it ended during the login to the token, which may have refused the PIN: possible refusal {count} of {MOST_REFUSALS} \
+         until the PIN is tried no more"
+    )
+}
+
+fn forget_accepted(directories: Directories) {
+    for path in directories.accepted() {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Takes the marks away: the token accepted a PIN, or a person says that it is right now.
@@ -271,14 +467,19 @@ impl Refused {
             Some(path) => format!("until {} is changed or {mark} removed", path.display()),
             None => format!("until {mark} is removed"),
         };
-        Failure::new(Cause::PinRefusedEarlier, format!("refused at {at}, and so {until}"))
+        if self.certain {
+            Failure::new(Cause::PinRefusedEarlier, format!("refused at {at}, and so {until}"))
+        } else {
+            Failure::new(Cause::PinUncertain, format!("last at {at}, and so {until}"))
+        }
     }
 }
 
 impl Source {
     pub(super) fn of(file: &File) -> io::Result<Self> {
         let lasting = fstatfs(file).is_ok_and(|fs| LASTING.contains(&fs.filesystem_type()));
-        Ok(if lasting { Self::Lasting(Identity::of(&file.metadata()?)) } else { Self::Passing })
+        let identity = Identity::of(&file.metadata()?);
+        Ok(if lasting { Self::Lasting(identity) } else { Self::Passing(identity) })
     }
 }
 
@@ -366,9 +567,10 @@ mod tests {
         let directory = Directory::new("stays");
         let path = directory.0.join("pin");
         rewrite(&path, "648219", 1);
+        let passing = Source::Passing(Identity::of(&fs::metadata(&path).unwrap()));
         for (pin, source) in [
             (Pin::Value(Secret::new("648219".to_owned())), Source::Settings),
-            (Pin::File(path.clone()), Source::Passing),
+            (Pin::File(path.clone()), passing),
         ] {
             let marks = directory.directories();
             remember(Cause::PinIncorrect, source, DateTime::UNIX_EPOCH, marks).unwrap();
@@ -450,5 +652,77 @@ mod tests {
         let words = remember(Cause::PinIncorrect, Source::Settings, DateTime::UNIX_EPOCH, marks)
             .unwrap_err();
         assert!(words.starts_with("not remembered"), "{words}");
+    }
+
+    #[test]
+    fn a_login_without_an_answer_counts_and_one_with_an_answer_leaves_nothing() {
+        let directory = Directory::new("attempts");
+        let path = directory.0.join("pin");
+        rewrite(&path, "648219", 1);
+        let pin = Pin::File(path.clone());
+        let (state, runtime) = (directory.0.join("state"), directory.0.join("run"));
+        let marks = Directories { state: &state, runtime: &runtime };
+        for directory in [&state, &runtime] {
+            fs::create_dir(directory).unwrap();
+        }
+        let PrivateKey::Token(token) = provider(pin.clone()).key else { panic!("a file") };
+        let begin =
+            |source| attempt(&token, source, std::process::id(), DateTime::UNIX_EPOCH, marks);
+        let files = || [&state, &runtime].map(|d| fs::read_dir(d).map_or(0, Iterator::count));
+
+        // Neither way of a known end leaves anything of the mark.
+        begin(lasting(&path)).unwrap().failed_otherwise();
+        assert_eq!(files(), [0, 0]);
+        begin(lasting(&path)).unwrap().accepted();
+        assert!(!state.join(FILE_NAME).exists() && state.join(ACCEPTED_NAME).exists());
+
+        // Once accepted it may hang as often as it likes, and nothing is written.
+        let before = fs::metadata(state.join(ACCEPTED_NAME)).unwrap();
+        for _ in 0..5 {
+            drop(begin(lasting(&path)).unwrap());
+            begin(lasting(&path)).unwrap().accepted();
+        }
+        assert!(refused(&pin, marks).is_none());
+        let after = fs::metadata(state.join(ACCEPTED_NAME)).unwrap();
+        assert_eq!(Identity::of(&before), Identity::of(&after));
+
+        // Another PIN has to prove itself; so has this one once it was refused.
+        rewrite(&path, "648220", 2);
+        for count in 1..=2 {
+            assert!(refused(&pin, marks).is_none());
+            drop(begin(lasting(&path)).unwrap());
+            assert_eq!(unanswered(marks), count);
+        }
+        let failure = refused(&pin, marks).unwrap().failure();
+        assert_eq!(failure.cause, Cause::PinUncertain);
+        assert!(failure.detail.ends_with("state/pin-refused is removed"), "{failure}");
+        forget(marks).unwrap();
+        begin(lasting(&path)).unwrap().accepted();
+        begin(lasting(&path)).unwrap().refused(Cause::PinIncorrect, DateTime::UNIX_EPOCH).unwrap();
+        assert!(!state.join(ACCEPTED_NAME).exists());
+
+        // A failure of another kind gives back the mark that was there.
+        let mark = fs::read(state.join(FILE_NAME)).unwrap();
+        begin(lasting(&path)).unwrap().failed_otherwise();
+        assert_eq!(fs::read(state.join(FILE_NAME)).unwrap(), mark);
+        forget(marks).unwrap();
+
+        // What can't be known again after a boot is known until then, and not on flash.
+        for source in [Source::Settings, Source::Passing(Identity { inode: 1, modified: (2, 3) })] {
+            forget_accepted(marks);
+            begin(source).unwrap().accepted();
+            assert!(!state.join(ACCEPTED_NAME).exists());
+            drop(begin(source).unwrap());
+            assert_eq!(unanswered(marks), 0);
+        }
+        // Another daemon has other settings.
+        forget_accepted(marks);
+        begin(Source::Settings).unwrap().accepted();
+        drop(attempt(&token, Source::Settings, 1, DateTime::UNIX_EPOCH, marks).unwrap());
+        assert_eq!(unanswered(marks), 1);
+
+        let none = Directories { state: &path, runtime: &path };
+        let failure = attempt(&token, Source::Settings, 1, DateTime::UNIX_EPOCH, none).err();
+        assert_eq!(failure.unwrap().cause, Cause::PinUnguarded);
     }
 }

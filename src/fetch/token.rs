@@ -53,7 +53,8 @@ pub fn lock(runtime_directory: &Path, wait: Duration) -> Result<TokenLock, Failu
     let unusable = |e: &io::Error| {
         Failure::new(Cause::TokenLockUnusable, format!("{} ({})", path.display(), io_words(e)))
     };
-    // Read-only and readable to all: where root fetched once by hand, the daemon can still open it.
+    // Read-only and readable to all: in a directory of the daemon's, the daemon can still open it where root has
+    // fetched first. (A directory that root's fetch had to make is root's.)
     let open = || {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(runtime_directory)?;
         let file = OpenOptions::new()

@@ -24,7 +24,7 @@ use super::{
     answer::{self, Answer},
     signals::Signals,
     tied,
-    trouble::{CREDENTIALS_EXPIRED, Trouble},
+    trouble::{CREDENTIALS_EXPIRED, NOT_THIS_USER, Trouble},
     workplace::{Progress, Workplace},
 };
 use crate::{config, environment_file};
@@ -187,6 +187,8 @@ impl<'a> Litestream<'a> {
             Ok(variables) => {
                 variables.into_iter().filter(|(name, _)| !name.starts_with("AWS_")).collect()
             }
+            // Who may not read it is told so at once, instead of by whatever else is not permitted.
+            Err(trouble) if trouble.cause == NOT_THIS_USER => return Err(trouble),
             Err(_) => Vec::new(),
         };
         let mut command = self.command(&credentials);
@@ -226,7 +228,8 @@ impl<'a> Litestream<'a> {
             command.env(name, value.as_str());
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.kill_on_drop(true);
+        // Ctrl-C on a terminal is for this process, which ends that one and tidies up.
+        command.process_group(0).kill_on_drop(true);
         command
     }
 }

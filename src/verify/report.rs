@@ -132,7 +132,7 @@ impl Report {
         let mut text = format!("{}\n", self.summary());
         let mut line = |name: &str, value: &str| {
             // Writing to a String does not fail.
-            let _ = writeln!(text, "  {name:<12} {value}");
+            let _ = writeln!(text, "  {name:<13} {value}");
         };
         line("database", &self.database.display().to_string());
         if let Found::Restored(restored) = &self.found {
@@ -193,7 +193,7 @@ impl Restored {
             Verdict::RowsMissing
         } else if self.lag > max_lag {
             Verdict::Behind
-        } else if found.restored.is_none() || !self.is_sure {
+        } else if found.live_rows == found.newer || !self.is_sure {
             Verdict::TooEarly
         } else {
             Verdict::Whole
@@ -236,7 +236,10 @@ impl Restored {
                 "too early to tell: the replica has not moved on, and does not have {}",
                 self.gaps()
             ),
-            Verdict::TooEarly => "too early to tell: the replica has no heartbeat yet".to_owned(),
+            Verdict::TooEarly => format!(
+                "too early to tell: the replica has none of the {} yet",
+                heartbeats(found.live_rows)
+            ),
         }
     }
 
@@ -324,3 +327,6 @@ fn span(time: Duration) -> String {
         _ => format!("{} days", seconds / 86_400),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,9 @@ pub const NO_REPLICA: &str = "no-replica";
 /// There is a replica, and it can't be put together.
 pub const NOT_RESTORABLE: &str = "not-restorable";
 
+/// Another user may.
+pub const NOT_THIS_USER: &str = "not-permitted";
+
 /// Newer ones may be there by now.
 pub const CREDENTIALS_EXPIRED: &str = "credentials-expired";
 
@@ -212,7 +215,7 @@ impl Trouble {
         let what = format!("{}: {error}", path.display());
         if error.kind() == io::ErrorKind::PermissionDenied {
             let remedy = "run it as edgerotate's user";
-            return Self { cause: "not-permitted", exit_code: NOT_PERMITTED, what, remedy };
+            return Self { cause: NOT_THIS_USER, exit_code: NOT_PERMITTED, what, remedy };
         }
         Self { cause, exit_code: DEVICE, what, remedy }
     }

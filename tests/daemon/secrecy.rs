@@ -13,9 +13,10 @@ use std::{
 use serde_json::json;
 
 use crate::support::{
-    Device, Generation, SOON,
+    Device, Generation, Process, SOON,
     process::{Seen, descendants},
     secrets::{Secrets, files_below, mode},
+    wait_for, wait_until,
 };
 
 #[test]
@@ -49,9 +50,7 @@ fn secrets_are_only_where_they_must_be() {
         device.access_key_id() == device.cloud.issued().last().map(|i| i.access_key_id.clone())
     });
 
-    let limits = fs::read_to_string(format!("/proc/{}/limits", device.pid())).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    assert_dumps_no_core(device.pid());
 
     let shown = watcher.stop();
     device.stop();
@@ -78,6 +77,30 @@ fn secrets_are_only_where_they_must_be() {
         assert_eq!(mode(&holder), 0o600, "{}", holder.display());
     }
     assert_eq!(secrets.holders_below(&device.state_directory), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_fetch_by_hand_dumps_no_core_either() {
+    let device = Device::new("hand-core", Generation::V05, Duration::from_secs(3600));
+    device.cloud.provider_fault(&json!({"delay_s": 600}));
+    let log = device.scratch.join("fetch.log");
+    let mut command = device.edgerotate(&["fetch"]);
+    let mut fetch = Process::start("a fetch by hand", &mut command, &log);
+    // By then it has read the settings.
+    let children = wait_for("the fetch's child", SOON, || {
+        assert!(fetch.has_exited().is_none(), "{}", fetch.output());
+        Some(descendants(fetch.pid())).filter(|children| !children.is_empty())
+    });
+    assert_dumps_no_core(fetch.pid());
+    assert_dumps_no_core(children[0].pid);
+    fetch.kill();
+    wait_until("the child's end", SOON, || children.iter().all(|child| !child.is_alive()));
+}
+
+fn assert_dumps_no_core(pid: u32) {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
 }
 
 /// Looks over and over at the arguments and the environment of the daemon and its children.

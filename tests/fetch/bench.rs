@@ -117,6 +117,13 @@ impl Bench {
         self.token_settings().module_environment.push(name.to_owned());
     }
 
+    /// Another value for a variable that is there.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        let mut variables = self.launcher.environment.iter_mut();
+        let (_, there) = variables.find(|(there, _)| there == name).unwrap();
+        *there = value.into();
+    }
+
     pub fn fetch(&self) -> FetchReply {
         LISTENER.install();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

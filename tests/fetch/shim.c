@@ -40,7 +40,15 @@ static rv initialize(void *arguments) {
         note(line);
         for (;;) pause();
     }
-    if (told("abort")) abort();
+    if (told("fork") || told("fork-and-abort")) {
+        /* A helper, as some vendors' modules start one. It has all that its parent has, and goes on. */
+        char line[64];
+        pid_t helper = fork();
+        if (helper == 0) for (;;) pause();
+        sprintf(line, "helper %d", (int)helper);
+        note(line);
+    }
+    if (told("abort") || told("fork-and-abort")) abort();
     if (told("segv")) *(volatile int *)0 = 0;
     if (told("exit")) _exit(3);
     if (told("no-start")) return 0x30; /* CKR_DEVICE_ERROR */
@@ -77,6 +85,8 @@ static rv login(rv session, rv user, unsigned char *pin, rv length) {
     if (told("pin-length")) return 0xa2;
     if (told("no-user-pin")) return 0x102;
     if (told("login-fault")) return 0x30;
+    if (told("login-abort")) abort();
+    if (told("login-hang")) for (;;) pause();
     return ((rv(*)(rv, rv, unsigned char *, rv))real->function[LOGIN])(session, user, pin, length);
 }
 

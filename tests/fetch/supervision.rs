@@ -95,6 +95,24 @@ fn what_happens_after_the_reply_does_no_harm() {
 }
 
 #[test]
+fn what_a_module_starts_ends_with_the_fetch_and_does_not_hold_it_up() {
+    for behaviour in ["fork", "fork-and-abort"] {
+        let mut bench = Bench::new(behaviour);
+        let log = bench.shim(behaviour);
+        match behaviour {
+            "fork" => drop(bench.fetch_credentials()),
+            _ => bench.assert_fails(Cause::FetchCrashed, &["by SIGABRT"]),
+        }
+        let text = fs::read_to_string(&log).unwrap();
+        let helper = text.lines().find_map(|line| line.strip_prefix("helper ")?.parse().ok());
+        let helper: u32 = helper.unwrap_or_else(|| panic!("no helper in {text}"));
+        wait_until("the helper's end", SOON, || {
+            Seen::new(helper).is_none_or(|process| !process.is_alive())
+        });
+    }
+}
+
+#[test]
 fn a_module_that_shouts() {
     let mut bench = Bench::new("noise");
     bench.shim("noise");

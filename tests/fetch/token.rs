@@ -1,6 +1,6 @@
 //! Keys in tokens: the happy path, and everything that can be wrong with module, token, PIN and key.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use edgerotate::{
     config::{Pin, PrivateKey, Route},
@@ -11,11 +11,8 @@ use edgerotate::{
 
 use crate::{
     bench::{Bench, count, route},
-    support::{device::THING, token::write_private},
+    support::{device::THING, library, token::write_private},
 };
-
-/// Debian's opensc has it; it logs every PKCS#11 call, PINs included, so its log stays in the test's directory.
-const SPY: &str = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so";
 
 #[test]
 fn a_key_in_a_token_fetches() {
@@ -47,7 +44,8 @@ fn a_wrong_pin_is_tried_once() {
     let spied = bench.scratch.join("spy.log");
     bench.module_variable("PKCS11SPY", crate::support::token::SOFTHSM);
     bench.module_variable("PKCS11SPY_OUTPUT", spied.clone());
-    bench.token_settings().module = SPY.into();
+    // It logs every PKCS#11 call, PINs included, so its log stays in the test's directory.
+    bench.token_settings().module = library("pkcs11-spy.so");
 
     assert!(refused_pin::applies(&bench.provider, bench.marks()).is_none());
     bench.assert_fails(Cause::PinIncorrect, &["token=device", "PIN incorrect"]);
@@ -110,6 +108,40 @@ fn what_the_token_says_of_a_pin() {
         bench.assert_fails(cause, &[]);
         assert_eq!(bench.mark().exists(), remembered, "{behaviour}");
         assert_eq!(count(&log, "C_Login"), 1, "{behaviour}");
+    }
+}
+
+#[test]
+fn a_login_that_ends_without_an_answer_is_tried_twice() {
+    for (behaviour, cause) in
+        [("login-abort", Cause::FetchCrashed), ("login-hang", Cause::FetchHung)]
+    {
+        let mut bench = Bench::new(behaviour);
+        let log = bench.shim(behaviour);
+        bench.provider.fetch_timeout = Duration::from_secs(1);
+        bench.provider.fetch_deadline = Duration::from_secs(3);
+        bench.assert_fails(cause, &["may have refused the PIN: possible refusal 1 of 2"]);
+        bench.assert_fails(cause, &["possible refusal 2 of 2"]);
+        for _ in 0..2 {
+            bench.assert_fails(Cause::PinUncertain, &["pin-refused is removed"]);
+        }
+        assert_eq!(count(&log, "C_Login"), 2, "{behaviour}");
+
+        // A person looks, and mends the module. Then the PIN is known to be good, and a bus may hang.
+        fs::remove_file(bench.mark()).unwrap();
+        bench.provider.fetch_timeout = Duration::from_secs(30);
+        bench.provider.fetch_deadline = Duration::from_secs(60);
+        bench.set_variable("SHIM", "");
+        bench.fetch_credentials();
+        bench.set_variable("SHIM", behaviour);
+        bench.provider.fetch_timeout = Duration::from_secs(1);
+        bench.provider.fetch_deadline = Duration::from_secs(3);
+        for _ in 0..3 {
+            let failure = bench.fetch_failure();
+            assert_eq!(failure.cause, cause, "{failure}");
+            assert!(!failure.to_string().contains("may have refused"), "{failure}");
+        }
+        assert!(!bench.mark().exists());
     }
 }
 
@@ -178,8 +210,8 @@ fn modules_that_are_none() {
     bench.token_settings().module = text;
     bench.assert_fails(Cause::ModuleNotLoadable, &["text.so (", "invalid ELF header"]);
 
-    bench.token_settings().module = "/usr/lib/x86_64-linux-gnu/libz.so.1".into();
-    bench.assert_fails(Cause::ModuleNotPkcs11, &["libz.so.1"]);
+    bench.token_settings().module = library("libm.so.6");
+    bench.assert_fails(Cause::ModuleNotPkcs11, &["libm.so.6"]);
     assert!(!bench.mark().exists());
 }
 

@@ -54,6 +54,14 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
+/// A shared library of a Debian package for this machine, in the directory that has the machine's name in it.
+pub fn library(name: &str) -> PathBuf {
+    let machine = process::run(process::tied("cc").arg("-print-multiarch"));
+    let path = Path::new("/usr/lib").join(machine.trim()).join(name);
+    assert!(path.exists(), "{} is missing: run tests/prepare", path.display());
+    path
+}
+
 /// Waits until `condition` holds, and panics when it does not in time.
 pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
     wait_for(what, deadline, || condition().then_some(()));

@@ -271,6 +271,91 @@ fn two_settings_do_not_name_one_file() {
     );
     let one_pem = [("EDGEROTATE_PRIVATE_KEY", "/data/device.crt")];
     assert_eq!(lines(&check_with(&one_pem)), [""; 0]);
+
+    // Whatever is written against whatever is read or written.
+    let read_or_written = [
+        ("CERTIFICATE", "/x/certificate"),
+        ("CA_FILE", "/x/ca"),
+        ("PKCS11_MODULE", "/x/module"),
+        ("PKCS11_PIN_FILE", "/x/pin"),
+        ("ENVIRONMENT_FILE", "/x/environment"),
+        ("DATABASE", "/x/database"),
+        ("LITESTREAM_PID_FILE", "/x/pid"),
+        ("RUNTIME_DIRECTORY", "/run/r"),
+        ("STATE_DIRECTORY", "/data/s"),
+    ];
+    let own = [
+        "/run/r/state.json",
+        "/run/r/edgerotate.lock",
+        "/run/r/token.lock",
+        "/run/r/pin-refused",
+        "/run/r/pin-accepted",
+        "/data/s/pin-refused",
+        "/data/s/pin-accepted",
+        "/x/database-wal",
+        "/x/database-shm",
+        "/x/database-journal",
+    ];
+    let base: Vec<(String, &str)> =
+        read_or_written.iter().map(|(k, v)| (format!("EDGEROTATE_{k}"), *v)).collect();
+    let with = |key: &str, value: &str| {
+        let key = format!("EDGEROTATE_{key}");
+        let pairs: Vec<(&str, &str)> = base.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+        lines(&check_token_with(&[&pairs[..], &[(&key, value)]].concat()))
+    };
+    assert_eq!(with("LOG", "info"), [""; 0]);
+    for written in ["ENVIRONMENT_FILE", "DATABASE", "LITESTREAM_PID_FILE"] {
+        for (other, path) in &read_or_written[..7] {
+            let lines = with(written, path);
+            assert_eq!(lines.is_empty(), written == *other, "{written} as {other}: {lines:?}");
+            assert!(lines.iter().all(|l| l.contains(" is the same file as ")), "{lines:?}");
+        }
+    }
+    for (key, _) in &read_or_written[..7] {
+        for path in own {
+            if *key == "DATABASE" && path.starts_with("/x/database") {
+                continue;
+            }
+            let lines = with(key, path);
+            assert!(
+                lines.len() == 1 && lines[0].contains("is the same file as edgerotate's own"),
+                "{key} as {path}: {lines:?}"
+            );
+        }
+    }
+    for (key, path) in [("CERTIFICATE", "/x/ca"), ("CA_FILE", "/x/pin")] {
+        assert_eq!(with(key, path), [""; 0], "both are only read");
+    }
+    // Named by the URI rather than by a setting.
+    let uri = [
+        ("EDGEROTATE_PRIVATE_KEY", "pkcs11:token=t;object=k?pin-source=/run/pin"),
+        ("EDGEROTATE_ENVIRONMENT_FILE", "/run/pin"),
+    ];
+    assert_eq!(
+        lines(&check_token_with(&uri)),
+        [
+            "environment: EDGEROTATE_ENVIRONMENT_FILE: is the same file as EDGEROTATE_PKCS11_PIN_FILE \
+          (got \"/run/pin\")"
+        ]
+    );
+}
+
+#[test]
+fn a_hang_that_outlasts_the_credentials_is_warned_of() {
+    let deadline = "environment: EDGEROTATE_FETCH_DEADLINE: is 5min, not less than \
+                    EDGEROTATE_ROTATION_LEAD (5min): one fetch that hangs outlasts the credentials";
+    let lead = "environment: EDGEROTATE_ROTATION_LEAD: is 30s, not more than \
+                EDGEROTATE_FETCH_DEADLINE (1min): one fetch that hangs outlasts the credentials";
+    for (key, value, warning) in [
+        ("EDGEROTATE_FETCH_DEADLINE", "5min", Some(deadline)),
+        ("EDGEROTATE_FETCH_DEADLINE", "299s", None),
+        ("EDGEROTATE_ROTATION_LEAD", "30s", Some(lead)),
+        ("EDGEROTATE_ROTATION_LEAD", "61s", None),
+    ] {
+        let checked = check_with(&[(key, value)]);
+        assert!(checked.is_ok());
+        assert_eq!(lines(&checked), warning.into_iter().collect::<Vec<_>>());
+    }
 }
 
 #[test]
