@@ -33,7 +33,6 @@ use crate::{
 };
 
 mod guard;
-mod guard_record;
 mod heartbeat;
 mod instance;
 mod repeats;

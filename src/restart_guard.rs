@@ -11,7 +11,8 @@
 //!   would drop all of this process's locks, SQLite's included.
 //! - **Only a proven guard counts.** A reader that finds all of the WAL copied into the database takes slot 0, which
 //!   pins nothing: the next write begins the WAL anew under it. /proc/locks shows which slot it got ([`wal_locks`]).
-//!   For the heartbeat's database a row is inserted first; for another one the next commit has to be waited for.
+//!   So something is written first, while Litestream still runs and can read it: a heartbeat, or in another
+//!   database Litestream's own counter ([`Guard::count_up`]). Where that can't be, the next commit is waited for.
 //!   No other connection of this process may be reading meanwhile: the table knows processes only.
 //! - **Slot 0 is good enough for a database in which nothing is written**: what is not overwritten is not lost.
 //!   SQLite's data_version tells afterwards whether anything was.
@@ -99,6 +100,15 @@ impl Guard {
     /// As for [`Self::take`]; there is no guard then.
     pub fn renew(&mut self) -> Result<(), NotGuarded> {
         self.end().and_then(|()| self.begin()).map_err(|e| NotGuarded::new(&self.path, &e))
+    }
+
+    /// Writes to `_litestream_seq`, so that the WAL holds something again: a table of Litestream's, which it writes to
+    /// for the same reason. Only while Litestream runs: on a WAL that was all copied this is the write that begins it
+    /// anew. Whether it was written; an application's own tables are never touched.
+    pub fn count_up(&self) -> bool {
+        let count = "INSERT INTO _litestream_seq (id, seq) VALUES (1, 1)
+                     ON CONFLICT (id) DO UPDATE SET seq = seq + 1";
+        self.looking.execute(count, ()) == Ok(1)
     }
 
     /// Ends the transaction, and goes on to know whether anything is written.
