@@ -90,7 +90,7 @@ impl Guard {
         let file = identity(path).unwrap_or_default();
         let mut guard =
             Self { path: path.to_owned(), holding, looking, version: 0, pins: false, file };
-        guard.begin().map_err(told)?;
+        guard.begin()?;
         Ok(guard)
     }
 
@@ -99,7 +99,8 @@ impl Guard {
     /// # Errors
     /// As for [`Self::take`]; there is no guard then.
     pub fn renew(&mut self) -> Result<(), NotGuarded> {
-        self.end().and_then(|()| self.begin()).map_err(|e| NotGuarded::new(&self.path, &e))
+        self.rest()?;
+        self.begin()
     }
 
     /// Writes to `_litestream_seq`, so that the WAL holds something again: a table of Litestream's, which it writes to
@@ -139,12 +140,24 @@ impl Guard {
         is_safe
     }
 
-    fn begin(&mut self) -> rusqlite::Result<()> {
+    fn begin(&mut self) -> Result<(), NotGuarded> {
         // Before the transaction: what is written from here on counts.
-        self.version = data_version(&self.looking)?;
-        self.holding.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema")?;
-        let readers = wal_locks::readers(&self.path).unwrap_or_default();
-        self.pins = readers.own == Some(Slot::Pins);
+        let begun = data_version(&self.looking).and_then(|version| {
+            self.version = version;
+            self.holding.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema")
+        });
+        begun.map_err(|e| NotGuarded::new(&self.path, &e))?;
+        match wal_locks::readers(&self.path) {
+            Ok(readers) => self.pins = readers.own == Some(Slot::Pins),
+            Err(e) => {
+                self.rest()?;
+                return Err(NotGuarded {
+                    path: self.path.clone(),
+                    what: format!("its locks can't be looked at: {e}"),
+                    remedy: "let edgerotate see /proc/locks: no ProcSubset=pid in its unit",
+                });
+            }
+        }
         Ok(())
     }
 

@@ -60,11 +60,13 @@ pub struct GuardThread {
 
 #[derive(Debug)]
 enum Order {
-    Take(oneshot::Sender<()>),
-    /// The restart is over; `restarted`: Litestream was seen to start.
-    Over {
-        restarted: bool,
+    Take {
+        /// Not the first try of this restart.
+        again: bool,
+        taken: oneshot::Sender<()>,
     },
+    /// The restart is over; `restarted`: Litestream was seen to start.
+    Over { restarted: bool },
 }
 
 impl GuardThread {
@@ -87,10 +89,11 @@ impl GuardThread {
         Ok(Self { orders, suspects })
     }
 
-    /// Takes the guard on each database; `false` if that did not come to an end in time.
-    pub fn take(&self) -> impl Future<Output = bool> + use<> {
+    /// Takes the guard on each database; `false` if that did not come to an end in time. `again`: for a restart that
+    /// failed before, after which the Litestream that it started may be there all the same.
+    pub fn take(&self, again: bool) -> impl Future<Output = bool> + use<> {
         let (taken, is_taken) = oneshot::channel();
-        let _ = self.orders.send(Order::Take(taken));
+        let _ = self.orders.send(Order::Take { again, taken });
         async { matches!(timeout(TAKEN_WITHIN, is_taken).await, Ok(Ok(()))) }
     }
 
@@ -167,8 +170,8 @@ impl Watcher {
             let long_since = clock::boottime().since(self.since) >= SOON;
             let wait = if all_kept || long_since { WATCH } else { LOOK };
             match orders.recv_timeout(wait) {
-                Ok(Order::Take(taken)) => {
-                    self.take_all();
+                Ok(Order::Take { again, taken }) => {
+                    self.take_all(again);
                     self.keep_record();
                     let _ = taken.send(());
                 }
@@ -188,13 +191,15 @@ impl Watcher {
     }
 
     /// Before a restart.
-    fn take_all(&mut self) {
+    fn take_all(&mut self, again: bool) {
         // It may have ended by itself since the last look.
         self.look();
         self.restarting = true;
         for number in 0..self.databases.len() {
             let database = &mut self.databases[number];
-            database.restart_begins();
+            if !again {
+                database.restart_begins();
+            }
             if !matches!(database.keeper, Keeper::Guard(_)) {
                 database.take(&self.heartbeat);
             }
