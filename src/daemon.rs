@@ -32,7 +32,6 @@ use crate::{
 };
 
 mod guard;
-mod guard_record;
 mod heartbeat;
 mod instance;
 mod repeats;
@@ -405,7 +404,7 @@ impl Daemon {
 
     /// Goes on once Litestream may restart, which it may do by itself as soon as the environment file is another.
     fn after_guard(&mut self, guarded: Guarded) {
-        let taken = self.guard.take();
+        let taken = self.guard.take(matches!(guarded, Guarded::Again(_)));
         self.tasks.spawn(async move { Done::Guarded(guarded, taken.await) });
     }
 

@@ -11,7 +11,8 @@
 //!   would drop all of this process's locks, SQLite's included.
 //! - **Only a proven guard counts.** A reader that finds all of the WAL copied into the database takes slot 0, which
 //!   pins nothing: the next write begins the WAL anew under it. /proc/locks shows which slot it got ([`wal_locks`]).
-//!   For the heartbeat's database a row is inserted first; for another one the next commit has to be waited for.
+//!   So something is written first, while Litestream still runs and can read it: a heartbeat, or in another
+//!   database Litestream's own counter ([`Guard::count_up`]). Where that can't be, the next commit is waited for.
 //!   No other connection of this process may be reading meanwhile: the table knows processes only.
 //! - **Slot 0 is good enough for a database in which nothing is written**: what is not overwritten is not lost.
 //!   SQLite's data_version tells afterwards whether anything was.
@@ -89,7 +90,7 @@ impl Guard {
         let file = identity(path).unwrap_or_default();
         let mut guard =
             Self { path: path.to_owned(), holding, looking, version: 0, pins: false, file };
-        guard.begin().map_err(told)?;
+        guard.begin()?;
         Ok(guard)
     }
 
@@ -98,7 +99,17 @@ impl Guard {
     /// # Errors
     /// As for [`Self::take`]; there is no guard then.
     pub fn renew(&mut self) -> Result<(), NotGuarded> {
-        self.end().and_then(|()| self.begin()).map_err(|e| NotGuarded::new(&self.path, &e))
+        self.rest()?;
+        self.begin()
+    }
+
+    /// Writes to `_litestream_seq`, so that the WAL holds something again: a table of Litestream's, which it writes to
+    /// for the same reason. Only while Litestream runs: on a WAL that was all copied this is the write that begins it
+    /// anew. Whether it was written; an application's own tables are never touched.
+    pub fn count_up(&self) -> bool {
+        let count = "INSERT INTO _litestream_seq (id, seq) VALUES (1, 1)
+                     ON CONFLICT (id) DO UPDATE SET seq = seq + 1";
+        self.looking.execute(count, ()) == Ok(1)
     }
 
     /// Ends the transaction, and goes on to know whether anything is written.
@@ -129,12 +140,24 @@ impl Guard {
         is_safe
     }
 
-    fn begin(&mut self) -> rusqlite::Result<()> {
+    fn begin(&mut self) -> Result<(), NotGuarded> {
         // Before the transaction: what is written from here on counts.
-        self.version = data_version(&self.looking)?;
-        self.holding.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema")?;
-        let readers = wal_locks::readers(&self.path).unwrap_or_default();
-        self.pins = readers.own == Some(Slot::Pins);
+        let begun = data_version(&self.looking).and_then(|version| {
+            self.version = version;
+            self.holding.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema")
+        });
+        begun.map_err(|e| NotGuarded::new(&self.path, &e))?;
+        match wal_locks::readers(&self.path) {
+            Ok(readers) => self.pins = readers.own == Some(Slot::Pins),
+            Err(e) => {
+                self.rest()?;
+                return Err(NotGuarded {
+                    path: self.path.clone(),
+                    what: format!("its locks can't be looked at: {e}"),
+                    remedy: "let edgerotate see /proc/locks: no ProcSubset=pid in its unit",
+                });
+            }
+        }
         Ok(())
     }
 

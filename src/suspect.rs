@@ -57,6 +57,15 @@ impl Suspect {
     }
 }
 
+/// What a person is told of a mark that is new.
+pub fn line(database: &Path, why: &str) -> String {
+    format!(
+        "{}: its replica may lack rows: {why}; a forced snapshot mends it: stop Litestream, and with its environment run \
+         `litestream replicate -once -force-snapshot` (0.5)",
+        database.display()
+    )
+}
+
 /// The file in the state directory. The daemon marks, `verify` clears.
 #[derive(Clone, Debug)]
 pub struct SuspectFile(PathBuf);

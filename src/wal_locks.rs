@@ -123,35 +123,49 @@ fn parse(locks: &str, device: &str, inode: u64, own: u32) -> Readers {
 mod tests {
     use super::*;
 
-    /// Captured while Litestream 0.5.17 (17263) and this project's guard (25192) held one database, and shortened.
-    const LOCKS: &str = "\
-1: FLOCK  ADVISORY  WRITE 25192 fe:00:5712145 0 EOF
-2: POSIX  ADVISORY  READ  25192 fe:00:977 124 124
-3: POSIX  ADVISORY  READ  25192 fe:00:977 128 128
-4: POSIX  ADVISORY  READ  17263 fe:00:977 127 128
-5: POSIX  ADVISORY  READ  17263 fe:00:976 1073741826 1073742335
-6: POSIX  ADVISORY  WRITE 300 fe:00:977 124 124
-6: -> POSIX  ADVISORY  READ 301 fe:00:977 124 124
-7: OFDLCK ADVISORY  READ -1 fe:00:977 124 124
-8: POSIX  ADVISORY  READ  302 fe:01:977 124 124
-9: POSIX  ADVISORY  READ  303 fe:00:977 123 123
-10: POSIX  ADVISORY  READ  304 fe:00:977 128 128
+    /// Captured while Litestream 0.5.17 (16597), a program with a read transaction (16554) and one without (17178) had a
+    /// database open, whose -shm is inode 10108933; shortened.
+    const CAPTURED: &str = "\
+1: FLOCK  ADVISORY  WRITE 17180 fe:00:10073671 0 EOF
+2: POSIX  ADVISORY  READ 16554 fe:00:10108933 125 125
+10: POSIX  ADVISORY  READ 16554 fe:00:10108933 128 128
+36: POSIX  ADVISORY  READ 16597 fe:00:10108933 124 124
+37: POSIX  ADVISORY  READ 16597 fe:00:10108933 128 128
+38: POSIX  ADVISORY  READ 17178 fe:00:10108933 128 128
+";
+
+    /// What was not caught in the act: checkpoints, waiting, other files of the same number, slot 0.
+    const INVENTED: &str = "\
+1: POSIX  ADVISORY  WRITE 300 fe:00:977 124 124
+1: -> POSIX  ADVISORY  READ 301 fe:00:977 124 124
+2: OFDLCK ADVISORY  READ -1 fe:00:977 124 124
+3: POSIX  ADVISORY  READ 302 fe:01:977 124 124
+4: POSIX  ADVISORY  READ 303 fe:00:977 123 123
+5: POSIX  ADVISORY  READ 303 fe:00:977 128 128
+nonsense
+6: POSIX
 ";
 
     #[test]
-    fn tells_readers_that_pin_from_those_that_do_not() {
-        let readers = parse(LOCKS, "fe:00", 977, 25192);
+    fn tells_who_reads_from_who_has_it_open() {
+        let readers = parse(CAPTURED, "fe:00", 10_108_933, 16554);
         assert_eq!(readers.own, Some(Slot::Pins));
-        assert_eq!(readers.others, [(17263, Slot::Pins), (303, Slot::Zero)]);
-        assert_eq!(parse(LOCKS, "fe:00", 977, 304).own, None, "open, but not read");
-        assert_eq!(parse(LOCKS, "fe:00", 978, 25192), Readers::default());
-        assert_eq!(parse("nonsense\n1: POSIX\n", "fe:00", 977, 1), Readers::default());
+        assert_eq!(readers.others, [(16597, Slot::Pins)]);
+        assert_eq!(parse(CAPTURED, "fe:00", 10_108_933, 17178).own, None, "open, but not read");
+        assert_eq!(parse(CAPTURED, "fe:00", 10_073_671, 1), Readers::default());
+    }
+
+    #[test]
+    fn counts_shared_locks_of_this_file_alone() {
+        let readers = parse(INVENTED, "fe:00", 977, 1);
+        assert_eq!(readers, Readers { own: None, others: vec![(303, Slot::Zero)] });
     }
 
     #[test]
     fn our_own_connection_shows_the_device_where_stat_names_another() {
-        assert_eq!(parse(LOCKS, "00:2d", 977, 25192), parse(LOCKS, "fe:00", 977, 25192));
-        assert_eq!(parse(LOCKS, "00:2d", 977, 1), Readers::default());
+        let parse = |device, own| parse(CAPTURED, device, 10_108_933, own);
+        assert_eq!(parse("00:2d", 16554), parse("fe:00", 16554));
+        assert_eq!(parse("00:2d", 1), Readers::default());
     }
 
     #[test]

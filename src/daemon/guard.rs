@@ -6,8 +6,7 @@
 //! thread of its own, and the daemon waits for the guard no longer than [`TAKEN_WITHIN`].
 
 use std::{
-    fmt, io,
-    path::PathBuf,
+    io,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -24,15 +23,20 @@ use tokio::{
     time::timeout,
 };
 
-use super::{guard_record::Record, heartbeat::HeartbeatHandle};
+use super::heartbeat::HeartbeatHandle;
 use crate::{
     clock::{self, Boottime},
     config::Config,
     litestream::{Litestream, Process, Start},
-    restart_guard::{Facts, Guard, Hold, Limits, NotGuarded, Verdict, candidates, verdict},
-    suspect::{Suspect, SuspectFile},
-    wal_locks::{self, Slot},
+    restart_guard::{Facts, Guard, Limits, Verdict, verdict},
+    suspect::{self, Suspect, SuspectFile},
 };
+
+mod database;
+mod record;
+
+use database::{Database, Keeper};
+use record::Record;
 
 /// How often the databases are looked at around a restart.
 const LOOK: Duration = Duration::from_millis(100);
@@ -42,18 +46,6 @@ const WATCH: Duration = Duration::from_secs(1);
 
 /// After this long without a change, `WATCH` is often enough.
 const SOON: Duration = Duration::from_secs(30);
-
-/// Litestream reads a little before it begins the transaction that it keeps; that is not to be taken for it.
-const STEADY: Duration = Duration::from_millis(300);
-
-/// The same where nobody can tell Litestream from other readers.
-const STEADY_STRANGER: Duration = Duration::from_secs(1);
-
-/// How long a guard is sought for one database. Longer than a heartbeat waits for another program's lock (5 s).
-const TAKE: Duration = Duration::from_secs(7);
-
-/// How long a commit is waited for in a database whose WAL is all copied: a busy one has it, a quiet one needs none.
-const COMMIT: Duration = Duration::from_secs(1);
 
 /// How long the daemon waits for all guards; then the rotation goes on without.
 pub const TAKEN_WITHIN: Duration = Duration::from_secs(15);
@@ -68,11 +60,13 @@ pub struct GuardThread {
 
 #[derive(Debug)]
 enum Order {
-    Take(oneshot::Sender<()>),
-    /// The restart is over; `restarted`: Litestream was seen to start.
-    Over {
-        restarted: bool,
+    Take {
+        /// Not the first try of this restart.
+        again: bool,
+        taken: oneshot::Sender<()>,
     },
+    /// The restart is over; `restarted`: Litestream was seen to start.
+    Over { restarted: bool },
 }
 
 impl GuardThread {
@@ -95,10 +89,11 @@ impl GuardThread {
         Ok(Self { orders, suspects })
     }
 
-    /// Takes the guard on each database; `false` if that did not come to an end in time.
-    pub fn take(&self) -> impl Future<Output = bool> + use<> {
+    /// Takes the guard on each database; `false` if that did not come to an end in time. `again`: for a restart that
+    /// failed before, after which the Litestream that it started may be there all the same.
+    pub fn take(&self, again: bool) -> impl Future<Output = bool> + use<> {
         let (taken, is_taken) = oneshot::channel();
-        let _ = self.orders.send(Order::Take(taken));
+        let _ = self.orders.send(Order::Take { again, taken });
         async { matches!(timeout(TAKEN_WITHIN, is_taken).await, Ok(Ok(()))) }
     }
 
@@ -111,28 +106,6 @@ impl GuardThread {
     pub async fn next(&mut self) -> Option<Suspect> {
         self.suspects.recv().await
     }
-}
-
-/// One database and who keeps its WAL.
-struct Database {
-    path: PathBuf,
-    is_heartbeat: bool,
-    keeper: Keeper,
-    /// Who read it before the restart: not the new Litestream.
-    before: Vec<u32>,
-    /// Who may be the new Litestream, and since when it has been seen.
-    candidate: Option<(Process, Slot, Boottime)>,
-    /// Something was written while nobody kept the WAL; told when Litestream starts on top of it.
-    gap: Option<String>,
-}
-
-enum Keeper {
-    /// The guard rests, and knows what is written.
-    Litestream(Process, Option<Guard>),
-    Guard(Guard),
-    Nobody(NotGuarded),
-    /// The guard was let go at a limit.
-    GivenUp,
 }
 
 struct Watcher {
@@ -162,14 +135,8 @@ impl Watcher {
     ) -> Self {
         let own = &config.heartbeat.database;
         let others = config.guard.databases.iter().filter(|path| *path != own);
-        let databases = std::iter::once(own).chain(others).map(|path| Database {
-            path: path.clone(),
-            is_heartbeat: path == own,
-            keeper: Keeper::GivenUp,
-            before: Vec::new(),
-            candidate: None,
-            gap: None,
-        });
+        let databases =
+            std::iter::once(own).chain(others).map(|path| Database::new(path, path == own));
         Self {
             databases: databases.collect(),
             limits: Limits { time: config.guard.max_time, wal: config.guard.max_wal },
@@ -191,13 +158,10 @@ impl Watcher {
         if let Some(summary) = self.told.as_ref().and_then(Suspect::summary) {
             log::warn!("replicas that may lack rows since before this start: {summary}");
         }
-        for number in 0..self.databases.len() {
-            // Litestream may well run, and hold its own: then this guard is let go at the first look.
-            self.take(number);
-            let database = &mut self.databases[number];
-            if let Some(why) = self.record.gap(&database.path) {
-                database.gap = Some(why);
-            }
+        for database in &mut self.databases {
+            // Litestream may well run, and hold its own: then this guard is let go at the first looks.
+            database.take(&self.heartbeat);
+            database.gap = self.record.gap(&database.path);
         }
         loop {
             self.keep_record();
@@ -206,8 +170,8 @@ impl Watcher {
             let long_since = clock::boottime().since(self.since) >= SOON;
             let wait = if all_kept || long_since { WATCH } else { LOOK };
             match orders.recv_timeout(wait) {
-                Ok(Order::Take(taken)) => {
-                    self.take_all();
+                Ok(Order::Take { again, taken }) => {
+                    self.take_all(again);
                     self.keep_record();
                     let _ = taken.send(());
                 }
@@ -217,7 +181,7 @@ impl Watcher {
                     self.start = self.litestream.current_start();
                     if !restarted {
                         // The old one may go on.
-                        self.databases.iter_mut().for_each(|database| database.before.clear());
+                        self.databases.iter_mut().for_each(Database::anybody_may_be_litestream);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => self.look(),
@@ -227,52 +191,26 @@ impl Watcher {
     }
 
     /// Before a restart.
-    fn take_all(&mut self) {
+    fn take_all(&mut self, again: bool) {
         // It may have ended by itself since the last look.
         self.look();
         self.restarting = true;
         for number in 0..self.databases.len() {
             let database = &mut self.databases[number];
-            let readers = wal_locks::readers(&database.path).unwrap_or_default();
-            database.before = readers.others.iter().map(|(pid, _)| *pid).collect();
-            database.candidate = None;
-            if !matches!(database.keeper, Keeper::Guard(_)) {
-                self.take(number);
+            if !again {
+                database.restart_begins();
             }
-            if let Keeper::Nobody(why) = &self.databases[number].keeper {
+            if !matches!(database.keeper, Keeper::Guard(_)) {
+                database.take(&self.heartbeat);
+            }
+            if let Keeper::Nobody(why) = &database.keeper {
                 // Nothing is lost with a database that is not there yet.
-                if self.databases[number].path.exists() {
-                    let why = format!("Litestream is restarted without a guard: {why}");
+                if database.path.exists() {
+                    let why = format!("Litestream started without a guard: {why}");
                     self.suspect(number, &why);
                 }
             }
         }
-    }
-
-    /// Seeks the guard on one database, for some seconds at most.
-    fn take(&mut self, number: usize) {
-        let database = &mut self.databases[number];
-        let begun = clock::boottime();
-        let old = match std::mem::replace(&mut database.keeper, Keeper::GivenUp) {
-            Keeper::Litestream(_, guard) => guard.filter(Guard::is_of_this_file),
-            _ => None,
-        };
-        let taken = if database.is_heartbeat {
-            take_heartbeats(&database.path, old, &self.heartbeat, begun)
-        } else {
-            take_others(&database.path, old, begun)
-        };
-        database.keeper = match taken {
-            Ok(guard) => {
-                let kind = if guard.pins() { "guarded" } else { "guarded, as long as it is quiet" };
-                log::debug!("{}: {kind}", database.path.display());
-                Keeper::Guard(guard)
-            }
-            Err(why) => {
-                log::warn!("not guarded over Litestream's restarts: {why}");
-                Keeper::Nobody(why)
-            }
-        };
     }
 
     fn look(&mut self) {
@@ -283,18 +221,10 @@ impl Watcher {
             self.since = now;
         }
         for number in 0..self.databases.len() {
+            if let Some(process) = self.databases[number].litestream_that_ended() {
+                self.litestream_ended(number, process, now);
+            }
             match &mut self.databases[number].keeper {
-                Keeper::Litestream(process, guard) => {
-                    let process = *process;
-                    let runs = match guard {
-                        // What was written while it ran, it can read.
-                        Some(guard) => guard.writes_are_safe_if(|| process.is_running()),
-                        None => process.is_running(),
-                    };
-                    if !runs {
-                        self.litestream_ended(number, process, now);
-                    }
-                }
                 Keeper::Guard(guard) if !guard.pins() && guard.was_written() => {
                     if let Err(why) = guard.renew() {
                         self.databases[number].keeper = Keeper::Nobody(why);
@@ -328,23 +258,23 @@ impl Watcher {
                 "Litestream ended by itself, and rows were written before the guard was taken";
             database.gap = Some(why.to_owned());
         }
-        database.before.clear();
-        database.candidate = None;
+        database.anybody_may_be_litestream();
+        database.take(&self.heartbeat);
         self.since = now;
-        self.take(number);
     }
 
     /// Whether the guard is to be held on to.
     fn consider(&mut self, number: usize, now: Boottime) {
-        let hold = self.litestream_hold(number, now);
         let database = &mut self.databases[number];
+        let litestream =
+            if self.restarting { None } else { database.litestream_hold(&self.litestream, now) };
         let guard = match &database.keeper {
             Keeper::Guard(guard) => Some(guard),
             _ => None,
         };
         let is_up = self.start.is_some() || !self.litestream.can_be_seen();
         let facts = Facts {
-            litestream: hold,
+            litestream,
             pins: guard.is_some_and(Guard::pins),
             wal: guard.and_then(Guard::wal),
             runs_for: (is_up && !self.restarting).then(|| now.since(self.since)),
@@ -372,53 +302,9 @@ impl Watcher {
         }
     }
 
-    /// The new Litestream's read transaction, once it is seen to last.
-    fn litestream_hold(&mut self, number: usize, now: Boottime) -> Option<Hold> {
-        let database = &mut self.databases[number];
-        if self.restarting {
-            return None;
-        }
-        let readers = wal_locks::readers(&database.path).unwrap_or_default();
-        let is_litestream = |pid| self.litestream.is(pid);
-        let found = candidates(&readers, &database.before, is_litestream)
-            .into_iter()
-            .filter_map(|(pid, slot)| Some((Process::running(pid)?, slot)))
-            // One that was seen before goes on being the one.
-            .max_by_key(|(process, slot)| {
-                (database.candidate.is_some_and(|(seen, ..)| seen == *process), *slot)
-            });
-        database.candidate = found.map(|(process, slot)| match database.candidate {
-            Some((seen, _, since)) if seen == process => (process, slot, since),
-            _ => (process, slot, now),
-        });
-        let (process, slot, since) = database.candidate?;
-        let known = is_litestream(process.pid).is_some();
-        let seen_for = now.since(since);
-        let enough = if known { STEADY } else { STEADY_STRANGER };
-        (seen_for >= enough).then_some(Hold { slot, seen_for })
-    }
-
     fn let_go(&mut self, number: usize) {
         let database = &mut self.databases[number];
-        let Some((process, ..)) = database.candidate.take() else { return };
-        let was = std::mem::replace(&mut database.keeper, Keeper::GivenUp);
-        let guard = match was {
-            Keeper::Guard(guard) => Some(guard),
-            Keeper::Nobody(why) if database.path.exists() => {
-                database.gap.get_or_insert(format!("Litestream started without a guard: {why}"));
-                None
-            }
-            _ => None,
-        };
-        // Rests, or is opened for looking.
-        let guard = guard.or_else(|| Guard::take(&database.path).ok());
-        let guard = guard.and_then(|mut guard| guard.rest().is_ok().then_some(guard));
-        database.keeper = Keeper::Litestream(process, guard);
-        log::debug!(
-            "{}: Litestream (process {}) holds its own read lock, the guard is let go",
-            database.path.display(),
-            process.pid
-        );
+        database.let_go();
         if let Some(why) = database.gap.take() {
             self.suspect(number, &why);
         }
@@ -445,8 +331,8 @@ impl Watcher {
         let path = &self.databases[number].path;
         match self.suspect_file.mark(path, why, clock::wall()) {
             Ok(false) => {}
-            Ok(true) => log::warn!("{}", SuspectLine { path, why }),
-            Err(e) => log::error!("{}; and this could not be kept: {e}", SuspectLine { path, why }),
+            Ok(true) => log::warn!("{}", suspect::line(path, why)),
+            Err(e) => log::error!("{}; and this could not be kept: {e}", suspect::line(path, why)),
         }
         self.tell_suspect();
     }
@@ -470,65 +356,5 @@ impl Watcher {
         });
         let kept = kept.collect();
         self.record.keep(kept);
-    }
-}
-
-struct SuspectLine<'a> {
-    path: &'a PathBuf,
-    why: &'a str,
-}
-
-impl fmt::Display for SuspectLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: its replica may lack rows: {}; a forced snapshot mends it: stop Litestream, and with its environment run \
-             `litestream replicate -once -force-snapshot` (0.5)",
-            self.path.display(),
-            self.why
-        )
-    }
-}
-
-/// A row first, so that something of the WAL is needed; and no other reader of this process while it is proven.
-fn take_heartbeats(
-    path: &std::path::Path,
-    mut old: Option<Guard>,
-    heartbeat: &HeartbeatHandle,
-    begun: Boottime,
-) -> Result<Guard, NotGuarded> {
-    loop {
-        let left = TAKE.saturating_sub(clock::boottime().since(begun));
-        let Some(_still) = heartbeat.beat_and_stand_still(left) else {
-            return Err(NotGuarded::heartbeat_hangs(path));
-        };
-        let guard = taken(path, old.take())?;
-        // Litestream may have copied the row in the meantime; hardly twice.
-        if guard.pins() || left.is_zero() || clock::boottime().since(begun) >= COMMIT {
-            return Ok(guard);
-        }
-        old = Some(guard);
-    }
-}
-
-fn take_others(
-    path: &std::path::Path,
-    old: Option<Guard>,
-    begun: Boottime,
-) -> Result<Guard, NotGuarded> {
-    let mut guard = taken(path, old)?;
-    while !guard.pins() && clock::boottime().since(begun) < COMMIT {
-        thread::park_timeout(LOOK / 2);
-        if guard.was_written() {
-            guard.renew()?;
-        }
-    }
-    Ok(guard)
-}
-
-fn taken(path: &std::path::Path, old: Option<Guard>) -> Result<Guard, NotGuarded> {
-    match old {
-        Some(mut guard) => guard.renew().map(|()| guard),
-        None => Guard::take(path),
     }
 }

@@ -77,6 +77,25 @@ fn knows_that_it_pins_nothing_on_a_wal_that_was_copied_and_pins_after_the_next_w
 }
 
 #[test]
+fn litestream_s_own_counter_makes_a_quiet_database_one_that_can_be_pinned() {
+    let scratch = Scratch::new("guard-count");
+    let (path, app) = scratch.database("WAL");
+    checkpoint(&app, "PASSIVE");
+    let mut guard = Guard::take(&path).unwrap();
+    assert!(!guard.count_up(), "not replicated by Litestream");
+    // As both generations make it.
+    app.execute_batch("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)")
+        .unwrap();
+    guard.rest().unwrap();
+    checkpoint(&app, "PASSIVE");
+    guard.renew().unwrap();
+    assert!(!guard.pins());
+    assert!(guard.count_up());
+    guard.renew().unwrap();
+    assert!(guard.pins());
+}
+
+#[test]
 fn a_rollback_journal_is_refused_and_nobody_is_locked_out() {
     let scratch = Scratch::new("guard-journal");
     let (path, app) = scratch.database("DELETE");

@@ -16,4 +16,5 @@ mod support;
 
 mod application;
 mod hazards;
+mod load;
 mod restarts;

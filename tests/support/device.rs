@@ -40,6 +40,8 @@ pub struct Device {
     pub state_directory: PathBuf,
     /// What stands before the daemon on its command line, and becomes it.
     wrapper: Vec<String>,
+    /// A copy of edgerotate to run instead.
+    program: Option<PathBuf>,
     log: PathBuf,
     pub scratch: Scratch,
 }
@@ -116,6 +118,7 @@ impl Device {
             runtime_directory,
             state_directory,
             wrapper: Vec::new(),
+            program: None,
             log: scratch.join("edgerotate.log"),
             scratch,
         }
@@ -145,9 +148,15 @@ impl Device {
         self.wrapper.extend(["sh".to_owned(), "-c".to_owned(), script]);
     }
 
+    /// Runs the daemon below another command that becomes it, as this copy of the program.
+    pub fn run_as(&mut self, command: &[&str], program: &Path) {
+        self.wrapper = command.iter().map(|word| (*word).to_owned()).collect();
+        self.program = Some(program.to_owned());
+    }
+
     /// edgerotate with these settings, its environment clean but for what the device gives it.
     pub fn edgerotate(&self, arguments: &[&str]) -> Command {
-        let program = program();
+        let program = self.program.clone().unwrap_or_else(program);
         let mut command = match self.wrapper.split_first() {
             None => tied(program),
             Some((first, rest)) => {

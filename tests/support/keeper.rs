@@ -134,7 +134,7 @@ impl Keeper {
     /// Allows one start that waits, or the next that would.
     pub fn allow_start(&self) {
         if let Some(allowed) = &mut self.shared.state().allowed {
-            *allowed += 1;
+            *allowed = 1;
         }
     }
 

@@ -79,7 +79,7 @@ mod tests {
             std::env::temp_dir().join(format!("edgerotate-record-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let this = Process::running(std::process::id()).unwrap();
-        let gone = Process { started: this.started + 1, ..this };
+        let gone = Process { started: this.started + std::time::Duration::from_secs(1), ..this };
         let [a, b, c, d] = ["/a.db", "/b.db", "/c.db", "/d.db"].map(PathBuf::from);
         let mut record = Record::load(&directory, "this-boot");
         assert_eq!(record.gap(&a), None);
