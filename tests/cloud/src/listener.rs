@@ -1,5 +1,9 @@
 //! A loopback port that is held for good, whether or not connections are taken.
 //!
+//! Two clouds must not take one port, and a look whether it is free leaves a gap between the look and the taking. So a
+//! port is claimed first, by a socket with an abstract name: the kernel gives that to one process, and takes it back
+//! however the process ends.
+//!
 //! A refused connection must look like a server that is down: the kernel answers with a reset. So the listening
 //! socket is closed then, while a second, silent socket keeps the port from being given to anybody else.
 
@@ -7,6 +11,10 @@ use std::{
     future::Future,
     io,
     net::{Ipv4Addr, SocketAddr},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr as UnixAddr, UnixDatagram},
+    },
     sync::Arc,
 };
 
@@ -25,6 +33,7 @@ pub struct Port {
     pub number: u16,
     refuse: watch::Sender<bool>,
     listening: watch::Sender<bool>,
+    _claim: UnixDatagram,
     _holder: TcpSocket,
 }
 
@@ -48,13 +57,15 @@ impl Port {
     }
 
     fn hold(number: u16) -> io::Result<Arc<Self>> {
-        // Sharing the port between the two sockets would also share it with another cloud: look first.
+        let claim = UnixDatagram::bind_addr(&claim_on(number)?)?;
+        // Whoever else listens is no cloud and makes no claim: look for it.
         drop(std::net::TcpListener::bind(address(number))?);
         let holder = socket(number)?;
         Ok(Arc::new(Self {
             number,
             refuse: watch::Sender::new(false),
             listening: watch::Sender::new(false),
+            _claim: claim,
             _holder: holder,
         }))
     }
@@ -117,6 +128,25 @@ fn socket(number: u16) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+fn claim_on(number: u16) -> io::Result<UnixAddr> {
+    UnixAddr::from_abstract_name(format!("edgerotate-cloud-port-{number}"))
+}
+
 fn address(number: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, number).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_is_given_to_one_only_even_while_nobody_listens() {
+        let port = Port::reserve(None).unwrap();
+        let again = Port::reserve(Some(port.number)).err().unwrap();
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
+        let number = port.number;
+        drop(port);
+        assert!(Port::reserve(Some(number)).is_ok());
+    }
 }
