@@ -46,7 +46,8 @@ fn a_stop_in_the_middle_of_a_hung_fetch_leaves_no_orphan() {
     let fetch = fetch_child(&device);
     device.wait_for_log("sqlite3 write success", SOON);
     assert_eq!(device.daemon().terminate(STOP).code(), Some(0), "{}", device.log_tail());
-    assert!(!fetch.is_alive(), "the fetch outlived the daemon");
+    // Killed before the daemon ended; the kernel may take a moment longer to be done with it.
+    crate::support::wait_until("the end of the fetch", SOON, || !fetch.is_alive());
 }
 
 #[test]
