@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A start counts when Litestream still runs so long after it was seen: with a broken configuration, or an
 /// environment that it can't use, it starts and ends within a second.
-const STEADY: Duration = Duration::from_secs(2);
+const STEADY: Duration = Duration::from_millis(1500);
 
 /// Variables of the daemon that are not for the command: where a PIN may stand, and what systemd meant for the daemon.
 const NOT_HANDED_ON: &[&str] = &[
@@ -262,7 +262,7 @@ impl Litestream {
         };
         format!(
             "no start of Litestream that lasted {} s was seen within {wait}: looked for {place}; {remedy}",
-            STEADY.as_secs()
+            STEADY.as_secs_f32()
         )
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// So that a test has its restarts in a minute.
-const LIFETIME: Duration = Duration::from_secs(8);
+const LIFETIME: Duration = Duration::from_secs(12);
 
 const RESTARTS: usize = 10;
 
