@@ -41,7 +41,7 @@ mod setup;
 use guard::GuardThread;
 use heartbeat::{Beat, HeartbeatThread};
 use report::Report;
-use setup::{Signals, device, jitter, keep_out_of_core_dumps, prepare, seed};
+use setup::{Signals, device, jitter, prepare, seed};
 
 /// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -79,7 +79,6 @@ impl From<Stopped> for ExitCode {
 /// # Errors
 /// What keeps the daemon from running at all; whatever fails later is retried.
 pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(), Stopped> {
-    keep_out_of_core_dumps().map_err(device("core dumps can't be ruled out"))?;
     let _instance = prepare(&config)?;
     report::start(&config, warnings);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -6,11 +6,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File},
+    io,
+    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
 };
 
 use chrono::{DateTime, Utc};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file;
@@ -61,7 +64,8 @@ impl Suspect {
 pub fn line(database: &Path, why: &str) -> String {
     format!(
         "{}: its replica may lack rows: {why}; a forced snapshot mends it: stop Litestream, and with its environment run \
-         `litestream replicate -once -force-snapshot` (0.5)",
+         `litestream replicate -once -force-snapshot` (0.5); `edgerotate verify` takes the mark back when it finds the \
+         replica whole",
         database.display()
     )
 }
@@ -94,6 +98,7 @@ impl SuspectFile {
     /// # Errors
     /// As the system gives them; the mark is not kept then.
     pub fn mark(&self, database: &Path, what: &str, now: DateTime<Utc>) -> io::Result<bool> {
+        let _one_at_a_time = self.lock()?;
         // A file that can't be understood is replaced: a mark that is there is what counts.
         let mut suspect = self.load().unwrap_or_default();
         let is_news = suspect.add(database, what, now);
@@ -109,6 +114,10 @@ impl SuspectFile {
     /// # Errors
     /// As for [`Self::load`], and as the system gives them for writing.
     pub fn clear(&self, database: &Path, seen: &Suspect) -> io::Result<()> {
+        if !self.0.exists() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.lock()?;
         let mut suspect = self.load()?;
         let Some(reasons) = suspect.databases.get_mut(database) else { return Ok(()) };
         let known = seen.databases.get(database).cloned().unwrap_or_default();
@@ -120,7 +129,23 @@ impl SuspectFile {
     fn save(&self, suspect: &Suspect) -> io::Result<()> {
         let mut text = serde_json::to_vec(suspect)?;
         text.push(b'\n');
-        atomic_file::replace(&self.0, &text, MODE)
+        atomic_file::replace(&self.0, &text, MODE)?;
+        // Who verifies as root must not take the file from the daemon, whose directory it is.
+        let (file, directory) = (fs::metadata(&self.0)?, fs::metadata(self.directory())?);
+        if file.uid() == directory.uid() {
+            return Ok(());
+        }
+        chown(&self.0, Some(directory.uid()), Some(directory.gid()))
+    }
+
+    /// The daemon and `verify` write the file, and both read it first: one after the other.
+    fn lock(&self) -> io::Result<Flock<File>> {
+        let directory = File::open(self.directory())?;
+        Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, e)| e.into())
+    }
+
+    fn directory(&self) -> &Path {
+        self.0.parent().unwrap_or(Path::new("/"))
     }
 }
 

@@ -26,10 +26,6 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::{
-    prctl,
-    resource::{Resource, setrlimit},
-};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use self::{
@@ -37,12 +33,12 @@ use self::{
     lag::Now,
     meter::Meter,
     process::Litestream,
-    report::{Found, Report, Restored},
+    report::{Found, Mark, Report, Restored},
     signals::Signals,
     trouble::{DEVICE, NO_REPLICA, Trouble},
     workplace::Workplace,
 };
-use crate::{clock, config::Config};
+use crate::{clock, config::Config, suspect::SuspectFile};
 
 /// A doubt about another table is looked into so often, in all.
 const MOST_RESTORES: u32 = 4;
@@ -83,9 +79,6 @@ fn prepare() -> Result<tokio::runtime::Runtime, Trouble> {
         what: e.to_string(),
         remedy: "look at this device's limits",
     };
-    // The credentials pass through this process's memory.
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| told(e.into()))?;
-    prctl::set_dumpable(false).map_err(|e| told(e.into()))?;
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(told)
 }
 
@@ -97,18 +90,32 @@ async fn verify(config: &Config, program: &Path) -> Result<Report, Trouble> {
         remedy: "look at this device's limits",
     })?;
     let live = &config.heartbeat.database;
+    let suspect_file = SuspectFile::in_directory(&config.state_directory);
+    // Before all else: what is marked from now on stays.
+    let suspect = suspect_file.load();
     let litestream = Litestream::new(program, &config.litestream, config.verify.stall);
     let version = litestream.version(&mut signals).await?;
     let mut not_proven = litestream.databases(&mut signals).await?;
     not_proven.retain(|path| path != live);
     let found = look_and_compare(config, &litestream, &mut signals).await?;
-    Ok(Report {
+    let mut report = Report {
         database: live.clone(),
         not_proven,
         litestream: version,
         max_lag: config.verify.max_lag,
         found,
-    })
+        suspect: Mark::None,
+    };
+    report.suspect = match suspect {
+        Ok(suspect) if !suspect.databases.contains_key(live) => Mark::None,
+        Ok(suspect) if report.proves_all() => match suspect_file.clear(live, &suspect) {
+            Ok(()) => Mark::TakenBack,
+            Err(e) => Mark::Stays(e.to_string()),
+        },
+        Ok(_) => Mark::Stays("not all of the database was found whole".to_owned()),
+        Err(e) => Mark::Stays(e.to_string()),
+    };
+    Ok(report)
 }
 
 async fn look_and_compare(

@@ -8,10 +8,6 @@ use std::{
     path::Path,
 };
 
-use nix::sys::{
-    prctl,
-    resource::{Resource, setrlimit},
-};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
@@ -30,12 +26,6 @@ pub fn device(what: &'static str) -> impl Fn(io::Error) -> Stopped {
         log::error!("{what}: {e}");
         Stopped::Device
     }
-}
-
-/// No secret gets into a core dump, and no other program of this user reads this one's memory.
-pub fn keep_out_of_core_dumps() -> io::Result<()> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    Ok(prctl::set_dumpable(false)?)
 }
 
 /// Makes the directories and takes the instance's lock.

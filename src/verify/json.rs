@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     comparison::Ranges,
-    report::{Found, Report},
+    report::{Found, Mark, Report},
     trouble::{NOT_RESTORABLE, Trouble},
 };
 
@@ -18,6 +18,11 @@ impl Report {
             "summary": self.summary(),
             "remedy": self.remedy(),
             "database": self.database,
+            "suspect": match &self.suspect {
+                Mark::None => "no",
+                Mark::TakenBack => "taken-back",
+                Mark::Stays(_) => "stays",
+            },
             "not_proven": self.not_proven,
             "litestream": self.litestream,
             "max_lag_s": self.max_lag.as_secs_f64(),

@@ -38,6 +38,17 @@ pub struct Report {
     pub litestream: String,
     pub max_lag: Duration,
     pub found: Found,
+    /// What became of the mark that the replica may lack rows.
+    pub suspect: Mark,
+}
+
+/// The daemon's mark that a replica may lack rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    None,
+    TakenBack,
+    /// And why.
+    Stays(String),
 }
 
 /// How far it got.
@@ -93,6 +104,16 @@ impl Report {
         }
     }
 
+    /// Whether every table was compared, and nothing is missing: then the replica is not suspect any more.
+    pub fn proves_all(&self) -> bool {
+        match &self.found {
+            Found::Restored(restored) => {
+                self.verdict() == Verdict::Whole && restored.tables.not_compared.is_empty()
+            }
+            Found::NoHeartbeat | Found::NoReplica { .. } => false,
+        }
+    }
+
     /// The first line: the verdict and its figures.
     pub fn summary(&self) -> String {
         let limit = format!("EDGEROTATE_VERIFY_MAX_LAG is {}", span(self.max_lag));
@@ -139,6 +160,11 @@ impl Report {
             restored.lines(&mut line);
         }
         line("litestream", &self.litestream);
+        match &self.suspect {
+            Mark::None => {}
+            Mark::TakenBack => line("suspect", "it was; the mark is taken back"),
+            Mark::Stays(why) => line("suspect", &format!("the mark stays: {why}")),
+        }
         if !self.not_proven.is_empty() {
             let paths: Vec<_> = self.not_proven.iter().map(|p| p.display().to_string()).collect();
             line("not looked at", &paths.join(", "));

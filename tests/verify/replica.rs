@@ -40,6 +40,30 @@ fn a_replica_with_every_row_is_whole() {
     }
 }
 
+/// The daemon marks a replica that may lack rows; a proof takes the mark back, and nothing less does.
+#[test]
+fn a_proof_takes_the_mark_of_a_suspect_replica_back() {
+    let mut device = device("mark", Generation::V05);
+    write(&device, 1_700_000_000..=1_700_000_019);
+    replicate(&mut device);
+    let mark = device.state_directory.join("suspect");
+    let reasons = json!([{"since": "2026-01-01T00:00:00Z", "what": "made up by the test"}]);
+    let marked = json!({"databases": {device.database.to_str().unwrap(): reasons}});
+    fs::write(&mark, marked.to_string()).unwrap();
+
+    replace_replica(&device, "DELETE FROM HealthCheck WHERE id = 1700000005");
+    let (_, json) = verified(&device);
+    assert_eq!(json["suspect"], "stays");
+    assert!(mark.exists());
+
+    new_snapshot(&device);
+    let (_, json) = verified(&device);
+    assert_eq!(json["suspect"], "taken-back");
+    assert!(!mark.exists());
+    let (_, json) = verified(&device);
+    assert_eq!(json["suspect"], "no");
+}
+
 #[test]
 fn rows_that_were_pruned_or_are_on_their_way_are_not_missing() {
     for generation in Generation::BOTH {

@@ -25,6 +25,7 @@ fn restored(live: &[i64], copy: &[i64]) -> Restored {
 fn report(found: Found) -> Report {
     Report {
         database: "/data/heartbeat.db".into(),
+        suspect: Mark::None,
         not_proven: vec!["/data/app.db".into()],
         litestream: "0.5.17".to_owned(),
         max_lag: LIMIT,
