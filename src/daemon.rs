@@ -5,7 +5,7 @@
 //! one more thing that happens.
 
 use std::{
-    collections::VecDeque, env, fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
+    collections::VecDeque, env, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
 };
 
 use tokio::{
@@ -13,13 +13,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use zeroize::Zeroizing;
-
 use crate::{
-    atomic_file, clock,
+    clock,
     config::{Config, Warning},
     credentials::Credentials,
-    environment_file,
     failure::{Cause, Class, Failure},
     fetch::refused_pin::{Look, Watch},
     fetch_child::Launcher,
@@ -32,6 +29,7 @@ use crate::{
 };
 
 mod guard;
+mod hand_over;
 mod heartbeat;
 mod instance;
 mod repeats;
@@ -39,6 +37,7 @@ mod report;
 mod setup;
 
 use guard::GuardThread;
+use hand_over::holds;
 use heartbeat::{Beat, HeartbeatThread};
 use report::Report;
 use setup::{Signals, device, jitter, prepare, seed};
@@ -52,9 +51,6 @@ const HEARTBEAT_STUCK: Duration = Duration::from_secs(60);
 
 /// What is given to the row being written when the daemon is told to stop; two seconds are promised for all.
 const TIME_TO_STOP: Duration = Duration::from_millis(1500);
-
-/// Only its owner; Litestream's file is read by systemd as root.
-const ENVIRONMENT_FILE_MODE: u32 = 0o600;
 
 /// Why the daemon could not run. Each has been logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -401,67 +397,6 @@ impl Daemon {
         }
     }
 
-    /// Goes on once Litestream may restart, which it may do by itself as soon as the environment file is another.
-    fn after_guard(&mut self, guarded: Guarded) {
-        let taken = self.guard.take(matches!(guarded, Guarded::Again(_)));
-        self.tasks.spawn(async move { Done::Guarded(guarded, taken.await) });
-    }
-
-    fn write(&mut self, write: Write) -> Event {
-        match self.write_environment_file() {
-            Ok(()) => Event::Written(write),
-            Err(error) => {
-                self.guard.restart_is_over(false);
-                self.report.write_failed(&error, clock::boottime());
-                Event::WriteFailed(write)
-            }
-        }
-    }
-
-    fn restart(&mut self, restart: Restart) {
-        // Whatever watches the file may have missed its change, or been busy.
-        let again = restart.failures() > 0;
-        if again && !self.litestream.is_restarted_here() {
-            if let Err(error) = self.write_environment_file() {
-                self.report.write_failed(&error, clock::boottime());
-            }
-        }
-        self.report.restart_starts(again);
-        let litestream = Arc::clone(&self.litestream);
-        let written = self.written.clone();
-        self.tasks.spawn(async move {
-            let written = written.unwrap_or_else(|| litestream.about_to_write(clock::boottime()));
-            let started = litestream.restart(&written, again).await;
-            Done::Restarted(restart, started)
-        });
-    }
-
-    fn write_environment_file(&mut self) -> Result<(), String> {
-        let Some(credentials) = &self.credentials else {
-            return Err("there are no credentials to write".to_owned());
-        };
-        let path = &self.config.litestream.environment_file;
-        let text = environment_text(&self.config, credentials)?;
-        let written = self.litestream.about_to_write(clock::boottime());
-        atomic_file::replace(path, text.as_bytes(), ENVIRONMENT_FILE_MODE).map_err(|e| {
-            let directory = path.parent().filter(|directory| !directory.is_dir());
-            match directory {
-                Some(directory) => {
-                    format!(
-                        "{}: its directory {} is not there",
-                        path.display(),
-                        directory.display()
-                    )
-                }
-                None => format!("{}: {e}; look at its directory's rights and room", path.display()),
-            }
-        })?;
-        self.written = Some(written);
-        let left = self.rotation.held().map(|held| held.expires.since(clock::boottime()));
-        self.report.written(path, left.unwrap_or_default());
-        Ok(())
-    }
-
     fn keep_state(&mut self) {
         let (Some(resumable), Some(credentials)) = (self.rotation.resumable(), &self.credentials)
         else {
@@ -475,25 +410,5 @@ impl Daemon {
             Ok(()) => self.kept = Some(state),
             Err(e) => self.report.state_not_kept(&e, clock::boottime()),
         }
-    }
-}
-
-fn environment_text(
-    config: &Config,
-    credentials: &Credentials,
-) -> Result<Zeroizing<String>, String> {
-    environment_file::text(
-        credentials,
-        &config.litestream.region,
-        config.provider.thing_name.as_deref(),
-    )
-}
-
-/// Whether the environment file holds just these credentials.
-fn holds(config: &Config, credentials: &Credentials) -> bool {
-    let found = fs::read(&config.litestream.environment_file).map(Zeroizing::new);
-    match (found, environment_text(config, credentials)) {
-        (Ok(found), Ok(text)) => *found == text.as_bytes(),
-        _ => false,
     }
 }
