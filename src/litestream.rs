@@ -144,7 +144,8 @@ impl Litestream {
     pub fn is(&self, pid: u32) -> Option<bool> {
         match &self.place {
             Place::PidFile(path) => {
-                let main = read_pid(path)?;
+                // Without a pid file no Litestream runs, and nobody else is one.
+                let Some(main) = read_pid(path) else { return Some(false) };
                 // What is started may be a script that runs Litestream.
                 let parents = std::iter::successors(Some(pid), |pid| parent(*pid));
                 Some(parents.take(PARENTS).any(|pid| pid == main))

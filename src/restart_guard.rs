@@ -54,6 +54,15 @@ pub struct NotGuarded {
     remedy: &'static str,
 }
 
+const IS_NOT_THERE: &str = "is not there";
+
+impl NotGuarded {
+    /// There was no database: nothing of it could be lost.
+    pub fn is_missing(&self) -> bool {
+        self.what == IS_NOT_THERE
+    }
+}
+
 /// How much of the WAL is in use; its file never shrinks, so that its size says less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wal {
@@ -72,7 +81,7 @@ impl Guard {
         if !path.exists() {
             return Err(NotGuarded {
                 path: path.to_owned(),
-                what: "is not there".to_owned(),
+                what: IS_NOT_THERE.to_owned(),
                 remedy: "it is guarded from the next restart on at which it is",
             });
         }

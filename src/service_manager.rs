@@ -44,7 +44,8 @@ impl ServiceManager {
         };
         let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
         let meant = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-        let watchdog = number("WATCHDOG_USEC").filter(|_| meant).map(Duration::from_micros);
+        let watchdog =
+            number("WATCHDOG_USEC").filter(|usec| meant && *usec > 0).map(Duration::from_micros);
         Ok(Self { socket, watchdog, said: String::new() })
     }
 

@@ -195,11 +195,12 @@ impl Watcher {
         // It may have ended by itself since the last look.
         self.look();
         self.restarting = true;
+        if !again {
+            // Of all, before the first is waited for: whoever reads now is not the Litestream that comes.
+            self.databases.iter_mut().for_each(Database::restart_begins);
+        }
         for number in 0..self.databases.len() {
             let database = &mut self.databases[number];
-            if !again {
-                database.restart_begins();
-            }
             if !matches!(database.keeper, Keeper::Guard(_)) {
                 database.take(&self.heartbeat);
             }

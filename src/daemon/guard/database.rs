@@ -83,9 +83,14 @@ impl Database {
     /// Seeks the guard, for some seconds at most.
     pub fn take(&mut self, heartbeat: &HeartbeatHandle) {
         let begun = clock::boottime();
+        let mut unguarded = None;
         let (old, litestream_runs) = match std::mem::replace(&mut self.keeper, Keeper::GivenUp) {
             Keeper::Litestream(process, guard) => {
                 (guard.filter(Guard::is_of_this_file), process.is_running())
+            }
+            Keeper::Nobody(why) => {
+                unguarded = Some(why).filter(|why| !why.is_missing());
+                (None, false)
             }
             _ => (None, false),
         };
@@ -99,6 +104,10 @@ impl Database {
                 let kind = if guard.pins() { "guarded" } else { "guarded, as long as it is quiet" };
                 log::debug!("{}: {kind}", self.path.display());
                 self.said = None;
+                // A guard from now on says nothing of the while before it.
+                if let Some(why) = unguarded {
+                    self.gap.get_or_insert(format!("nobody kept its WAL for a while: {why}"));
+                }
                 Keeper::Guard(guard)
             }
             Err(why) => {
@@ -137,7 +146,7 @@ impl Database {
         let Some((process, ..)) = self.candidate.take() else { return };
         let guard = match std::mem::replace(&mut self.keeper, Keeper::GivenUp) {
             Keeper::Guard(guard) => Some(guard),
-            Keeper::Nobody(why) if self.path.exists() => {
+            Keeper::Nobody(why) if !why.is_missing() => {
                 self.gap.get_or_insert(format!("Litestream started without a guard: {why}"));
                 None
             }
@@ -176,7 +185,7 @@ fn take_heartbeats(
 ) -> Result<Guard, NotGuarded> {
     loop {
         let left = TAKE.saturating_sub(clock::boottime().since(begun));
-        let Some(_still) = heartbeat.beat_and_stand_still(left) else {
+        let Some(still) = heartbeat.beat_and_stand_still(left) else {
             return Err(NotGuarded::heartbeat_hangs(path));
         };
         let guard = taken(path, old.take())?;
@@ -185,6 +194,9 @@ fn take_heartbeats(
             return Ok(guard);
         }
         old = Some(guard);
+        // Not while the heartbeat stands still for it, and not at once where a heartbeat fails at once.
+        drop(still);
+        thread::park_timeout(LOOK_FOR_COMMIT);
     }
 }
 
