@@ -64,6 +64,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// How long Litestream gets for the last rows: it uploads every second, and takes two to start.
+const TIME_TO_UPLOAD: Duration = Duration::from_secs(15);
+
 /// The whole story; `None` when somebody pressed Ctrl-C.
 fn play(generation: Generation, length: Duration, interrupted: &AtomicBool) -> Option<Summary> {
     println!("\nA device's minute: short-lived AWS credentials, and every row in S3\n");
@@ -80,10 +83,18 @@ fn play(generation: Generation, length: Duration, interrupted: &AtomicBool) -> O
     println!("\nThe minute is over.\n");
     device.stop();
     let on_device = rows(&device.database);
-    say("Stopped", "edgerotate by SIGTERM, then Litestream, which uploads what is left.");
+    say("Stopped", "edgerotate by SIGTERM, and Litestream once it has uploaded what was left.");
+    let copy = device.scratch.join("restored.db");
+    // It may have been restarted a moment ago, and one that is stopped before it has begun uploads nothing. Whatever
+    // is missing after this is missing.
+    let begun = Instant::now();
+    while begun.elapsed() < TIME_TO_UPLOAD
+        && (device.litestream.restore(&copy).is_err() || rows(&copy) != on_device)
+    {
+        thread::sleep(Duration::from_millis(200));
+    }
     device.litestream.stop();
 
-    let copy = device.scratch.join("restored.db");
     let restored = match device.litestream.restore(&copy) {
         Ok(()) => rows(&copy),
         Err(e) => {
