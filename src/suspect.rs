@@ -50,7 +50,8 @@ impl Suspect {
         Some(parts.fold(first, |line, part| line + ", " + &part))
     }
 
-    fn add(&mut self, database: &Path, what: &str, now: DateTime<Utc>) -> bool {
+    /// Whether it is news.
+    pub fn add(&mut self, database: &Path, what: &str, now: DateTime<Utc>) -> bool {
         let reasons = self.databases.entry(database.to_owned()).or_default();
         if reasons.iter().any(|reason| reason.what == what) || reasons.len() >= REASONS {
             return false;

@@ -183,12 +183,12 @@ pub const GUARD_DATABASES: Setting = Setting::new(
 pub const GUARD_MAX_TIME: Setting = Setting::new(
     "EDGEROTATE_GUARD_MAX_TIME",
     "`2min`",
-    "how long a guard waits for a Litestream that runs and takes no read lock: `1s` to `1h`",
+    "how long a guard waits for a Litestream that runs and takes no read lock, and how long heartbeats pause for it: `1s` to `1h`",
 );
 pub const GUARD_MAX_WAL: Setting = Setting::new(
     "EDGEROTATE_GUARD_MAX_WAL",
     "`64M`",
-    "size of a guarded database's WAL at which the guard is given up: `1M` to `16G`",
+    "size of a guarded database's WAL at which the guard is given up, and near which the WAL is checkpointed: `1M` to `16G`",
 );
 pub const RUNTIME_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_RUNTIME_DIRECTORY",

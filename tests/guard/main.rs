@@ -18,3 +18,4 @@ mod application;
 mod hazards;
 mod load;
 mod restarts;
+mod unkept;

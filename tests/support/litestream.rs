@@ -94,7 +94,9 @@ impl Litestream {
 
     /// Replicates another database as well, from the next start on.
     pub fn also(&mut self, database: &Path) {
-        self.databases.push(database.to_owned());
+        if !self.databases.iter().any(|known| known == database) {
+            self.databases.push(database.to_owned());
+        }
         self.configure();
     }
 
