@@ -18,7 +18,7 @@ use crate::{
     core_dump, daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
-    service_manager, verify,
+    mend, service_manager, verify,
 };
 
 const USAGE: &str = "\
@@ -31,6 +31,7 @@ Commands:
   run      the daemon: rotate the credentials, restart Litestream, write the heartbeat
   fetch    ask the provider once, now, and say what came or what is wrong; shows no secret
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
+  mend     before Litestream starts: make a new snapshot of a replica that may lack rows, if one is wanted
 
 Options:
   --config FILE  read the settings from FILE instead of the three usual files; again for more,
@@ -67,6 +68,9 @@ const BAD_USAGE: u8 = 64;
 /// A part of this device is broken (EX_UNAVAILABLE).
 const BROKEN_DEVICE: u8 = 69;
 
+/// What was to be done could not be done now (EX_TEMPFAIL).
+const TRY_LATER: u8 = 75;
+
 /// Wrong settings (EX_CONFIG).
 const BAD_SETTINGS: u8 = 78;
 
@@ -83,6 +87,7 @@ enum Command {
         files: Vec<PathBuf>,
         json: bool,
     },
+    Mend(Vec<PathBuf>),
     /// What becomes Litestream for `verify`; not for people.
     Become(Vec<OsString>),
     Help(Topic),
@@ -95,6 +100,7 @@ enum Topic {
     Run,
     Fetch,
     Verify,
+    Mend,
 }
 
 /// Does what the arguments (without the program's name) ask for.
@@ -118,6 +124,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
+        Ok(Command::Mend(files)) => with_config(files, mend),
         Ok(Command::Become(words)) => verify::tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
         Ok(Command::Version) => print(concat!("edgerotate ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -129,7 +136,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let command = arguments.next().ok_or("which command? run, fetch or verify")?;
+    let command = arguments.next().ok_or("which command? run, fetch, verify or mend")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
@@ -137,8 +144,11 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         "run" => Topic::Run,
         "fetch" => Topic::Fetch,
         "verify" => Topic::Verify,
+        "mend" => Topic::Mend,
         other => {
-            return Err(format!("there is no command {other:?}; there are run, fetch and verify"));
+            return Err(format!(
+                "there is no command {other:?}; there are run, fetch, verify and mend"
+            ));
         }
     };
     let mut files = Vec::new();
@@ -166,6 +176,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         Topic::Fetch if child => Command::FetchChild,
         Topic::Fetch => Command::Fetch(files),
         Topic::Verify => Command::Verify { files, json },
+        Topic::Mend => Command::Mend(files),
         _ => Command::Run(files),
     })
 }
@@ -195,6 +206,13 @@ fn help(topic: &Topic) -> String {
              with the live ones. Whole: none is missing. Rows\nmissing: these never arrived. Behind: newer rows wait \
              longer than EDGEROTATE_VERIFY_MAX_LAG. Nothing is\nchanged, and what was restored is removed. \
              `edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
+        ),
+        Topic::Mend => write!(
+            text,
+            "Usage: edgerotate mend [--config FILE]...\n\nFor what starts Litestream (ExecStartPre=-/usr/bin/edgerotate \
+             mend), to be run before each start with\nLitestream's user and environment. Asks the daemon whether a \
+             replica may lack rows; if so, makes a\nforced snapshot. Where nothing is to be done, or no daemon runs, it \
+             ends at once.\n`edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
         ),
     };
     text
@@ -269,6 +287,17 @@ fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -
     }
 }
 
+fn mend(config: Config, _: Vec<Warning>, program: PathBuf) -> ExitCode {
+    match mend::run(&config, &program) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(TRY_LATER),
+        Err(e) => {
+            complain(&e.to_string());
+            ExitCode::from(BROKEN_DEVICE)
+        }
+    }
+}
+
 /// In the journal: a priority and no time, which it has itself. Elsewhere: RFC 3339 with the offset.
 fn start_log(level: LevelFilter) {
     let journal_stream = env::var("JOURNAL_STREAM").ok();
@@ -327,10 +356,10 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_named() {
-        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch or verify");
+        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch, verify or mend");
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch and verify"
+            "there is no command \"start\"; there are run, fetch, verify and mend"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");

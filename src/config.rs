@@ -130,6 +130,8 @@ pub struct Litestream {
     /// The program, and litestream.yml, for a restore.
     pub program: PathBuf,
     pub configuration: PathBuf,
+    /// How long a forced snapshot may take while Litestream waits to start.
+    pub snapshot_timeout: Duration,
 }
 
 /// The heartbeat and its database.

@@ -32,13 +32,15 @@ mod guard;
 mod hand_over;
 mod heartbeat;
 mod instance;
+mod mend;
 mod repeats;
 mod report;
 mod setup;
 
-use guard::GuardThread;
+use guard::{GuardThread, News};
 use hand_over::holds;
 use heartbeat::{Beat, HeartbeatThread};
+use mend::Door;
 use report::Report;
 use setup::{Signals, device, jitter, prepare, seed};
 
@@ -123,6 +125,7 @@ struct Daemon {
     pin_watch: Watch,
     heartbeat: HeartbeatThread,
     guard: GuardThread,
+    door: Door,
     report: Report,
     /// On the clock that stands still in suspend, as systemd's watchdog does.
     heartbeat_seen: Instant,
@@ -171,6 +174,8 @@ impl Daemon {
         let guard =
             GuardThread::start(&config, &boot_id, Arc::clone(&litestream), heartbeat.handle())
                 .map_err(device("the guard's thread can't be started"))?;
+        let door = Door::open(&config.runtime_directory)
+            .map_err(device("EDGEROTATE_RUNTIME_DIRECTORY: no socket can be made there"))?;
         Ok(Self {
             launcher: Arc::new(Launcher::new(program, &config)),
             litestream,
@@ -185,6 +190,7 @@ impl Daemon {
             pin_watch,
             heartbeat,
             guard,
+            door,
             report,
             heartbeat_seen: Instant::now(),
             ready: false,
@@ -214,8 +220,9 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
-                suspect = self.guard.next() => match suspect {
-                    Some(suspect) => self.report.suspect(&suspect),
+                news = self.guard.next() => match news {
+                    Some(News::Suspect(suspect)) => self.report.suspect(&suspect),
+                    Some(News::RestartWanted) => self.tell(Event::RestartWanted),
                     None => {
                         log::error!("the guard's thread has ended; the service manager starts it all again");
                         return Err(Stopped::Device);
@@ -228,6 +235,10 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
+                stream = self.door.next() => {
+                    let litestream = Arc::clone(&self.litestream);
+                    tokio::spawn(mend::answer(stream, litestream, self.guard.asked()));
+                }
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
             self.feed_watchdog();

@@ -61,12 +61,17 @@ impl Suspect {
     }
 }
 
-/// What a person is told of a mark that is new.
-pub fn line(database: &Path, why: &str) -> String {
+/// What a person is told of a mark that is new. `mends_itself`: whatever starts Litestream runs `edgerotate mend`.
+pub fn line(database: &Path, why: &str, mends_itself: bool) -> String {
+    let remedy = if mends_itself {
+        "it is mended by a forced snapshot when Litestream starts next"
+    } else {
+        "a forced snapshot mends it: run `edgerotate mend` before each start of Litestream (ExecStartPre= in its unit), or \
+         stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5)"
+    };
     format!(
-        "{}: its replica may lack rows: {why}; a forced snapshot mends it: stop Litestream, and with its environment run \
-         `litestream replicate -once -force-snapshot` (0.5); `edgerotate verify` takes the mark back when it finds the \
-         replica whole",
+        "{}: its replica may lack rows: {why}; {remedy}; `edgerotate verify` takes the mark back when it finds the replica \
+         whole",
         database.display()
     )
 }

@@ -28,6 +28,7 @@ use std::{
 
 use tokio::{task::spawn_blocking, time::sleep};
 
+pub use self::answer::databases as databases_in;
 use self::{
     database::{Before, Interrupts, Read},
     lag::Now,

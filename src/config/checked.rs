@@ -20,11 +20,18 @@ use super::{
 };
 
 /// What is written below the runtime directory, beside the environment file: state, locks, marks.
-const RUNTIME_FILES: &[&str] =
-    &["state.json", "edgerotate.lock", "token.lock", "pin-refused", "pin-accepted"];
+const RUNTIME_FILES: &[&str] = &[
+    "state.json",
+    "guard.json",
+    "edgerotate.lock",
+    "token.lock",
+    "mend.sock",
+    "pin-refused",
+    "pin-accepted",
+];
 
 /// What is written below the state directory.
-const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted"];
+const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted", "suspect"];
 
 impl Config {
     /// Checks every setting.
@@ -187,6 +194,12 @@ impl Check<'_> {
             values::file,
             PathBuf::from("/etc/litestream.yml"),
         );
+        let snapshot_timeout = self.duration(
+            &settings::SNAPSHOT_TIMEOUT,
+            Duration::from_secs(1),
+            Duration::from_secs(3600),
+            Duration::from_secs(60),
+        );
         Some(Litestream {
             environment_file,
             region: region?,
@@ -196,6 +209,7 @@ impl Check<'_> {
             pid_file,
             program,
             configuration,
+            snapshot_timeout,
         })
     }
 

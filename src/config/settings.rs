@@ -165,6 +165,11 @@ pub const LITESTREAM_CONFIG: Setting = Setting::new(
     "`/etc/litestream.yml`",
     "Litestream's configuration, the one that its unit uses",
 );
+pub const SNAPSHOT_TIMEOUT: Setting = Setting::new(
+    "EDGEROTATE_SNAPSHOT_TIMEOUT",
+    "`60s`",
+    "how long `edgerotate mend` may take for a forced snapshot before Litestream starts: `1s` to `1h`",
+);
 pub const VERIFY_MAX_LAG: Setting = Setting::new(
     "EDGEROTATE_VERIFY_MAX_LAG",
     "`5min`",
@@ -224,7 +229,7 @@ pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 34] = [
+pub static SETTINGS: [&Setting; 35] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -247,6 +252,7 @@ pub static SETTINGS: [&Setting; 34] = [
     &LITESTREAM_PID_FILE,
     &LITESTREAM,
     &LITESTREAM_CONFIG,
+    &SNAPSHOT_TIMEOUT,
     &VERIFY_MAX_LAG,
     &VERIFY_STALL,
     &GUARD_DATABASES,

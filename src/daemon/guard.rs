@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Sender, channel},
@@ -24,10 +25,11 @@ use tokio::{
 };
 
 use super::heartbeat::HeartbeatHandle;
-use crate::{config::Config, litestream::Litestream, suspect::Suspect};
+use crate::{config::Config, litestream::Litestream, mend::Outcome, suspect::Suspect};
 
 mod database;
 mod marks;
+mod mending;
 mod record;
 mod watcher;
 
@@ -41,7 +43,7 @@ pub const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 pub struct GuardThread {
     /// Dropped, it tells the thread to end.
     orders: Sender<Order>,
-    suspects: UnboundedReceiver<Suspect>,
+    news: UnboundedReceiver<News>,
 }
 
 /// What the thread is told.
@@ -54,6 +56,36 @@ enum Order {
     },
     /// The restart is over; `restarted`: Litestream was seen to start.
     Over { restarted: bool },
+    /// Litestream is about to start: which replicas want a new snapshot first?
+    Asked { wanted: oneshot::Sender<Vec<PathBuf>> },
+    /// What came of it.
+    Mended(Outcome),
+}
+
+/// What the thread tells.
+#[derive(Debug)]
+pub enum News {
+    /// What is suspect, each time that changes.
+    Suspect(Suspect),
+    /// Litestream is to be restarted, as something is to be mended and its start will mend it.
+    RestartWanted,
+}
+
+/// For those who start Litestream.
+#[derive(Clone, Debug)]
+pub struct Asked(Sender<Order>);
+
+impl Asked {
+    /// The databases whose replicas want a new snapshot.
+    pub async fn wanted(&self) -> Vec<PathBuf> {
+        let (wanted, is_wanted) = oneshot::channel();
+        let _ = self.0.send(Order::Asked { wanted });
+        is_wanted.await.unwrap_or_default()
+    }
+
+    pub fn ended(&self, outcome: Outcome) {
+        let _ = self.0.send(Order::Mended(outcome));
+    }
 }
 
 impl GuardThread {
@@ -68,12 +100,12 @@ impl GuardThread {
         heartbeat: HeartbeatHandle,
     ) -> io::Result<Self> {
         let (orders, ordered) = channel();
-        let (tell, suspects) = unbounded_channel();
+        let (tell, news) = unbounded_channel();
         let mut watcher = Watcher::new(config, boot_id, litestream, heartbeat, tell);
         thread::Builder::new()
             .name("guard".to_owned())
             .spawn(move || watcher.run_until_stopped(&ordered))?;
-        Ok(Self { orders, suspects })
+        Ok(Self { orders, news })
     }
 
     /// Takes the guard on each database; `false` if that did not come to an end in time. `again`: for a restart that
@@ -89,8 +121,13 @@ impl GuardThread {
         let _ = self.orders.send(Order::Over { restarted });
     }
 
-    /// What is suspect, each time that changes; `None` if the thread has ended, which it does not by itself.
-    pub async fn next(&mut self) -> Option<Suspect> {
-        self.suspects.recv().await
+    /// For those who start Litestream.
+    pub fn asked(&self) -> Asked {
+        Asked(self.orders.clone())
+    }
+
+    /// What is new; `None` if the thread has ended, which it does not by itself.
+    pub async fn next(&mut self) -> Option<News> {
+        self.news.recv().await
     }
 }

@@ -17,5 +17,6 @@ mod support;
 mod application;
 mod hazards;
 mod load;
+mod mend;
 mod restarts;
 mod unkept;

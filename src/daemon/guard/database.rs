@@ -199,11 +199,8 @@ impl Database {
     }
 
     /// Why nothing would be gained by a new snapshot: the next start of Litestream is unguarded, too.
-    pub fn cannot_be_guarded(&self) -> Option<&NotGuarded> {
-        match &self.keeper {
-            Keeper::Nobody(why) if !why.is_missing() => Some(why),
-            _ => None,
-        }
+    pub fn cannot_be_guarded(&self) -> bool {
+        matches!(&self.keeper, Keeper::Nobody(why) if !why.is_missing())
     }
 
     /// The new Litestream's read transaction, once it is seen to last.

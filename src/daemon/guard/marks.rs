@@ -7,6 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     clock::{self, Boottime},
+    daemon::guard::News,
     daemon::repeats::{Repeats, in_a_row},
     suspect::{self, Suspect, SuspectFile},
 };
@@ -16,14 +17,23 @@ pub struct Marks {
     file: SuspectFile,
     /// The storage may be full or read-only; a mark is not forgotten for it.
     unkept: Vec<(PathBuf, String, DateTime<Utc>)>,
-    tell: UnboundedSender<Suspect>,
+    tell: UnboundedSender<News>,
     told: Option<Suspect>,
     fault: Repeats<String>,
+    /// Whatever starts Litestream mends what is suspect.
+    pub mends_itself: bool,
 }
 
 impl Marks {
-    pub fn new(file: SuspectFile, tell: UnboundedSender<Suspect>) -> Self {
-        Self { file, unkept: Vec::new(), tell, told: None, fault: Repeats::default() }
+    pub fn new(file: SuspectFile, tell: UnboundedSender<News>) -> Self {
+        Self {
+            file,
+            unkept: Vec::new(),
+            tell,
+            told: None,
+            fault: Repeats::default(),
+            mends_itself: false,
+        }
     }
 
     /// What is suspect, as it was told last.
@@ -42,7 +52,23 @@ impl Marks {
             Ok(true) => {}
             Err(_) => self.unkept.push((path.to_owned(), why.to_owned(), now)),
         }
-        log::warn!("{}", suspect::line(path, why));
+        log::warn!("{}", suspect::line(path, why, self.mends_itself));
+        self.look(clock::boottime());
+    }
+
+    /// A new snapshot was made of it: takes back what was `seen` when that began.
+    pub fn clear(&mut self, path: &Path, seen: &Suspect) {
+        self.unkept.retain(|(known, ..)| known != path);
+        match self.file.clear(path, seen) {
+            Ok(()) => log::info!(
+                "{}: a new snapshot was made; its replica is not suspect any more",
+                path.display()
+            ),
+            Err(e) => log::error!(
+                "{}: a new snapshot was made, but the mark of its suspect replica stays: {e}",
+                path.display()
+            ),
+        }
         self.look(clock::boottime());
     }
 
@@ -75,7 +101,7 @@ impl Marks {
             suspect.add(path, why, *since);
         }
         if self.told.as_ref() != Some(&suspect) {
-            let _ = self.tell.send(suspect.clone());
+            let _ = self.tell.send(News::Suspect(suspect.clone()));
             self.told = Some(suspect);
         }
     }
@@ -101,7 +127,8 @@ mod tests {
         marks.mark(database, "unguarded");
         marks.mark(database, "unguarded");
         assert_eq!(marks.unkept.len(), 1);
-        assert!(told.try_recv().unwrap().databases.contains_key(database));
+        let Ok(News::Suspect(suspect)) = told.try_recv() else { panic!() };
+        assert!(suspect.databases.contains_key(database));
         assert!(told.try_recv().is_err(), "nothing is told twice");
 
         fs::create_dir(&directory).unwrap();

@@ -1,6 +1,7 @@
 //! What the guard's thread does: it looks at each database again and again, and decides who is to keep its WAL.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -11,9 +12,10 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    Order,
+    News, Order,
     database::{Database, Keeper},
     marks::Marks,
+    mending::Mending,
     record::Record,
 };
 use crate::{
@@ -21,8 +23,9 @@ use crate::{
     config::Config,
     daemon::heartbeat::HeartbeatHandle,
     litestream::{Litestream, Process, Start},
+    mend::Outcome,
     restart_guard::{self, Facts, Guard, Limits, Verdict, verdict},
-    suspect::{Suspect, SuspectFile},
+    suspect::SuspectFile,
 };
 
 /// How often the databases are looked at around a restart.
@@ -43,6 +46,10 @@ pub struct Watcher {
     litestream: Arc<Litestream>,
     heartbeat: HeartbeatHandle,
     marks: Marks,
+    mending: Mending,
+    /// Suspect, and not replicated.
+    unlisted: Vec<PathBuf>,
+    tell: UnboundedSender<News>,
     record: Record,
     /// A restart is under way: nobody is Litestream now.
     restarting: bool,
@@ -59,7 +66,7 @@ impl Watcher {
         boot_id: &str,
         litestream: Arc<Litestream>,
         heartbeat: HeartbeatHandle,
-        tell: UnboundedSender<Suspect>,
+        tell: UnboundedSender<News>,
     ) -> Self {
         let own = &config.heartbeat.database;
         let others = config.guard.databases.iter().filter(|path| *path != own);
@@ -71,7 +78,10 @@ impl Watcher {
             start: litestream.current_start(),
             litestream,
             heartbeat,
-            marks: Marks::new(SuspectFile::in_directory(&config.state_directory), tell),
+            marks: Marks::new(SuspectFile::in_directory(&config.state_directory), tell.clone()),
+            mending: Mending::default(),
+            unlisted: Vec::new(),
+            tell,
             record: Record::load(&config.runtime_directory, boot_id),
             restarting: false,
             since: clock::boottime(),
@@ -106,6 +116,12 @@ impl Watcher {
                         self.databases.iter_mut().for_each(Database::anybody_may_be_litestream);
                     }
                 }
+                Ok(Order::Asked { wanted }) => {
+                    let databases = self.litestream_asks();
+                    self.keep_record();
+                    let _ = wanted.send(databases);
+                }
+                Ok(Order::Mended(outcome)) => self.mended(&outcome),
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -160,6 +176,10 @@ impl Watcher {
         }
         self.pause_heartbeats(pause, now);
         self.marks.look(now);
+        let all_kept = self.databases.iter().all(|d| matches!(d.keeper, Keeper::Litestream(..)));
+        if all_kept && !self.wanted().is_empty() && self.mending.wants_restart(now) {
+            let _ = self.tell.send(News::RestartWanted);
+        }
     }
 
     /// Litestream ended, and not for a rotation.
@@ -185,6 +205,51 @@ impl Watcher {
         self.since = now;
     }
 
+    /// Litestream is about to start: what is to be mended first.
+    fn litestream_asks(&mut self) -> Vec<PathBuf> {
+        // If it ended by itself, this may be the first to hear of it.
+        self.look();
+        for database in &mut self.databases {
+            if let Some(why) = database.gap.take() {
+                self.marks.mark(&database.path, &why);
+            }
+        }
+        let wanted = self.wanted();
+        let suspect = self.marks.told();
+        let may_try = self.mending.asked(&suspect, !wanted.is_empty(), clock::boottime());
+        self.marks.mends_itself = true;
+        if may_try { wanted } else { Vec::new() }
+    }
+
+    /// Suspect replicas, but for those that would be suspect again at once, and those that there are none of.
+    fn wanted(&self) -> Vec<PathBuf> {
+        let is_hopeless = |path: &PathBuf| {
+            self.unlisted.contains(path)
+                || self.databases.iter().any(|d| d.path == *path && d.cannot_be_guarded())
+        };
+        self.marks.told().databases.into_keys().filter(|path| !is_hopeless(path)).collect()
+    }
+
+    /// It was mended, or not; now Litestream starts.
+    fn mended(&mut self, outcome: &Outcome) {
+        let now = clock::boottime();
+        self.since = now;
+        if let Some(why) = &outcome.failed {
+            log::warn!("no new snapshot was made of what is suspect: {why}; it is tried again");
+        }
+        for path in &outcome.unlisted {
+            log::warn!(
+                "{}: its replica stays suspect: EDGEROTATE_LITESTREAM_CONFIG does not name the database",
+                path.display()
+            );
+            self.unlisted.push(path.clone());
+        }
+        let Some(seen) = self.mending.ended(outcome.failed.is_none()) else { return };
+        for path in &outcome.mended {
+            self.marks.clear(path, &seen);
+        }
+    }
+
     /// Whatever may have befallen the guard.
     fn see_to(&mut self, number: usize, now: Boottime) {
         let database = &mut self.databases[number];
@@ -205,12 +270,13 @@ impl Watcher {
 
     /// Whether the guard is to be held on to; and if so, whether heartbeats are to pause for it.
     fn consider(&mut self, number: usize, now: Boottime) -> bool {
+        let is_away = self.restarting || self.mending.is_under_way();
         let database = &mut self.databases[number];
         if matches!(database.keeper, Keeper::Litestream(..)) {
             return false;
         }
         let litestream =
-            if self.restarting { None } else { database.litestream_hold(&self.litestream, now) };
+            if is_away { None } else { database.litestream_hold(&self.litestream, now) };
         let guard = match &database.keeper {
             Keeper::Guard(guard) => Some(guard),
             _ => None,
@@ -222,7 +288,7 @@ impl Watcher {
             litestream,
             pins: guard.is_some_and(Guard::pins),
             wal: guard.and_then(Guard::wal),
-            runs_for: (is_up && !self.restarting).then(|| now.since(since)),
+            runs_for: (is_up && !is_away).then(|| now.since(since)),
             paused_for: self.paused.filter(|_| database.is_heartbeat).map(|since| now.since(since)),
         };
         match verdict(&facts, &self.limits) {
