@@ -31,7 +31,7 @@ Commands:
   run      the daemon: rotate the credentials, restart Litestream, write the heartbeat
   fetch    ask the provider once, now, and say what came or what is wrong; shows no secret
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
-  mend     before Litestream starts: make a new snapshot of a replica that may lack rows, if one is wanted
+  mend     before Litestream starts: make a new snapshot of a replica that may lack rows
 
 Options:
   --config FILE  read the settings from FILE instead of the three usual files; again for more,

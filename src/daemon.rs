@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    sync::Mutex,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -23,6 +24,7 @@ use crate::{
     fetch_reply::FetchReply,
     lifetime::{self, Lifetime},
     litestream::{Litestream, RestartError, Start, Written},
+    litestream_version::LitestreamVersion,
     rotation::{Action, Event, Fetch, Policy, Restart, Rotation, Write},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
@@ -126,6 +128,7 @@ struct Daemon {
     heartbeat: HeartbeatThread,
     guard: GuardThread,
     door: Door,
+    litestream_version: Arc<Mutex<LitestreamVersion>>,
     report: Report,
     /// On the clock that stands still in suspend, as systemd's watchdog does.
     heartbeat_seen: Instant,
@@ -174,6 +177,8 @@ impl Daemon {
         let guard =
             GuardThread::start(&config, &boot_id, Arc::clone(&litestream), heartbeat.handle())
                 .map_err(device("the guard's thread can't be started"))?;
+        let litestream_version =
+            LitestreamVersion::new(&config.litestream.program, &config.state_directory);
         let door = Door::open(&config.runtime_directory)
             .map_err(device("EDGEROTATE_RUNTIME_DIRECTORY: no socket can be made there"))?;
         Ok(Self {
@@ -191,6 +196,7 @@ impl Daemon {
             heartbeat,
             guard,
             door,
+            litestream_version: Arc::new(Mutex::new(litestream_version)),
             report,
             heartbeat_seen: Instant::now(),
             ready: false,
@@ -200,6 +206,8 @@ impl Daemon {
 
     async fn run(&mut self) -> Result<(), Stopped> {
         let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
+        let (version, asked) = (Arc::clone(&self.litestream_version), self.guard.asked());
+        tokio::spawn(async move { mend::look_at_version(&version, &asked).await });
         self.tell(Event::Woke);
         loop {
             self.manager.status(self.report.status(&self.rotation, clock::boottime()));
@@ -237,7 +245,8 @@ impl Daemon {
                 },
                 stream = self.door.next() => {
                     let litestream = Arc::clone(&self.litestream);
-                    tokio::spawn(mend::answer(stream, litestream, self.guard.asked()));
+                    let version = Arc::clone(&self.litestream_version);
+                    tokio::spawn(mend::answer(stream, litestream, version, self.guard.asked()));
                 }
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }

@@ -19,6 +19,7 @@ pub mod heartbeat;
 pub mod heartbeat_store;
 pub mod lifetime;
 pub mod litestream;
+pub mod litestream_version;
 pub mod mend;
 pub mod pkcs11_uri;
 pub mod process_group;

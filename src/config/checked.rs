@@ -31,7 +31,7 @@ const RUNTIME_FILES: &[&str] = &[
 ];
 
 /// What is written below the state directory.
-const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted", "suspect"];
+const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted", "suspect", "litestream-version"];
 
 impl Config {
     /// Checks every setting.

@@ -60,6 +60,8 @@ enum Order {
     Asked { wanted: oneshot::Sender<Vec<PathBuf>> },
     /// What came of it.
     Mended(Outcome),
+    /// All replicas may lack rows.
+    Suspect(String),
 }
 
 /// What the thread tells.
@@ -71,7 +73,7 @@ pub enum News {
     RestartWanted,
 }
 
-/// For those who start Litestream.
+/// For those who start Litestream, or know of it.
 #[derive(Clone, Debug)]
 pub struct Asked(Sender<Order>);
 
@@ -81,6 +83,11 @@ impl Asked {
         let (wanted, is_wanted) = oneshot::channel();
         let _ = self.0.send(Order::Asked { wanted });
         is_wanted.await.unwrap_or_default()
+    }
+
+    /// All replicas may lack rows.
+    pub fn suspect(&self, why: String) {
+        let _ = self.0.send(Order::Suspect(why));
     }
 
     pub fn ended(&self, outcome: Outcome) {
@@ -121,7 +128,7 @@ impl GuardThread {
         let _ = self.orders.send(Order::Over { restarted });
     }
 
-    /// For those who start Litestream.
+    /// For those who start Litestream, or know of it.
     pub fn asked(&self) -> Asked {
         Asked(self.orders.clone())
     }

@@ -6,14 +6,20 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use nix::unistd::geteuid;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::Mutex,
+    time::sleep,
+};
 
 use super::guard::Asked;
 use crate::{
     litestream::Litestream,
+    litestream_version::LitestreamVersion,
     mend::{Outcome, SOCKET, Wanted, receive, send},
 };
 
@@ -47,7 +53,7 @@ impl Door {
                 // Such as too many open files: not a reason to go round and round.
                 Err(e) => {
                     log::debug!("{SOCKET}: {e}");
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    sleep(Duration::from_secs(1)).await;
                 }
             }
         }
@@ -55,11 +61,17 @@ impl Door {
 }
 
 /// Answers one of them, and waits for what comes of it.
-pub async fn answer(mut stream: UnixStream, litestream: Arc<Litestream>, asked: Asked) {
+pub async fn answer(
+    mut stream: UnixStream,
+    litestream: Arc<Litestream>,
+    version: Arc<Mutex<LitestreamVersion>>,
+    asked: Asked,
+) {
     if !may_ask(&stream, &litestream) {
         log::debug!("{SOCKET}: somebody else than Litestream's user asked");
         return;
     }
+    look_at_version(&version, &asked).await;
     let wanted = Wanted { databases: asked.wanted().await };
     let nothing = wanted.databases.is_empty();
     let sent = send(&mut stream, &wanted).await;
@@ -71,6 +83,13 @@ pub async fn answer(mut stream: UnixStream, litestream: Arc<Litestream>, asked: 
         Err(e) => Err(e),
     };
     asked.ended(outcome.unwrap_or_else(|_| Outcome::failed("it was cut off")));
+}
+
+/// At the daemon's start, and before each start of Litestream that asks: the program may be another by then.
+pub async fn look_at_version(version: &Mutex<LitestreamVersion>, asked: &Asked) {
+    if let Some(why) = version.lock().await.change().await {
+        asked.suspect(why);
+    }
 }
 
 /// What is said here takes back the mark of a suspect replica: root may, this user, and a process of Litestream's unit.

@@ -88,3 +88,31 @@ fn a_suspect_database_that_is_not_replicated_is_said_and_litestream_left_alone()
     assert!(suspect(&device).contains("forgotten.db"), "{}", suspect(&device));
     device.stop();
 }
+
+#[test]
+fn a_litestream_of_another_generation_makes_its_replicas_suspect_until_it_has_begun_anew() {
+    for generation in Generation::BOTH {
+        let mut device = running("generation", generation);
+        device.stop();
+        // An update and a rollback: what is beside the database is older than it seems.
+        let other = Generation::BOTH.into_iter().find(|other| *other != generation).unwrap();
+        let kept = device.state_directory.join("litestream-version");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), format!("{}\n", generation.version()));
+        fs::write(&kept, format!("{}\n", other.version())).unwrap();
+        device.start();
+        let why = format!("Litestream {} replicates, and before it was", generation.version());
+        device.wait_for_problem(&why, SOON);
+        // The daemon is new: it does not know yet that starts ask, and so asks for none.
+        device.litestream.signal(Signal::SIGTERM);
+        let held = device.count_in_log("holds its own read lock");
+        device.wait_for_log("a new snapshot was made", SOON);
+        device.wait_for_log_times("holds its own read lock", held + 1, SOON);
+        assert_eq!(suspect(&device), "", "{}", device.log_tail());
+        device.stop();
+        let held = device.count_in_log("holds its own read lock");
+        device.start();
+        device.wait_for_log_times("holds its own read lock", held + 1, SOON);
+        assert_eq!(suspect(&device), "", "said once for each change: {}", device.log_tail());
+        device.stop();
+    }
+}

@@ -121,6 +121,11 @@ impl Watcher {
                     self.keep_record();
                     let _ = wanted.send(databases);
                 }
+                Ok(Order::Suspect(why)) => {
+                    for database in &self.databases {
+                        self.marks.mark(&database.path, &why);
+                    }
+                }
                 Ok(Order::Mended(outcome)) => self.mended(&outcome),
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
