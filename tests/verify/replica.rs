@@ -237,12 +237,19 @@ fn it_says_which_databases_it_proves_nothing_about() {
         ),
     );
     replicate(&mut device);
+    // One of those that are guarded is not in litestream.yml: it is guarded for nothing.
+    let forgotten = device.scratch.join("forgotten.db");
+    let guarded = format!("{} {}", application.display(), forgotten.display());
+    device.set("GUARD_DATABASES", guarded);
     let answer = verify(&device, &[]);
     assert_eq!(answer.code, Some(0), "{answer:?}");
     let line = answer.text.lines().find(|line| line.contains("not looked at")).unwrap();
     assert!(line.ends_with(&format!(" {}", application.display())), "{line}");
+    let line = answer.text.lines().find(|line| line.contains("no replica")).unwrap();
+    assert!(line.contains("forgotten.db (in EDGEROTATE_GUARD_DATABASES, but"), "{line}");
     let (_, json) = verified(&device);
     assert_eq!(json["not_proven"], json!([application]));
+    assert_eq!(json["not_replicated"], json!([forgotten]));
 }
 
 /// Puts another database's replica where this device's was: what was restored, after `sql`.
