@@ -26,6 +26,7 @@ pub mod rotation;
 pub mod secret;
 pub mod service_manager;
 pub mod state_file;
+pub mod status;
 pub mod suspect;
 pub mod verify;
 pub mod wal_locks;

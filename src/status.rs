@@ -1,0 +1,3 @@
+//! `edgerotate status`: what the daemon does, for a person and for programs.
+
+pub mod record;
