@@ -31,7 +31,7 @@ use crate::{
 mod guard;
 mod hand_over;
 mod heartbeat;
-mod instance;
+pub mod instance;
 mod publisher;
 mod repeats;
 mod report;

@@ -25,6 +25,7 @@ pub mod restart_guard;
 pub mod rotation;
 pub mod secret;
 pub mod service_manager;
+pub mod span;
 pub mod state_file;
 pub mod status;
 pub mod suspect;
