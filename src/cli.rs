@@ -72,10 +72,12 @@ rights, PKCS#11 module, token, PIN, key, certificate, endpoint, role alias, cloc
 guard. What is wrong has what to do about it on the next line. It changes nothing, and asks the provider
 once; where the daemon runs, its findings are taken instead. Run it as the daemon's user.
 
-  --config-only  the settings' files alone, without a look at anything else: for the build of an image
-  --gate         for an update: fails only for what an image can break, after up to five minutes' patience
-  --pin-changed  forget that the token refused the PIN, before all else: it will be tried again
-  --json         the same for a program
+  --config-only   the settings' files alone, without a look at anything else: for the build of an image
+  --gate          for an update: fails only for what an image can break
+  --patience SECONDS
+                  how long the gate waits for what may be late after a boot: 300 at most, which it is
+  --pin-changed   forget that the token refused the PIN, before all else: it will be tried again
+  --json          the same for a program
 ";
 
 /// The command line was not understood (EX_USAGE).
@@ -206,6 +208,10 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
             }
             Some("--config-only") if topic == Topic::Check => options.narrow(Scope::ConfigOnly)?,
             Some("--gate") if topic == Topic::Check => options.narrow(Scope::Gate)?,
+            Some("--patience") if topic == Topic::Check => {
+                let seconds = arguments.next();
+                options.wait(seconds.as_ref().and_then(|seconds| seconds.to_str()))?;
+            }
             Some("--pin-changed") if topic == Topic::Check => options.pin_changed = true,
             Some("--json") if topic == Topic::Check => options.json = true,
             Some("--child") if topic == Topic::Fetch => child = true,
@@ -314,7 +320,16 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
 fn check(files: Files, options: check::Options) -> ExitCode {
     // What is wrong is in the answer; of the modules' own words nobody asked for any.
     start_log(LevelFilter::Error);
-    match check::run(&files.layers(), options, &mut io::stdout()) {
+    let program = match env::current_exe() {
+        Ok(program) => program,
+        Err(e) => {
+            complain(&format!(
+                "edgerotate's own program file can't be found: {e}; is /proc mounted?"
+            ));
+            return ExitCode::from(BROKEN_DEVICE);
+        }
+    };
+    match check::run(&files.layers(), options, &program, &mut io::stdout()) {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
             complain(&e.to_string());
@@ -393,9 +408,15 @@ mod tests {
         assert_eq!(parsed("verify"), Ok(Command::Verify { files: files(&[]), json: false }));
         let device = Files { device: Some("c".into()), ..files(&["a"]) };
         assert_eq!(parsed("run --config a --device-config c"), Ok(Command::Run(device)));
-        let gate = check::Options { scope: Scope::Gate, json: true, pin_changed: true };
+        let mut gate = check::Options {
+            scope: Scope::Gate,
+            json: true,
+            pin_changed: true,
+            ..Default::default()
+        };
+        gate.wait(Some("20")).unwrap();
         assert_eq!(
-            parsed("check --gate --json --pin-changed"),
+            parsed("check --gate --json --pin-changed --patience 20"),
             Ok(Command::Check(files(&[]), gate))
         );
         assert_eq!(parsed("run --help"), Ok(Command::Help(Topic::Run)));
@@ -414,6 +435,10 @@ mod tests {
         assert_eq!(
             parsed("check --gate --config-only").unwrap_err(),
             "--config-only and --gate exclude each other"
+        );
+        assert_eq!(
+            parsed("check --gate --patience 301").unwrap_err(),
+            "--patience needs seconds, at most 300"
         );
     }
 

@@ -17,6 +17,8 @@ pub enum Level {
 pub enum Gate {
     /// An image can break it: the update is given back.
     Fails,
+    /// The same, but a device that has just started may only be late with it: it is waited for.
+    FailsAtLast,
     /// It is of this device, of AWS or of the network: another image would meet it as well.
     Warns,
 }
@@ -106,10 +108,10 @@ findings! {
         "run it as that user: sudo -u USER edgerotate check";
 
     // Directories and files.
-    DirectoryMissing "directory-missing" DEVICE Fails
+    DirectoryMissing "directory-missing" DEVICE FailsAtLast
         "a directory of edgerotate's is not there"
         "start edgerotate.service once, which makes it; or make it for the user that runs edgerotate: install -d -m 700 -o USER FILE";
-    DirectoryNotUsable "directory-not-usable" NOT_PERMITTED Fails
+    DirectoryNotUsable "directory-not-usable" NOT_PERMITTED FailsAtLast
         "a directory of edgerotate's can't be written"
         "run check as the daemon's user; if it is that one, give it the directory: chown -R USER FILE";
     SecretReadable "secret-readable" NOT_PERMITTED Warns
@@ -157,13 +159,13 @@ findings! {
         "look for a proxy that changes the answer";
 
     // Databases.
-    DatabaseDirectory "database-directory" DEVICE Fails
+    DatabaseDirectory "database-directory" DEVICE FailsAtLast
         "the database's directory is not there, or not for this user"
         "make it for the user that runs edgerotate, or correct EDGEROTATE_DATABASE";
     DatabaseVolatile "database-volatile" SETTINGS Fails
         "the database is on tmpfs, in memory, and gone after a reboot"
         "put it on the data partition, or set EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes";
-    DatabaseNotUsable "database-not-usable" DEVICE Fails
+    DatabaseNotUsable "database-not-usable" DEVICE FailsAtLast
         "the database can't be opened and written"
         "let the user that runs edgerotate write FILE, its -wal and -shm, and their directory; if the storage is read-only or broken, see dmesg";
     DatabaseBusy "database-busy" DEVICE Warns

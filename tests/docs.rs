@@ -54,7 +54,7 @@ fn row_of_finding(finding: Finding) -> String {
     let weight = match (finding.exit_code(), finding.gate()) {
         (0, _) => "a warning".to_owned(),
         (code, Gate::Warns) => code.to_string(),
-        (code, Gate::Fails) => format!("{code}, gate"),
+        (code, Gate::Fails | Gate::FailsAtLast) => format!("{code}, gate"),
     };
     format!("| `{}` | {} | {} | {weight} |", finding.name(), finding.what(), finding.remedy())
 }

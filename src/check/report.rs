@@ -94,13 +94,9 @@ impl Found {
 
     /// About a file, which the remedy names.
     pub fn file(finding: Finding, path: &Path, more: &str) -> Self {
-        let path = path.display().to_string();
-        let mut found = Self::new(
-            finding,
-            if more.is_empty() { path.clone() } else { format!("{path} {more}") },
-        );
-        found.remedy = found.remedy.replace("FILE", &path);
-        found
+        let shown = path.display();
+        let detail = if more.is_empty() { shown.to_string() } else { format!("{shown} {more}") };
+        Self::new(finding, detail).about(path)
     }
 
     pub fn failure(failure: &Failure, gate: Gate) -> Self {
@@ -113,6 +109,12 @@ impl Found {
             detail: failure.detail.clone(),
             remedy: cause.remedy().to_owned(),
         }
+    }
+
+    /// The file that the remedy is about.
+    pub fn about(mut self, path: &Path) -> Self {
+        self.remedy = self.remedy.replace("FILE", &path.display().to_string());
+        self
     }
 
     /// The user that the remedy is about.
@@ -183,7 +185,42 @@ impl Line {
         Self { step, seen: String::new(), outcome: Outcome::NotReached(after) }
     }
 
-    fn found(&self) -> &[Found] {
+    /// Adds what else was found.
+    pub fn add(&mut self, more: impl IntoIterator<Item = Found>) {
+        match &mut self.outcome {
+            Outcome::Looked(found) => found.extend(more),
+            Outcome::NotReached(_) => {}
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        match (&mut self.outcome, other.outcome) {
+            (Outcome::Looked(all), Outcome::Looked(more)) => {
+                for found in more {
+                    if !all.iter().any(|known| known.code == found.code) {
+                        all.push(found);
+                    }
+                }
+            }
+            (here @ Outcome::NotReached(_), Outcome::Looked(found)) => {
+                self.seen = other.seen;
+                *here = Outcome::Looked(found);
+            }
+            (Outcome::Looked(_) | Outcome::NotReached(_), Outcome::NotReached(_)) => {}
+        }
+    }
+
+    /// Adds where it is known from.
+    pub fn say(&mut self, source: &str) {
+        if let Outcome::Looked(found) = &mut self.outcome {
+            self.seen = format!("{}, {source}", self.seen);
+            for found in found {
+                found.detail = format!("{}, {source}", found.detail);
+            }
+        }
+    }
+
+    pub fn found(&self) -> &[Found] {
         match &self.outcome {
             Outcome::Looked(found) => found,
             Outcome::NotReached(_) => &[],
@@ -207,9 +244,32 @@ pub struct Report {
 const WORST_FIRST: [u8; 4] = [78, 69, 77, 75];
 
 impl Report {
+    /// Adds lines. Where a step has one already, as a file's has from a look at its rights, what went wrong stays, and
+    /// each finding is told once.
+    pub fn add(&mut self, lines: impl IntoIterator<Item = Line>) {
+        for line in lines {
+            let one_for_each = matches!(line.step, Step::Guard);
+            match self.lines.iter_mut().find(|other| other.step == line.step && !one_for_each) {
+                Some(other) => other.merge(line),
+                None => self.lines.push(line),
+            }
+        }
+    }
+
     /// Puts the lines in their order; in that of looking, where a step has several.
     pub fn sort(&mut self) {
         self.lines.sort_by_key(|line| line.step);
+    }
+
+    pub fn is_wrong(&self, step: Step) -> bool {
+        self.lines.iter().any(|line| line.step == step && line.is_wrong())
+    }
+
+    /// Whether all that speaks against the image may only be late.
+    pub fn may_mend_itself(&self) -> bool {
+        let found = self.lines.iter().flat_map(Line::found);
+        let mut wrong = found.filter(|found| self.level(found) == Level::Error).peekable();
+        self.gate && wrong.peek().is_some() && wrong.all(|found| found.gate == Gate::FailsAtLast)
     }
 
     fn level(&self, found: &Found) -> Level {
