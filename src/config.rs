@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::UnknownKeys,
-    layers::{LayerFile, Layers},
+    layers::{LayerFile, Layers, Owner},
     problem::{ConfigErrors, Place, Problem, Warning},
     settings::{SETTINGS, Setting, help},
 };
@@ -131,6 +131,15 @@ pub struct Litestream {
     pub program: PathBuf,
     pub configuration: PathBuf,
     /// How long a forced snapshot may take while Litestream waits to start.
+    pub snapshot_timeout: Duration,
+}
+
+/// What `edgerotate mend` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mend {
+    pub runtime_directory: PathBuf,
+    pub program: PathBuf,
+    pub configuration: PathBuf,
     pub snapshot_timeout: Duration,
 }
 

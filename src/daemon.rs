@@ -33,8 +33,9 @@ use crate::{
 mod guard;
 mod hand_over;
 mod heartbeat;
-mod instance;
+pub mod instance;
 mod mend;
+mod publisher;
 mod repeats;
 mod report;
 mod setup;
@@ -43,6 +44,7 @@ use guard::{GuardThread, News};
 use hand_over::holds;
 use heartbeat::{Beat, HeartbeatThread};
 use mend::Door;
+use publisher::{Board, Publisher};
 use report::Report;
 use setup::{Signals, device, jitter, prepare, seed};
 
@@ -130,6 +132,8 @@ struct Daemon {
     door: Door,
     litestream_version: Arc<Mutex<LitestreamVersion>>,
     report: Report,
+    publisher: Publisher,
+    board: Board,
     /// On the clock that stands still in suspend, as systemd's watchdog does.
     heartbeat_seen: Instant,
     ready: bool,
@@ -165,8 +169,11 @@ impl Daemon {
         let policy = Policy { lead: config.provider.lead, jitter: jitter(&config) };
         let rotation = Rotation::new(policy, seed(), resumed, refused.is_some(), now);
 
+        let publisher = Publisher::new(&config, &boot_id, litestream.can_be_seen());
+        let board = publisher.board();
         let mut report = Report::new();
         if let Some(refused) = refused {
+            board.pin_stays_refused(&refused.failure(), now);
             report.pin_stays_refused(refused.failure(), now);
         }
         if let Some(held) = rotation.held() {
@@ -174,9 +181,14 @@ impl Daemon {
         }
         let heartbeat = HeartbeatThread::start(config.heartbeat.clone(), clock::wall())
             .map_err(device("the heartbeat's thread can't be started"))?;
-        let guard =
-            GuardThread::start(&config, &boot_id, Arc::clone(&litestream), heartbeat.handle())
-                .map_err(device("the guard's thread can't be started"))?;
+        let guard = GuardThread::start(
+            &config,
+            &boot_id,
+            Arc::clone(&litestream),
+            heartbeat.handle(),
+            board.clone(),
+        )
+        .map_err(device("the guard's thread can't be started"))?;
         let litestream_version =
             LitestreamVersion::new(&config.litestream.program, &config.state_directory);
         let door = Door::open(&config.runtime_directory)
@@ -198,6 +210,8 @@ impl Daemon {
             door,
             litestream_version: Arc::new(Mutex::new(litestream_version)),
             report,
+            publisher,
+            board,
             heartbeat_seen: Instant::now(),
             ready: false,
             config: Arc::new(config),
@@ -211,11 +225,14 @@ impl Daemon {
         self.tell(Event::Woke);
         loop {
             self.manager.status(self.report.status(&self.rotation, clock::boottime()));
+            self.publisher.publish(&self.rotation);
             let longest_sleep = self.longest_sleep();
             tokio::select! {
                 name = signals.next() => {
                     log::info!("stopping on {name}");
                     self.manager.stopping();
+                    self.board.stopped(name, clock::boottime());
+                    self.publisher.publish(&self.rotation);
                     // What is under way is killed; its result would come too late to be acted on.
                     self.tasks.shutdown().await;
                     let _ = timeout(TIME_TO_STOP, self.heartbeat.stop()).await;
@@ -229,7 +246,10 @@ impl Daemon {
                     }
                 },
                 news = self.guard.next() => match news {
-                    Some(News::Suspect(suspect)) => self.report.suspect(&suspect),
+                    Some(News::Suspect(suspect)) => {
+                        self.report.suspect(&suspect);
+                        self.board.set(|record| &mut record.suspect, Some(suspect));
+                    }
                     Some(News::RestartWanted) => self.tell(Event::RestartWanted),
                     None => {
                         log::error!("the guard's thread has ended; the service manager starts it all again");
@@ -248,6 +268,7 @@ impl Daemon {
                     let version = Arc::clone(&self.litestream_version);
                     tokio::spawn(mend::answer(stream, litestream, version, self.guard.asked()));
                 }
+                () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
             self.feed_watchdog();
@@ -280,6 +301,7 @@ impl Daemon {
     fn beat(&mut self, beat: Beat) {
         let now = clock::boottime();
         self.heartbeat_seen = Instant::now();
+        self.board.beat(&beat, now);
         self.report.beat(beat, &self.config.heartbeat, now);
         if !self.ready {
             // Settings and database have been seen to; a database that fails is retried and said.
@@ -308,12 +330,15 @@ impl Daemon {
             }
             Done::Restarted(restart, Ok(start)) => {
                 self.guard.restart_is_over(true);
+                self.board.restarted(clock::boottime());
                 self.report.restarted(start.as_ref());
                 self.tell(Event::Restarted(restart));
             }
             Done::Restarted(restart, Err(error)) => {
                 self.guard.restart_is_over(false);
-                self.report.restart_failed(&error, clock::boottime());
+                let now = clock::boottime();
+                self.board.hand_over_failed(&error, now);
+                self.report.restart_failed(&error, now);
                 self.tell(Event::RestartFailed(restart));
             }
         }
@@ -324,6 +349,7 @@ impl Daemon {
         let (FetchReply::Credentials { date, .. } | FetchReply::Failed { date, .. }) = &reply;
         let date = date.as_deref().and_then(lifetime::parse_date);
         if let Some(date) = date {
+            self.board.clock(wall - date, clock::boottime());
             self.report.clock(wall - date);
         }
         let failure = match reply {
@@ -331,6 +357,7 @@ impl Daemon {
                 match lifetime::lifetime(credentials.expiration, date, wall, clock::EARLIEST) {
                     Some(Lifetime { duration, known_by }) => {
                         self.credentials = Some(credentials);
+                        self.board.fetched(clock::boottime());
                         self.report.fetched(
                             duration,
                             known_by,
@@ -351,6 +378,7 @@ impl Daemon {
             // Its mark has to have been seen before its absence can mean anything.
             self.pin_watch.look(&self.config.provider, self.config.mark_directories());
         }
+        self.board.fetch_failed(&failure, clock::boottime());
         self.report.fetch_failed(failure);
         Event::FetchFailed { fetch, class, retry_after }
     }
@@ -404,7 +432,9 @@ impl Daemon {
                         Some(Event::PinChanged)
                     }
                     Look::StillRefused(refused) => {
-                        self.report.pin_stays_refused(refused.failure(), clock::boottime());
+                        let now = clock::boottime();
+                        self.board.pin_stays_refused(&refused.failure(), now);
+                        self.report.pin_stays_refused(refused.failure(), now);
                         None
                     }
                     Look::Unknown => None,

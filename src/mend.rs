@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config,
     verify::{databases_in, tied},
 };
 
@@ -65,12 +65,12 @@ impl Outcome {
 ///
 /// # Errors
 /// As the system gives them when the runtime can't be had.
-pub fn run(config: &Config, program: &Path) -> io::Result<bool> {
+pub fn run(config: &config::Mend, program: &Path) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(ask_and_mend(config, program)))
 }
 
-async fn ask_and_mend(config: &Config, edgerotate: &Path) -> bool {
+async fn ask_and_mend(config: &config::Mend, edgerotate: &Path) -> bool {
     let socket = config.runtime_directory.join(SOCKET);
     let mut stream = match UnixStream::connect(&socket).await {
         Ok(stream) => stream,
@@ -112,11 +112,15 @@ async fn ask_and_mend(config: &Config, edgerotate: &Path) -> bool {
     outcome.failed.is_none()
 }
 
-async fn mend(config: &Config, edgerotate: &Path, wanted: &[PathBuf]) -> Result<Outcome, String> {
+async fn mend(
+    config: &config::Mend,
+    edgerotate: &Path,
+    wanted: &[PathBuf],
+) -> Result<Outcome, String> {
     let litestream = Litestream {
         edgerotate,
-        program: config.litestream.program.as_os_str(),
-        configuration: config.litestream.configuration.as_os_str(),
+        program: config.program.as_os_str(),
+        configuration: config.configuration.as_os_str(),
     };
     let version = litestream.answer(&["version".as_ref()]).await?;
     let arguments = ["databases".as_ref(), "-config".as_ref(), litestream.configuration];
@@ -128,7 +132,7 @@ async fn mend(config: &Config, edgerotate: &Path, wanted: &[PathBuf]) -> Result<
             begin_anew(database)?;
         }
     } else if !mended.is_empty() {
-        litestream.force_snapshot(config.litestream.snapshot_timeout).await?;
+        litestream.force_snapshot(config.snapshot_timeout).await?;
     }
     Ok(Outcome { mended, unlisted, failed: None })
 }

@@ -61,19 +61,19 @@ impl Suspect {
     }
 }
 
+/// What mends a replica that may lack rows.
+pub const REMEDY: &str = "a forced snapshot mends it: `edgerotate mend` makes one at Litestream's next start, where its unit \
+     runs that; else stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); \
+     `edgerotate verify` takes the mark back when it finds the replica whole";
+
 /// What a person is told of a mark that is new. `mends_itself`: whatever starts Litestream runs `edgerotate mend`.
 pub fn line(database: &Path, why: &str, mends_itself: bool) -> String {
     let remedy = if mends_itself {
-        "it is mended by a forced snapshot when Litestream starts next"
+        "a forced snapshot mends it when Litestream starts next"
     } else {
-        "a forced snapshot mends it: run `edgerotate mend` before each start of Litestream (ExecStartPre= in its unit), or \
-         stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5)"
+        REMEDY
     };
-    format!(
-        "{}: its replica may lack rows: {why}; {remedy}; `edgerotate verify` takes the mark back when it finds the replica \
-         whole",
-        database.display()
-    )
+    format!("{}: its replica may lack rows: {why}; {remedy}", database.display())
 }
 
 /// The file in the state directory. The daemon marks, `verify` clears.

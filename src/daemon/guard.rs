@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::heartbeat::HeartbeatHandle;
+use super::{heartbeat::HeartbeatHandle, publisher::Board};
 use crate::{config::Config, litestream::Litestream, mend::Outcome, suspect::Suspect};
 
 mod database;
@@ -105,10 +105,11 @@ impl GuardThread {
         boot_id: &str,
         litestream: Arc<Litestream>,
         heartbeat: HeartbeatHandle,
+        board: Board,
     ) -> io::Result<Self> {
         let (orders, ordered) = channel();
         let (tell, news) = unbounded_channel();
-        let mut watcher = Watcher::new(config, boot_id, litestream, heartbeat, tell);
+        let mut watcher = Watcher::new(config, boot_id, litestream, heartbeat, tell, board);
         thread::Builder::new()
             .name("guard".to_owned())
             .spawn(move || watcher.run_until_stopped(&ordered))?;

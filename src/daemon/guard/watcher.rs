@@ -21,7 +21,7 @@ use super::{
 use crate::{
     clock::{self, Boottime},
     config::Config,
-    daemon::heartbeat::HeartbeatHandle,
+    daemon::{heartbeat::HeartbeatHandle, publisher::Board},
     litestream::{Litestream, Process, Start},
     mend::Outcome,
     restart_guard::{self, Facts, Guard, Limits, Verdict, verdict},
@@ -58,6 +58,7 @@ pub struct Watcher {
     since: Boottime,
     /// Since when heartbeats pause.
     paused: Option<Boottime>,
+    board: Board,
 }
 
 impl Watcher {
@@ -67,6 +68,7 @@ impl Watcher {
         litestream: Arc<Litestream>,
         heartbeat: HeartbeatHandle,
         tell: UnboundedSender<News>,
+        board: Board,
     ) -> Self {
         let own = &config.heartbeat.database;
         let others = config.guard.databases.iter().filter(|path| *path != own);
@@ -86,6 +88,7 @@ impl Watcher {
             restarting: false,
             since: clock::boottime(),
             paused: None,
+            board,
         }
     }
 
@@ -101,6 +104,7 @@ impl Watcher {
         }
         loop {
             self.keep_record();
+            self.publish();
             match orders.recv_timeout(self.wait()) {
                 Ok(Order::Take { again, taken }) => {
                     self.take_all(again);
@@ -357,6 +361,12 @@ impl Watcher {
             self.paused = pause.then_some(now);
             self.heartbeat.pause(pause);
         }
+    }
+
+    fn publish(&self) {
+        let guarded = self.databases.iter().map(Database::guarded).collect();
+        self.board.set(|record| &mut record.guard, Some(guarded));
+        self.board.litestream(self.start.as_ref());
     }
 
     fn keep_record(&mut self) {
