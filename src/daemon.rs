@@ -39,6 +39,7 @@ mod publisher;
 mod repeats;
 mod report;
 mod setup;
+mod uploads;
 
 use guard::{GuardThread, News};
 use hand_over::holds;
@@ -47,6 +48,7 @@ use mend::Door;
 use publisher::{Board, Publisher};
 use report::Report;
 use setup::{Signals, device, jitter, prepare, seed};
+use uploads::UploadsWatch;
 
 /// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -54,6 +56,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// A heartbeat that reports neither success nor failure for so long, beyond its interval, is stuck, and the watchdog is
 /// no longer fed. Above the five seconds that SQLite waits for a lock.
 const HEARTBEAT_STUCK: Duration = Duration::from_secs(60);
+
+/// Seen with 0.5.17 after kills; its log says why, and a restart helps it.
+const STUCK: &str = "Litestream runs, and reads nothing of it any more";
 
 /// What is given to the row being written when the daemon is told to stop; two seconds are promised for all.
 const TIME_TO_STOP: Duration = Duration::from_millis(1500);
@@ -131,6 +136,7 @@ struct Daemon {
     guard: GuardThread,
     door: Door,
     litestream_version: Arc<Mutex<LitestreamVersion>>,
+    uploads: UploadsWatch,
     report: Report,
     publisher: Publisher,
     board: Board,
@@ -208,6 +214,7 @@ impl Daemon {
             heartbeat,
             guard,
             door,
+            uploads: UploadsWatch::start(&config),
             litestream_version: Arc::new(Mutex::new(litestream_version)),
             report,
             publisher,
@@ -268,6 +275,12 @@ impl Daemon {
                     let version = Arc::clone(&self.litestream_version);
                     tokio::spawn(mend::answer(stream, litestream, version, self.guard.asked()));
                 }
+                look = self.uploads.next() => {
+                    if self.uploads.looked(look, &self.board, clock::boottime()) {
+                        self.guard.asked().suspect(Some(&self.config.heartbeat.database), STUCK);
+                        self.tell(Event::RestartWanted);
+                    }
+                }
                 () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
@@ -301,6 +314,9 @@ impl Daemon {
     fn beat(&mut self, beat: Beat) {
         let now = clock::boottime();
         self.heartbeat_seen = Instant::now();
+        if beat.is_ok() {
+            self.uploads.beat(now);
+        }
         self.board.beat(&beat, now);
         self.report.beat(beat, &self.config.heartbeat, now);
         if !self.ready {
@@ -330,6 +346,7 @@ impl Daemon {
             }
             Done::Restarted(restart, Ok(start)) => {
                 self.guard.restart_is_over(true);
+                self.uploads.litestream_starts(clock::boottime());
                 self.board.restarted(clock::boottime());
                 self.report.restarted(start.as_ref());
                 self.tell(Event::Restarted(restart));

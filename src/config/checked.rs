@@ -18,6 +18,7 @@ use super::{
     settings::{self, Setting},
     values, words,
 };
+use crate::litestream_metrics::Address;
 
 /// What is written below the runtime directory, beside the environment file: state, locks, marks.
 const RUNTIME_FILES: &[&str] = &[
@@ -218,6 +219,7 @@ impl Check<'_> {
             pid_file,
             program,
             configuration,
+            metrics: self.optional(&settings::LITESTREAM_METRICS, Address::parse),
             snapshot_timeout,
         })
     }

@@ -165,6 +165,11 @@ pub const LITESTREAM_CONFIG: Setting = Setting::new(
     "`/etc/litestream.yml`",
     "Litestream's configuration, the one that its unit uses",
 );
+pub const LITESTREAM_METRICS: Setting = Setting::new(
+    "EDGEROTATE_LITESTREAM_METRICS",
+    "none: uploads are not watched",
+    "Litestream's metrics (`addr:` in litestream.yml), on loopback: `http://127.0.0.1:9090/metrics`",
+);
 pub const SNAPSHOT_TIMEOUT: Setting = Setting::new(
     "EDGEROTATE_SNAPSHOT_TIMEOUT",
     "`60s`",
@@ -229,7 +234,7 @@ pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 35] = [
+pub static SETTINGS: [&Setting; 36] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -252,6 +257,7 @@ pub static SETTINGS: [&Setting; 35] = [
     &LITESTREAM_PID_FILE,
     &LITESTREAM,
     &LITESTREAM_CONFIG,
+    &LITESTREAM_METRICS,
     &SNAPSHOT_TIMEOUT,
     &VERIFY_MAX_LAG,
     &VERIFY_STALL,

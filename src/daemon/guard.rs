@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Sender, channel},
@@ -60,8 +60,8 @@ enum Order {
     Asked { wanted: oneshot::Sender<Vec<PathBuf>> },
     /// What came of it.
     Mended(Outcome),
-    /// All replicas may lack rows.
-    Suspect(String),
+    /// The replica of this database may lack rows, or all.
+    Suspect { database: Option<PathBuf>, why: String },
 }
 
 /// What the thread tells.
@@ -85,9 +85,10 @@ impl Asked {
         is_wanted.await.unwrap_or_default()
     }
 
-    /// All replicas may lack rows.
-    pub fn suspect(&self, why: String) {
-        let _ = self.0.send(Order::Suspect(why));
+    /// The replica of this database may lack rows, or all.
+    pub fn suspect(&self, database: Option<&Path>, why: &str) {
+        let database = database.map(Path::to_owned);
+        let _ = self.0.send(Order::Suspect { database, why: why.to_owned() });
     }
 
     pub fn ended(&self, outcome: Outcome) {

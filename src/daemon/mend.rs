@@ -88,7 +88,7 @@ pub async fn answer(
 /// At the daemon's start, and before each start of Litestream that asks: the program may be another by then.
 pub async fn look_at_version(version: &Mutex<LitestreamVersion>, asked: &Asked) {
     if let Some(why) = version.lock().await.change().await {
-        asked.suspect(why);
+        asked.suspect(None, &why);
     }
 }
 

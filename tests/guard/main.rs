@@ -20,3 +20,4 @@ mod load;
 mod mend;
 mod restarts;
 mod unkept;
+mod uploads;

@@ -32,6 +32,7 @@ pub struct Litestream {
     thing: String,
     databases: Vec<PathBuf>,
     replica: String,
+    metrics: Option<u16>,
     permanent_key: (String, String),
 }
 
@@ -86,6 +87,7 @@ impl Litestream {
             thing: thing.to_owned(),
             databases: vec![database.to_owned()],
             replica,
+            metrics: None,
             permanent_key: cloud.permanent_key(),
         };
         litestream.configure();
@@ -100,8 +102,17 @@ impl Litestream {
         self.configure();
     }
 
+    /// Serves its metrics on loopback, from the next start on.
+    pub fn serve_metrics(&mut self, port: u16) {
+        self.metrics = Some(port);
+        self.configure();
+    }
+
     fn configure(&self) {
         let text = settings(self.generation, &self.databases, &self.replica);
+        let metrics =
+            self.metrics.map_or(String::new(), |port| format!("addr: 127.0.0.1:{port}\n"));
+        let text = metrics + &text;
         fs::write(&self.configuration, text).expect("litestream.yml");
     }
 

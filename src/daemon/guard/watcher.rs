@@ -125,8 +125,9 @@ impl Watcher {
                     self.keep_record();
                     let _ = wanted.send(databases);
                 }
-                Ok(Order::Suspect(why)) => {
-                    for database in &self.databases {
+                Ok(Order::Suspect { database, why }) => {
+                    let is_meant = |d: &&Database| database.as_ref().is_none_or(|p| *p == d.path);
+                    for database in self.databases.iter().filter(is_meant) {
                         self.marks.mark(&database.path, &why);
                     }
                 }
