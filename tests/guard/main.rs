@@ -18,6 +18,7 @@ mod application;
 mod hazards;
 mod load;
 mod mend;
+mod offline;
 mod restarts;
 mod unkept;
 mod uploads;

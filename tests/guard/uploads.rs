@@ -1,6 +1,6 @@
 //! Litestream's uploads, watched by its metrics.
 
-use std::{fs, net::TcpListener, time::Duration};
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -9,9 +9,8 @@ use crate::support::{Device, Generation, SOON};
 /// A device whose Litestream serves metrics.
 fn watched(name: &str, generation: Generation) -> Device {
     let mut device = Device::new(name, generation, Duration::from_secs(3600));
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    device.litestream.serve_metrics(port);
-    device.set("LITESTREAM_METRICS", format!("http://127.0.0.1:{port}/metrics"));
+    let metrics = device.litestream.serve_metrics();
+    device.set("LITESTREAM_METRICS", metrics);
     device.set("VERIFY_MAX_LAG", "4s");
     device
 }
