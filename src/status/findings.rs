@@ -74,9 +74,6 @@ kinds! {
     CredentialsExpired "credentials-expired" 75
         "the credentials have expired, and there are no newer ones: Litestream can't upload"
         "newer ones come with the next fetch that succeeds; what keeps it from that stands above, if anything does";
-    NoCredentials "no-credentials" 75
-        "there are no credentials yet"
-        "look again in a minute; if it stays so, look at edgerotate's log";
     HandOverFails "hand-over-fails" 69
         "Litestream does not get the newest credentials"
         AS_SAID;
@@ -104,6 +101,9 @@ kinds! {
     ClockRefused "clock-refused" 75
         "this device's clock is so far off that S3 refuses uploads"
         "look at the time synchronisation (timedatectl)";
+    NoCredentials "no-credentials" 75
+        "there are no credentials yet"
+        "look again in a minute; if it stays so, look at edgerotate's log";
     ClockOff "clock-off" 0
         "this device's clock is off"
         "look at the time synchronisation (timedatectl)";
@@ -204,7 +204,7 @@ pub fn of(seen: &Seen) -> Vec<Finding> {
     }
     match &seen.record {
         Err(NoRecord::NotPermitted) => {
-            findings.insert(0, Finding::new(Kind::StateNotPermitted, &file.to_string()));
+            findings.push(Finding::new(Kind::StateNotPermitted, &file.to_string()));
         }
         Err(NoRecord::Unreadable(why)) => {
             findings.push(Finding::new(Kind::StateUnreadable, &format!("{file}: {why}")));
@@ -218,8 +218,9 @@ pub fn of(seen: &Seen) -> Vec<Finding> {
             of_any(record, &times, &mut findings);
         }
     }
-    // What was found first stays first among equals.
-    findings.sort_by_key(|finding| finding.exit_code == 0);
+    // A failed fetch, which has no place in the table, is the reason for what comes after it.
+    let place = |name| Kind::ALL.iter().position(|kind| kind.name() == name);
+    findings.sort_by_key(|finding| (finding.exit_code == 0, place(finding.name)));
     findings
 }
 
@@ -278,8 +279,7 @@ fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Findin
             since: Some(row(failure.times, times, failure.since.at, failure.last.at)),
             remedy: failure.cause.remedy(),
         };
-        // It is why there are none, and says more.
-        findings.insert(0, finding);
+        findings.push(finding);
     }
     if let Some(failing) = &record.hand_over.failing {
         findings.push(Finding::failing(Kind::HandOverFails, failing, times));
