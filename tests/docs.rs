@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, env, fs, path::Path};
 
 use edgerotate::{
     failure::{Cause, Class},
+    finding::{Finding, Gate},
     status::{
         findings::Kind,
         metrics::{FAMILIES, Family},
@@ -13,22 +14,19 @@ use edgerotate::{
 };
 
 #[test]
-fn troubleshooting_has_every_cause_as_it_is() {
-    let rows = Cause::ALL.iter().map(|cause| (cause.name(), row(*cause)));
-    assert_rows("docs/troubleshooting.md", "# ", rows.collect());
+fn troubleshooting_has_every_cause_and_finding_as_it_is() {
+    let causes = Cause::ALL.iter().map(|cause| (cause.name(), row(*cause)));
+    let findings = Finding::ALL.iter().map(|finding| (finding.name(), row_of_finding(*finding)));
+    assert_rows("docs/troubleshooting.md", "# ", causes.chain(findings).collect());
 }
 
 #[test]
-fn status_has_every_finding_as_it_is() {
+fn status_has_every_finding_and_metric_as_it_is() {
     let rows = Kind::ALL.iter().map(|kind| {
         let (name, code) = (kind.name(), kind.exit_code());
         (name, format!("| `{name}` | {} | {} | {code} |", kind.what(), kind.remedy()))
     });
     assert_rows("docs/status.md", "Findings", rows.collect());
-}
-
-#[test]
-fn status_has_every_metric_as_it_is() {
     let rows = FAMILIES.iter().map(|family| {
         let Family { name, kind, help } = family;
         (*name, format!("| `{name}` | {kind} | {help} |"))
@@ -94,4 +92,13 @@ fn row(cause: Cause) -> String {
         Class::PinRefused => "never",
     };
     format!("| `{cause}` | {} | {} | {again} |", cause.what(), cause.remedy())
+}
+
+fn row_of_finding(finding: Finding) -> String {
+    let weight = match (finding.exit_code(), finding.gate()) {
+        (0, _) => "a warning".to_owned(),
+        (code, Gate::Warns) => code.to_string(),
+        (code, Gate::Fails | Gate::FailsAtLast) => format!("{code}, gate"),
+    };
+    format!("| `{}` | {} | {} | {weight} |", finding.name(), finding.what(), finding.remedy())
 }

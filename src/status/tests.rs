@@ -265,6 +265,9 @@ fn a_start() {
     record.heartbeat.last_id = None;
     record.clock = None;
     assert_screen("starting", 75, &seen(record.clone()));
+    record.credentials = Some(Credentials { fetched: at(-1), expires: at(3599) });
+    record.hand_over.state = HandingOver::UnderWay;
+    assert_screen("first-hand-over", 75, &seen(record.clone()));
     // Another daemon holds the lock, and has written nothing yet.
     let mut seen = seen(record);
     seen.lock = Lock::Held(PID + 1);

@@ -19,7 +19,7 @@ fn a_daemon_that_never_ran() {
     assert_eq!(code, 69);
     let place = device.runtime_directory.display();
     let line = format!(
-        "! not-running: edgerotate does not run: it has left nothing in {place} since boot"
+        "! daemon-not-running: edgerotate does not run: it has left nothing in {place} since boot"
     );
     assert_eq!(screen.lines().nth(2), Some(line.as_str()));
 }
@@ -46,7 +46,7 @@ fn a_daemon_that_was_stopped_or_killed_shows_what_it_left() {
         screen.contains("edgerotate does not run: killed, or crashed; last seen at "),
         "{screen}"
     );
-    assert_eq!(findings(&json(&device)), ["not-running"]);
+    assert_eq!(findings(&json(&device)), ["daemon-not-running"]);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_record_that_is_broken_is_told() {
     let device = Device::new("broken", Generation::V05, LONG);
     for text in ["{", "{\"version\":1}", ""] {
         fs::write(device.runtime_directory.join("status.json"), text).unwrap();
-        assert_eq!(findings(&json(&device)), ["not-running", "state-unreadable"], "{text}");
+        assert_eq!(findings(&json(&device)), ["daemon-not-running", "state-unreadable"], "{text}");
     }
 }
 

@@ -319,7 +319,10 @@ impl Device {
         let path = self.scratch.join("device.env");
         let text: String =
             self.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        fs::write(&path, text).expect("the settings");
+        // A daemon that is just starting may be reading it.
+        if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            fs::write(&path, text).expect("the settings");
+        }
         path
     }
 }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::*;
-use crate::status::{json::json as answer, metrics};
+use crate::{
+    finding::Finding,
+    status::{findings::Kind, json::json as answer, metrics},
+};
 
 const DOCUMENT: &str = include_str!("../../../docs/status.md");
 
@@ -95,7 +98,7 @@ fn json_without_a_record_has_its_keys_as_well() {
     let value = answer(&seen, &seen.findings());
     assert_eq!((&value["state"], &value["record"]), (&"down".into(), &Value::Null));
     assert_eq!((&value["running"], &value["exit_code"]), (&false.into(), &69.into()));
-    assert_eq!(value["findings"][0]["name"], "not-running");
+    assert_eq!(value["findings"][0]["name"], "daemon-not-running");
 }
 
 #[test]
@@ -151,6 +154,22 @@ fn what_moves_all_the_time_is_no_change() {
         Some(Failing { what: "full".to_owned(), times: 1, since: at(0), last: at(0) });
     let failing = metrics::text(&failing, &clocks());
     assert!(!metrics::steady(&before).eq(metrics::steady(&failing)));
+}
+
+/// `check` and `status` may find the same; then it has one name and one code.
+#[test]
+fn what_check_finds_too_means_the_same() {
+    let shared = Kind::ALL.iter().filter_map(|kind| {
+        let finding = Finding::ALL.iter().find(|finding| finding.name() == kind.name())?;
+        Some((*kind, *finding))
+    });
+    let shared: Vec<_> = shared.collect();
+    assert!(shared.len() >= 6, "{shared:?}");
+    for (kind, finding) in shared {
+        // To `check`, a daemon that is down is none of the faults it looks for.
+        let is_the_daemon = kind == Kind::NotRunning;
+        assert!(kind.exit_code() == finding.exit_code() || is_the_daemon, "{}", kind.name());
+    }
 }
 
 #[test]
