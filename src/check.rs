@@ -25,16 +25,17 @@ use tokio::time::{Instant, sleep};
 use self::{
     daemon::Findings,
     provider::Asked,
-    report::{Line, Report, Step},
+    report::{Found, Line, Report, Step},
     settings::Missing,
 };
 use crate::{
     clock,
     config::{Config, LayerFile, Layers, PrivateKey},
     failure::Failure,
-    fetch::refused_pin,
+    fetch::{material::io_words, refused_pin},
     fetch_child::Launcher,
-    fetch_reply::Looked,
+    fetch_reply::{KeyFacts, Looked},
+    finding::Finding,
     verify::signals::Signals,
 };
 
@@ -106,8 +107,12 @@ pub fn run(
 ) -> io::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
-        let mut signals = Signals::new()?;
-        look_patiently(files, options, program, &mut signals).await
+        let (mut signals, mut inner) = (Signals::new()?, Signals::new()?);
+        tokio::select! {
+            report = look_patiently(files, options, program, &mut inner) => report,
+            // What was under way is killed when it is dropped.
+            () = signals.next() => Err(io::Error::new(io::ErrorKind::Interrupted, "ended by a signal")),
+        }
     })?;
     if options.json {
         writeln!(out, "{:#}", report.json())?;
@@ -157,7 +162,7 @@ async fn look(
     match config {
         Some(config) => {
             if options.pin_changed {
-                refused_pin::forget(config.mark_directories())?;
+                report.add(forget_refusal(&config));
             }
             let settings: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
             look_at_device(&mut report, &config, &settings, options, program, signals).await;
@@ -169,6 +174,15 @@ async fn look(
     }
     report.sort();
     Ok(report)
+}
+
+/// A person says that the PIN is right now.
+fn forget_refusal(config: &Config) -> Option<Line> {
+    let error = refused_pin::forget(config.mark_directories()).err()?;
+    let mark = config.state_directory.join(refused_pin::FILE_NAME);
+    let why = format!("({})", io_words(&error));
+    let found = Found::file(Finding::MarkNotRemoved, &mark, &why);
+    Some(Line::wrong(Step::Pin, mark.display().to_string(), found))
 }
 
 async fn look_at_device(
@@ -201,7 +215,7 @@ async fn look_at_fetch(
     // The marks of a refused PIN must have their place before a PIN is tried.
     let missing = [Step::RuntimeDirectory, Step::StateDirectory]
         .into_iter()
-        .find(|step| report.is_wrong(*step))
+        .find(|step| report.has(*step, &[Finding::DirectoryMissing, Finding::DirectoryNotUsable]))
         .filter(|_| matches!(provider.key, PrivateKey::Token(_)));
     let at_key = findings.is_none() && missing.is_none();
     let looked = launcher.look(provider, at_key, unreapable).await;
@@ -241,11 +255,7 @@ async fn look_at_fetch(
 }
 
 /// What keeps the provider from being asked.
-fn blocked(
-    report: &Report,
-    looked: &Looked,
-    key: &Result<crate::fetch_reply::KeyFacts, Failure>,
-) -> Option<Step> {
+fn blocked(report: &Report, looked: &Looked, key: &Result<KeyFacts, Failure>) -> Option<Step> {
     let steps = [
         (Step::CertificateFile, !matches!(looked.certificate, Some(Ok(_)))),
         (Step::CaFile, report.is_wrong(Step::CaFile)),

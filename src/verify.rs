@@ -13,7 +13,7 @@ mod lag;
 mod meter;
 pub(crate) mod process;
 mod report;
-pub(crate) mod signals;
+pub mod signals;
 mod tables;
 pub mod tied;
 pub(crate) mod trouble;

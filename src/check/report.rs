@@ -241,7 +241,7 @@ pub struct Report {
 }
 
 /// Which exit code counts where several would: settings first, as whoever corrects them changes all the rest.
-const WORST_FIRST: [u8; 4] = [78, 69, 77, 75];
+const WORST_FIRST: [u8; 5] = [78, 69, 77, 65, 75];
 
 impl Report {
     /// Adds lines. Where a step has one already, as a file's has from a look at its rights, what went wrong stays, and
@@ -263,6 +263,11 @@ impl Report {
 
     pub fn is_wrong(&self, step: Step) -> bool {
         self.lines.iter().any(|line| line.step == step && line.is_wrong())
+    }
+
+    pub fn has(&self, step: Step, findings: &[Finding]) -> bool {
+        let lines = self.lines.iter().filter(|line| line.step == step);
+        lines.flat_map(Line::found).any(|found| findings.iter().any(|f| f.name() == found.code))
     }
 
     /// Whether all that speaks against the image may only be late.

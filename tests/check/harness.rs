@@ -48,7 +48,8 @@ impl Drop for Bench {
 
 impl Bench {
     pub fn new(name: &str, generation: Generation) -> Self {
-        let mut device = Device::new(&format!("check-{name}"), generation, Duration::from_secs(3600));
+        let mut device =
+            Device::new(&format!("check-{name}"), generation, Duration::from_secs(3600));
         let memory = Path::new("/dev/shm").join(device.scratch.file_name().unwrap());
         fs::DirBuilder::new().mode(0o700).create(&memory).unwrap();
         device.runtime_directory = memory.clone();
@@ -88,6 +89,9 @@ impl Answer {
 
     /// The lines of one step, by its label, without it.
     pub fn lines(&self, label: &str) -> Vec<&str> {
-        self.text.lines().filter(|line| line.get(13..).is_some_and(|rest| rest.starts_with(label))).collect()
+        self.text
+            .lines()
+            .filter(|line| line.get(13..).is_some_and(|rest| rest.starts_with(label)))
+            .collect()
     }
 }
