@@ -23,14 +23,14 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use self::{
-    daemon::Findings,
+    daemon::{Findings, Trust},
     provider::Asked,
     report::{Found, Line, Report, Step},
     settings::Missing,
 };
 use crate::{
     clock,
-    config::{Config, LayerFile, Layers, PrivateKey},
+    config::{Config, LayerFile, Layers, PrivateKey, Provider},
     failure::Failure,
     fetch::{material::io_words, refused_pin},
     fetch_child::Launcher,
@@ -194,7 +194,12 @@ async fn look_at_device(
     signals: &mut Signals,
 ) {
     let user = files::user(config).map_or("edgerotate".to_owned(), files::name);
-    let (line, daemon_runs, findings) = daemon::look(config, settings, options.pin_changed);
+    let trust = match options.scope {
+        _ if options.pin_changed => Trust::Never,
+        Scope::Gate => Trust::OfThisBoot,
+        Scope::All | Scope::ConfigOnly => Trust::Recent,
+    };
+    let (line, daemon_runs, findings) = daemon::look(config, settings, trust);
     report.add([line]);
     report.add(files::lines(config, &user));
     let launcher = Launcher::new(program.to_owned(), config);
@@ -227,7 +232,7 @@ async fn look_at_fetch(
         (Some(findings), _) => Some(from_daemon(report, config, findings)),
         (None, Some(key)) => {
             report.add(token::lines(provider, &looked, key));
-            match blocked(report, &looked, key) {
+            match blocked(report, provider, &looked, key) {
                 Some(step) => {
                     report.add(provider::not_reached(step));
                     None
@@ -255,11 +260,18 @@ async fn look_at_fetch(
 }
 
 /// What keeps the provider from being asked.
-fn blocked(report: &Report, looked: &Looked, key: &Result<KeyFacts, Failure>) -> Option<Step> {
+fn blocked(
+    report: &Report,
+    provider: &Provider,
+    looked: &Looked,
+    key: &Result<KeyFacts, Failure>,
+) -> Option<Step> {
+    if let Err(failure) = key {
+        return Some(cause::step(failure.cause, provider));
+    }
     let steps = [
         (Step::CertificateFile, !matches!(looked.certificate, Some(Ok(_)))),
         (Step::CaFile, report.is_wrong(Step::CaFile)),
-        (Step::Key, key.is_err()),
         (Step::Pair, matches!(looked.pair, Some(Err(_)))),
     ];
     steps.into_iter().find_map(|(step, wrong)| wrong.then_some(step))

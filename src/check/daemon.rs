@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta};
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{Config, Pin, PrivateKey},
-    failure::Failure,
+    failure::{Class, Failure},
     finding::Finding,
     span::span,
     status::{
@@ -32,12 +33,25 @@ pub struct Findings {
     pub source: String,
 }
 
-/// Whether it runs, its process id if that can be told, and what it found if that still holds.
-pub fn look(
-    config: &Config,
-    settings: &[PathBuf],
-    ask_anew: bool,
-) -> (Line, bool, Option<Findings>) {
+/// When its findings are good enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Somebody has just changed something.
+    Never,
+    /// For a person, who may have mended what it found.
+    Recent,
+    /// For the gate: whatever got credentials in this boot works with this image.
+    OfThisBoot,
+}
+
+/// How old a success may be.
+const RECENT: Duration = Duration::from_secs(10 * 60);
+
+/// How old a failure may be, unless it is that of a PIN, which nobody tries again.
+const RECENT_FAILURE: Duration = Duration::from_secs(60);
+
+/// Whether it runs, and what it found if that still holds.
+pub fn look(config: &Config, settings: &[PathBuf], trust: Trust) -> (Line, bool, Option<Findings>) {
     let step = Step::Daemon;
     let seen = Seen::look(&config.runtime_directory);
     let Lock::Held(pid) = seen.lock else {
@@ -46,8 +60,7 @@ pub fn look(
         line.add(other_user(config));
         return (line, false, None);
     };
-    let findings =
-        if ask_anew { Err("it is asked anew") } else { findings(config, settings, &seen) };
+    let findings = findings(config, settings, &seen, trust);
     let process = format!("it runs as process {pid}");
     let (seen, findings) = match findings {
         Ok(findings) => {
@@ -66,28 +79,55 @@ fn other_user(config: &Config) -> Option<Found> {
     Some(Found::new(Finding::OtherUser, detail).by(&files::name(owner)))
 }
 
-fn findings(config: &Config, settings: &[PathBuf], seen: &Seen) -> Result<Findings, &'static str> {
+fn findings(
+    config: &Config,
+    settings: &[PathBuf],
+    seen: &Seen,
+    trust: Trust,
+) -> Result<Findings, &'static str> {
+    if trust == Trust::Never {
+        return Err("the PIN was changed");
+    }
     let Ok(record) = &seen.record else { return Err("its record can't be read") };
     if seen.lock != Lock::Held(record.daemon.pid) || record.daemon.boot_id != seen.now.boot_id {
         return Err("its record is not of this daemon");
     }
+    let provider = &config.provider;
+    let device = &record.device;
+    if (&device.endpoint, &device.role_alias, &device.thing_name)
+        != (&provider.host, &provider.role_alias, &provider.thing_name)
+    {
+        return Err("it has other settings");
+    }
     let now = seen.now.boottime;
     let failure = record.fetch.failure.as_ref().filter(|failure| failure.over.is_none());
     let still_good = record.credentials.is_some_and(|held| held.expires.at > now);
-    let (result, at) = match (failure, record.fetch.last_success) {
+    let (result, at, recent) = match (failure, record.fetch.last_success) {
         (Some(failure), _) => {
-            (Err(Failure::new(failure.cause, failure.detail.clone())), failure.last)
+            let recent = match failure.cause.class() {
+                Class::PinRefused => Duration::MAX,
+                Class::Passing | Class::Setup => RECENT_FAILURE,
+            };
+            let result = Err(Failure::new(failure.cause, failure.detail.clone()));
+            (result, failure.last, recent)
         }
-        (None, Some(at)) if still_good => (Ok("credentials came".to_owned()), at),
+        (None, Some(at)) if still_good => {
+            let recent = if trust == Trust::OfThisBoot { Duration::MAX } else { RECENT };
+            (Ok("credentials came".to_owned()), at, recent)
+        }
         _ => return Err("it has not asked the provider yet"),
     };
+    let age = now.since(at.at);
+    if age > recent {
+        return Err("it has not asked the provider for a while");
+    }
     let changed = |path: &PathBuf, since| path.exists() && is_newer(path, since, &record.clocks);
     if inputs(config).iter().any(|path| changed(path, at))
         || settings.iter().any(|path| changed(path, record.daemon.started))
     {
         return Err("settings or files have changed since it asked");
     }
-    let source = format!("as the daemon found {} ago", span(now.since(at.at)));
+    let source = format!("(by the daemon, {} ago)", span(age));
     let ahead_s = record.clock.map(|clock| clock.ahead_s);
     Ok(Findings { asked: Asked { result, ahead_s, answered: false }, source })
 }

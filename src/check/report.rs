@@ -130,7 +130,7 @@ impl Found {
     }
 
     /// The same, but it can wait.
-    pub fn to_look_at(mut self) -> Self {
+    pub fn softened(mut self) -> Self {
         self.exit_code = 0;
         self
     }
@@ -213,9 +213,9 @@ impl Line {
     /// Adds where it is known from.
     pub fn say(&mut self, source: &str) {
         if let Outcome::Looked(found) = &mut self.outcome {
-            self.seen = format!("{}, {source}", self.seen);
+            self.seen = format!("{} {source}", self.seen);
             for found in found {
-                found.detail = format!("{}, {source}", found.detail);
+                found.detail = format!("{} {source}", found.detail);
             }
         }
     }

@@ -10,5 +10,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cases;
+mod causes;
+mod gate;
 mod harness;
 mod healthy;
+mod of_certificates;
+mod of_databases;
+mod of_files;
+mod of_litestream;
+mod of_settings;
