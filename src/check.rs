@@ -11,6 +11,7 @@ mod litestream;
 mod provider;
 mod report;
 mod settings;
+mod step;
 mod token;
 
 use std::{
@@ -25,8 +26,9 @@ use tokio::time::{Instant, sleep};
 use self::{
     daemon::{Findings, Trust},
     provider::Asked,
-    report::{Found, Line, Report, Step},
+    report::{Found, Line, Report},
     settings::Missing,
+    step::Step,
 };
 use crate::{
     clock,

@@ -13,7 +13,8 @@ use nix::unistd::geteuid;
 use super::{
     files,
     provider::Asked,
-    report::{Found, Line, Step},
+    report::{Found, Line},
+    step::Step,
 };
 use crate::{
     config::{Config, Pin, PrivateKey},

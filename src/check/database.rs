@@ -16,7 +16,10 @@ use nix::{
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
-use super::report::{Found, Line, Step};
+use super::{
+    report::{Found, Line},
+    step::Step,
+};
 use crate::{
     config::Config, fetch::material::io_words, finding::Finding, heartbeat_store::is_volatile,
     restart_guard::Guard, suspect::SuspectFile,

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::{
     files,
-    report::{Found, Line, Step},
+    report::{Found, Line},
+    step::Step,
 };
 use crate::{
     clock,

@@ -58,6 +58,8 @@ pub enum By {
     Owner,
     /// Another user, who may pass all directories; needs root to become it.
     Nobody,
+    /// The owner, who is ended after so many seconds.
+    Within(&'static str),
     /// The owner, below mounts of its own; needs root as well.
     Mounts(&'static str),
 }
@@ -106,6 +108,11 @@ impl Bench {
                 let mut command = tied("setpriv");
                 command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
                 command.arg(self.program_for_all());
+                command
+            }
+            By::Within(seconds) => {
+                let mut command = tied("timeout");
+                command.arg(seconds).arg(program());
                 command
             }
             By::Mounts(script) => {
