@@ -319,8 +319,8 @@ impl Device {
         let path = self.scratch.join("device.env");
         let text: String =
             self.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        // A daemon that is just starting may be reading it.
-        if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+        // Untouched where nothing changed, as on a device: whoever looks at its time sees a change otherwise.
+        if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
             fs::write(&path, text).expect("the settings");
         }
         path
