@@ -35,6 +35,7 @@ mod hand_over;
 mod heartbeat;
 pub mod instance;
 mod mend;
+mod metrics_file;
 mod publisher;
 mod repeats;
 mod report;
