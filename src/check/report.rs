@@ -77,7 +77,7 @@ impl Found {
     }
 
     /// The same, but it can wait.
-    pub fn softened(mut self) -> Self {
+    pub fn only_warned(mut self) -> Self {
         self.exit_code = 0;
         self
     }
