@@ -151,7 +151,7 @@ pub const CASES: &[Case] = &[
         },
         line: "WRONG replica a replica may lack rows: DEVICE/data/device.db (nobody kept its WAL)",
         remedy: "stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); then let \
-                 `edgerotate verify` take the mark back",
+                 `edgerotate verify` take the mark back (docs/troubleshooting.md has the commands)",
         ..CASE
     },
     Case {
