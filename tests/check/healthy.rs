@@ -88,6 +88,11 @@ fn without_a_daemon_the_provider_is_asked_once() {
     answer.assert_has("ok role alias edgerotate-role-alias: credentials for 3599 s came");
     answer.assert_has("ok database DEVICE/data/device.db is not there yet; the daemon makes it");
     assert!(answer.text.ends_with("\n2 to look at, 2 not reached\n"), "{}", answer.text);
+    // No lock of the token's that nobody has made, and of the PIN only that it is good.
+    let left = [&bench.runtime_directory, &bench.state_directory].map(|d| files_below(d));
+    let names: Vec<_> =
+        left.concat().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    assert_eq!(names, ["pin-accepted"]);
 }
 
 /// Every file below a directory, with what is in it.
