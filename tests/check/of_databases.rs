@@ -141,7 +141,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         finding: Finding::Suspect,
-        code: 65,
+        code: 69,
         given: |bench| {
             let text = format!(
                 r#"{{"databases":{{"{}":[{{"since":"2026-01-01T00:00:00Z","what":"nobody kept its WAL"}}]}}}}"#,
