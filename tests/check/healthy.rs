@@ -64,6 +64,7 @@ fn what_the_daemon_can_t_do_is_taken_from_it() {
     bench.set("ROLE_ALIAS", "another");
     bench.start();
     bench.wait_for_problem("[role-alias-missing;", SOON);
+    bench.wait_for_record(|record| record["fetch"]["failure"]["cause"] == "role-alias-missing");
     let asked = bench.cloud.requests().len();
     let answer = bench.check(&[]);
     assert_eq!(answer.code, 78, "{answer:?}");
