@@ -50,10 +50,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0   done; for run: stopped by a signal; for verify: whole; for check and status: nothing is wrong
   64  the command line was not understood
-  65  for verify: rows are missing in the replica, or it can't be restored soundly; for status: a
-      replica is suspect
-  69  a part of this device is broken (a file, the PKCS#11 module, the token); for status: the
-      daemon does not run, or heartbeats or the hand-over to Litestream fail
+  65  for verify: rows are missing in the replica, or it can't be restored soundly
+  69  a part of this device is broken (a file, the PKCS#11 module, the token); for check and
+      status: a replica is suspect; for status: the daemon does not run, or heartbeats or the
+      hand-over to Litestream fail
   74  standard output could not be written
   75  provider, network or clock away: try later; for run: another one is running; for verify:
       behind, or too early to tell
