@@ -14,8 +14,8 @@ test: ## all that must pass before a change goes in
 check: ## the quick loop: format, lints, unit tests
 	@tests/prepare build && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked --lib --bins
 
-test-all: test demo ## the tests, then the demo with both generations of Litestream
-	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
+test-all: test demo ## the tests with those that take ten minutes, and the demo with both generations of Litestream
+	@cargo test --locked --test guard -- --ignored && LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
 
 clean: ## remove all that was built and fetched
 	@rm -rf target tests/cloud/target

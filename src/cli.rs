@@ -15,11 +15,11 @@ use log::LevelFilter;
 use crate::{
     check::{self, Scope},
     clock,
-    config::{Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
+    config::{self, Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
     core_dump, daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
-    service_manager, status, verify,
+    mend, service_manager, status, verify,
 };
 
 const USAGE: &str = "\
@@ -34,6 +34,7 @@ Commands:
   check    go through everything the device needs: ok, or what is wrong and what to do
   status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
+  mend     before Litestream starts: make a new snapshot of a replica that may lack rows
 
 Options:
   --config FILE         read the settings from FILE instead of the three usual files; again for more,
@@ -90,6 +91,9 @@ const BAD_USAGE: u8 = 64;
 /// A part of this device is broken (EX_UNAVAILABLE).
 const BROKEN_DEVICE: u8 = 69;
 
+/// What was to be done could not be done now (EX_TEMPFAIL).
+const TRY_LATER: u8 = 75;
+
 /// Wrong settings (EX_CONFIG).
 const BAD_SETTINGS: u8 = 78;
 
@@ -115,6 +119,7 @@ enum Command {
         files: Files,
         json: bool,
     },
+    Mend(Files),
     /// What becomes Litestream for `verify`; not for people.
     Become(Vec<OsString>),
     Help(Topic),
@@ -148,6 +153,7 @@ enum Topic {
     Check,
     Status,
     Verify,
+    Mend,
 }
 
 /// Does what the arguments (without the program's name) ask for.
@@ -175,6 +181,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
+        Ok(Command::Mend(files)) => mend(files),
         Ok(Command::Become(words)) => verify::tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
         Ok(Command::Version) => print(concat!("edgerotate ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -186,7 +193,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let command = arguments.next().ok_or("which command? run, fetch, check, status or verify")?;
+    let command =
+        arguments.next().ok_or("which command? run, fetch, check, status, verify or mend")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
@@ -196,9 +204,10 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         "check" => Topic::Check,
         "status" => Topic::Status,
         "verify" => Topic::Verify,
+        "mend" => Topic::Mend,
         other => {
             return Err(format!(
-                "there is no command {other:?}; there are run, fetch, check, status and verify"
+                "there is no command {other:?}; there are run, fetch, check, status, verify and mend"
             ));
         }
     };
@@ -247,6 +256,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         Topic::Check => Command::Check(files, options),
         Topic::Status => Command::Status { files, json, watch },
         Topic::Verify => Command::Verify { files, json },
+        Topic::Mend => Command::Mend(files),
         _ => Command::Run(files),
     })
 }
@@ -284,6 +294,13 @@ fn help(topic: &Topic) -> String {
              with the live ones. Whole: none is missing. Rows\nmissing: these never arrived. Behind: newer rows wait \
              longer than EDGEROTATE_VERIFY_MAX_LAG. Nothing is\nchanged, and what was restored is removed. \
              `edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
+        ),
+        Topic::Mend => write!(
+            text,
+            "Usage: edgerotate mend [--config FILE]...\n\nFor what starts Litestream (ExecStartPre=-/usr/bin/edgerotate \
+             mend), to be run before each start with\nLitestream's user and environment. Asks the daemon whether a \
+             replica may lack rows; if so, makes a\nforced snapshot. Where nothing is to be done, or no daemon runs, it \
+             ends at once.\n`edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
         ),
     };
     text
@@ -402,6 +419,20 @@ fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -
     }
 }
 
+fn mend(files: Files) -> ExitCode {
+    start_log(LevelFilter::Info);
+    let config = config::Mend::from_layers(&Layers::read(&files.layers(), env::vars_os()));
+    let mended = env::current_exe().and_then(|program| mend::run(&config, &program));
+    match mended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(TRY_LATER),
+        Err(e) => {
+            complain(&e.to_string());
+            ExitCode::from(BROKEN_DEVICE)
+        }
+    }
+}
+
 /// In the journal: a priority and no time, which it has itself. Elsewhere: RFC 3339 with the offset.
 fn start_log(level: LevelFilter) {
     let journal_stream = env::var("JOURNAL_STREAM").ok();
@@ -480,10 +511,13 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_named() {
-        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch, check, status or verify");
+        assert_eq!(
+            parsed("").unwrap_err(),
+            "which command? run, fetch, check, status, verify or mend"
+        );
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch, check, status and verify"
+            "there is no command \"start\"; there are run, fetch, check, status, verify and mend"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");

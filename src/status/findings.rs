@@ -86,7 +86,7 @@ kinds! {
     HeartbeatSilent "heartbeat-silent" 69
         "no heartbeat was written, and none failed"
         "look at the storage (dmesg); the watchdog ends edgerotate, and systemd starts it again";
-    Suspect "suspect" 69
+    Suspect "suspect" 65
         "a replica may lack rows"
         suspect::REMEDY;
     GuardNotHad "guard-not-had" 69
