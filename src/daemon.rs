@@ -23,7 +23,7 @@ use crate::{
     fetch_reply::FetchReply,
     lifetime::{self, Lifetime},
     litestream::{Litestream, RestartError, Start, Written},
-    rotation::{Action, Event, Fetch, Policy, Restart, Rotation, Write},
+    rotation::{Action, Delivery, Event, Fetch, Policy, Restart, Rotation, Write},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
 };
@@ -156,7 +156,7 @@ impl Daemon {
             resumed.handed_over &= holds(&config, &state.credentials)
                 && (!litestream.can_be_seen() || litestream.current_start().is_some());
         }
-        let policy = Policy { lead: config.provider.lead, jitter: jitter(&config) };
+        let policy = Policy { lead: config.provider.lead, jitter: jitter(&config), delivery: Delivery::EachTime };
         let rotation = Rotation::new(policy, seed(), resumed, refused.is_some(), now);
 
         let mut report = Report::new();
