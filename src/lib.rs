@@ -10,6 +10,7 @@ pub mod config;
 pub mod core_dump;
 pub mod credentials;
 pub mod daemon;
+pub mod endpoint;
 pub mod environment_file;
 pub mod failure;
 pub mod fetch;

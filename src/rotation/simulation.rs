@@ -20,11 +20,8 @@ const POLICY: Policy =
     Policy { lead: Duration::from_secs(300), jitter: 0.5, delivery: Delivery::EachTime };
 
 /// As the daemon has it where programs ask for the credentials themselves.
-const ENDPOINT: Policy = Policy {
-    lead: Duration::from_secs(480),
-    delivery: Delivery::Once { done: false },
-    ..POLICY
-};
+const ENDPOINT: Policy =
+    Policy { lead: Duration::from_secs(480), delivery: Delivery::Once { done: false }, ..POLICY };
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// The slowest fetch that succeeds, and the deadline after which a hanging one is killed.
