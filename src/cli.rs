@@ -15,7 +15,9 @@ use log::LevelFilter;
 use crate::{
     clock,
     config::{Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
-    core_dump, daemon,
+    core_dump,
+    credential_process::{self, Refused},
+    daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
     service_manager, verify,
@@ -31,6 +33,8 @@ Commands:
   run      the daemon: rotate the credentials, restart Litestream, write the heartbeat
   fetch    ask the provider once, now, and say what came or what is wrong; shows no secret
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
+  credential-process
+           print the daemon's credentials, for a program whose AWS profile names this command
 
 Options:
   --config FILE  read the settings from FILE instead of the three usual files; again for more,
@@ -83,6 +87,7 @@ enum Command {
         files: Vec<PathBuf>,
         json: bool,
     },
+    CredentialProcess(Vec<PathBuf>),
     /// What becomes Litestream for `verify`; not for people.
     Become(Vec<OsString>),
     Help(Topic),
@@ -95,6 +100,7 @@ enum Topic {
     Run,
     Fetch,
     Verify,
+    CredentialProcess,
 }
 
 /// Does what the arguments (without the program's name) ask for.
@@ -118,6 +124,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
+        Ok(Command::CredentialProcess(files)) => {
+            with_config(files, |config, _, program| credential_process(&config, program))
+        }
         Ok(Command::Become(words)) => verify::tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
         Ok(Command::Version) => print(concat!("edgerotate ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -129,7 +138,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let command = arguments.next().ok_or("which command? run, fetch or verify")?;
+    let command =
+        arguments.next().ok_or("which command? run, fetch, verify or credential-process")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
@@ -137,8 +147,11 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         "run" => Topic::Run,
         "fetch" => Topic::Fetch,
         "verify" => Topic::Verify,
+        "credential-process" => Topic::CredentialProcess,
         other => {
-            return Err(format!("there is no command {other:?}; there are run, fetch and verify"));
+            return Err(format!(
+                "there is no command {other:?}; there are run, fetch, verify and credential-process"
+            ));
         }
     };
     let mut files = Vec::new();
@@ -166,6 +179,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         Topic::Fetch if child => Command::FetchChild,
         Topic::Fetch => Command::Fetch(files),
         Topic::Verify => Command::Verify { files, json },
+        Topic::CredentialProcess => Command::CredentialProcess(files),
         _ => Command::Run(files),
     })
 }
@@ -195,6 +209,13 @@ fn help(topic: &Topic) -> String {
              with the live ones. Whole: none is missing. Rows\nmissing: these never arrived. Behind: newer rows wait \
              longer than EDGEROTATE_VERIFY_MAX_LAG. Nothing is\nchanged, and what was restored is removed. \
              `edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
+        ),
+        Topic::CredentialProcess => write!(
+            text,
+            "Usage: edgerotate credential-process [--config FILE]...\n\nPrints the daemon's credentials as AWS SDKs read \
+             them. In the profile of a program:\n\n  credential_process = /usr/bin/edgerotate credential-process\n\n\
+             A program of another user than edgerotate's needs EDGEROTATE_CLIENT_DIRECTORY. Without a daemon the\n\
+             provider is asked, and the answer is kept in XDG_RUNTIME_DIR for the next time.\n\n{EXIT_CODES}"
         ),
     };
     text
@@ -254,6 +275,19 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
             ExitCode::from(NOT_WRITTEN)
         }
     }
+}
+
+fn credential_process(config: &Config, program: PathBuf) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let printed = match runtime {
+        Ok(runtime) => {
+            runtime.block_on(credential_process::run(config, program, &mut io::stdout()))
+        }
+        Err(e) => Err(Refused::NotWritten(e)),
+    };
+    let Err(refused) = printed else { return ExitCode::SUCCESS };
+    complain(&format!("edgerotate: {refused}"));
+    ExitCode::from(refused.exit_code())
 }
 
 fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -> ExitCode {
@@ -321,16 +355,23 @@ mod tests {
             Ok(Command::Verify { files: files(&["a"]), json: true })
         );
         assert_eq!(parsed("verify"), Ok(Command::Verify { files: vec![], json: false }));
+        assert_eq!(
+            parsed("credential-process --config a"),
+            Ok(Command::CredentialProcess(files(&["a"])))
+        );
         assert_eq!(parsed("run --help"), Ok(Command::Help(Topic::Run)));
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
 
     #[test]
     fn what_is_not_understood_is_named() {
-        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch or verify");
+        assert_eq!(
+            parsed("").unwrap_err(),
+            "which command? run, fetch, verify or credential-process"
+        );
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch and verify"
+            "there is no command \"start\"; there are run, fetch, verify and credential-process"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");
@@ -338,7 +379,7 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for topic in [Topic::All, Topic::Fetch] {
+        for topic in [Topic::All, Topic::Fetch, Topic::CredentialProcess] {
             for line in help(&topic).lines() {
                 assert!(line.chars().count() <= 105, "{line}");
             }

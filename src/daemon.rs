@@ -31,7 +31,6 @@ use crate::{
 mod guard;
 mod hand_over;
 mod heartbeat;
-mod instance;
 mod outlets;
 mod repeats;
 mod report;

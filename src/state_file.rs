@@ -60,6 +60,13 @@ impl State {
         }
     }
 
+    /// Whether it was written in this boot, by a program of this version.
+    pub fn is_of(&self, boot_id: &str) -> bool {
+        self.version == VERSION
+            && self.boot_id == boot_id
+            && Duration::from_millis(self.lifetime_ms) <= LONGEST_LIFE
+    }
+
     /// What the state machine is told of it.
     pub fn resumed(&self) -> Resumed {
         let held =
@@ -100,10 +107,7 @@ impl StateFile {
             let (line, column) = (e.line(), e.column());
             format!("{}:{line}:{column}: not a state of this version", self.path.display())
         })?;
-        let known = state.version == VERSION
-            && state.boot_id == boot_id
-            && Duration::from_millis(state.lifetime_ms) <= LONGEST_LIFE;
-        Ok(Some(state).filter(|_| known))
+        Ok(Some(state).filter(|state| state.is_of(boot_id)))
     }
 
     /// Keeps the state; whole at every moment.

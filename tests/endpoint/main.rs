@@ -13,5 +13,8 @@ mod support;
 
 mod client;
 mod hostile;
-mod litestream;
+mod load;
+mod outage;
+mod process;
+mod programs;
 mod protocol;
