@@ -19,9 +19,6 @@ use crate::support::{
     process::tied, tool,
 };
 
-/// Between two rows: 200 a second.
-const PACE: Duration = Duration::from_millis(5);
-
 /// Where a program has its credentials from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -98,7 +95,8 @@ impl Replicator {
 
     /// All but the start.
     pub fn prepare(device: &Device, way: Way, generation: Generation) -> Self {
-        let name = format!("litestream-{}-{way:?}", generation.version()).to_lowercase();
+        // It is a thing's name as well, and so has no dot.
+        let name = format!("litestream-{generation:?}-{way:?}").to_lowercase();
         let directory = device.scratch.join(&name);
         fs::create_dir(&directory).unwrap();
         let path = directory.join("busy.db");
@@ -133,10 +131,11 @@ impl Replicator {
         }
     }
 
-    pub fn write_until(&self, end: &AtomicBool) {
+    /// A row, a pause, and so on.
+    pub fn write_until(&self, end: &AtomicBool, pause: Duration) {
         while !end.load(Relaxed) {
             self.write(1);
-            thread::sleep(PACE);
+            thread::sleep(pause);
         }
     }
 
@@ -164,7 +163,7 @@ pub struct Program {
 const BOTO3: &str = "
 import sys, time, boto3
 from botocore.config import Config
-endpoint, bucket, name = sys.argv[1:]
+endpoint, bucket, name, pause = sys.argv[1:]
 s3 = boto3.client('s3', endpoint_url=endpoint, config=Config(retries={'max_attempts': 0}, s3={'addressing_style': 'path'}))
 while True:
     try:
@@ -172,34 +171,35 @@ while True:
         print('ok', flush=True)
     except Exception as e:
         print(repr(e), flush=True)
-    time.sleep(0.5)
+    time.sleep(float(pause))
 ";
 
 /// A new process for each call, as a script has it.
 const AWS_CLI: &str = r#"
 while :; do
     "$1" --endpoint-url "$2" s3api put-object --bucket "$3" --key "$4/object" --body /etc/hostname >/dev/null && echo ok
-    sleep 1
+    sleep "$5"
 done
 "#;
 
 impl Program {
-    pub fn boto3(device: &Device, way: Way) -> Self {
+    pub fn boto3(device: &Device, way: Way, pause: Duration) -> Self {
         let mut command = tied(tool("venv/bin/python"));
         command.args(["-c", BOTO3]);
-        Self::start(device, "boto3", way, command)
+        Self::start(device, "boto3", way, command, pause)
     }
 
-    pub fn aws_cli(device: &Device, way: Way) -> Self {
+    pub fn aws_cli(device: &Device, way: Way, pause: Duration) -> Self {
         let mut command = tied("sh");
         command.args(["-c", AWS_CLI, "sh"]).arg(tool("venv/bin/aws"));
-        Self::start(device, "aws-cli", way, command)
+        Self::start(device, "aws-cli", way, command, pause)
     }
 
-    fn start(device: &Device, kind: &str, way: Way, mut command: Command) -> Self {
+    fn start(device: &Device, kind: &str, way: Way, mut command: Command, pause: Duration) -> Self {
         let name = format!("{kind}-{way:?}").to_lowercase();
         command
             .args([&device.cloud.s3_endpoint(), &device.cloud.bucket(), &name])
+            .arg(pause.as_secs_f32().to_string())
             .envs(way.environment(device, &device.scratch, &name))
             // Nothing of whoever runs the tests.
             .env("HOME", &*device.scratch);
