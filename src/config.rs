@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::UnknownKeys,
-    layers::{LayerFile, Layers},
+    layers::{LayerFile, Layers, Owner},
     problem::{ConfigErrors, Place, Problem, Warning},
     settings::{SETTINGS, Setting, help},
 };
@@ -149,6 +149,16 @@ pub enum Delivery {
     EnvironmentFile,
     /// It says where to ask for them.
     Endpoint,
+}
+
+impl Delivery {
+    /// As the setting has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EnvironmentFile => "environment-file",
+            Self::Endpoint => "endpoint",
+        }
+    }
 }
 
 /// Litestream, and how it is restarted.

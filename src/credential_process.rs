@@ -18,10 +18,10 @@ use crate::{
     clock,
     config::Config,
     credentials::Credentials,
+    daemon::instance,
     failure::{Cause, Failure},
     fetch_child::Launcher,
     fetch_reply::FetchReply,
-    instance,
     lifetime::{self, Lifetime},
     rotation::{Held, Resumed},
     state_file::{State, StateFile},
@@ -96,7 +96,8 @@ fn of_daemon(config: &Config, boot_id: &str) -> Result<Option<State>, Refused> {
             return Ok(Some(state));
         }
     }
-    if let (Ok(false), false) = (instance::runs(&config.runtime_directory), is_denied(&own.path)) {
+    let daemon = instance::holder(&config.runtime_directory, None);
+    if let (Ok(None), false) = (daemon, is_denied(&own.path)) {
         return Ok(None);
     }
     // Whoever may look into the client directory has seen that there is nothing.

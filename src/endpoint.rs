@@ -179,7 +179,7 @@ impl Endpoint {
         let mut state = self.state();
         let State { served, consumers } = &mut *state;
         let served = served.as_ref().filter(|(_, expires)| *expires > now);
-        if consumers.asked(&program, now, clock::wall(), served.map(|(_, expires)| *expires)) {
+        if consumers.asked(&program, now, served.map(|(_, expires)| *expires)) {
             log::info!("{program} asks for credentials");
         }
         match served {

@@ -4,6 +4,7 @@
 
 pub mod atomic_file;
 pub mod backoff;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -17,9 +18,9 @@ pub mod failure;
 pub mod fetch;
 pub mod fetch_child;
 pub mod fetch_reply;
+pub mod finding;
 pub mod heartbeat;
 pub mod heartbeat_store;
-pub mod instance;
 pub mod lifetime;
 pub mod litestream;
 pub mod pkcs11_uri;
@@ -28,7 +29,9 @@ pub mod restart_guard;
 pub mod rotation;
 pub mod secret;
 pub mod service_manager;
+pub mod span;
 pub mod state_file;
+pub mod status;
 pub mod suspect;
 pub mod verify;
 pub mod wal_locks;

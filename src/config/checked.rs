@@ -23,6 +23,7 @@ use super::{
 /// What is written below the runtime directory, beside the environment file: state, locks, marks.
 const RUNTIME_FILES: &[&str] = &[
     "state.json",
+    "status.json",
     "edgerotate.lock",
     "token.lock",
     "pin-refused",

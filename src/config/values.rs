@@ -82,11 +82,10 @@ pub(super) fn wal_size(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn delivery(text: &str) -> Result<Delivery, String> {
-    match text {
-        "environment-file" => Ok(Delivery::EnvironmentFile),
-        "endpoint" => Ok(Delivery::Endpoint),
-        _ => Err("must be environment-file or endpoint".to_owned()),
-    }
+    [Delivery::EnvironmentFile, Delivery::Endpoint]
+        .into_iter()
+        .find(|delivery| delivery.name() == text)
+        .ok_or_else(|| "must be environment-file or endpoint".to_owned())
 }
 
 /// SDKs send credentials' token over plain HTTP to loopback alone, and this address is loopback for all of them.

@@ -17,6 +17,7 @@ use crate::{
     environment_file::{self, Contents},
     rotation,
     state_file::{State, StateFile},
+    status::record,
 };
 
 /// The least lead where programs ask. SDKs ask again five minutes before expiry, and would before each of their requests
@@ -113,6 +114,12 @@ impl Outlets {
         self.opened.as_ref().map_or(Vec::new(), |opened| opened.endpoint.ran_out(now))
     }
 
+    /// Who asks, for the record; none where there is no endpoint.
+    pub fn consumers(&self) -> Option<Vec<record::Consumer>> {
+        let consumers = self.opened.as_ref()?.endpoint.consumers();
+        Some(consumers.into_iter().map(Into::into).collect())
+    }
+
     fn asked_by_litestream(&self) -> Option<&Opened> {
         self.opened.as_ref().filter(|_| self.for_litestream)
     }
@@ -147,6 +154,19 @@ impl Opened {
             log::error!("{e}; programs other than Litestream are not told where to ask");
         }
         Ok(Self { endpoint, listener, file, kept })
+    }
+}
+
+impl From<Consumer> for record::Consumer {
+    fn from(consumer: Consumer) -> Self {
+        let served = if consumer.served_until.is_some() { "credentials" } else { "nothing" };
+        Self {
+            program: consumer.name,
+            last_request: consumer.asked.into(),
+            served: served.to_owned(),
+            expires: consumer.served_until.map(Into::into),
+            stays: consumer.stays,
+        }
     }
 }
 

@@ -10,12 +10,14 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Stopped;
+use super::{
+    Stopped,
+    instance::{Instance, NoInstance},
+};
 use crate::{
     backoff,
     config::{Config, Pin, PrivateKey, Token},
     heartbeat_store,
-    instance::{Instance, NoInstance},
 };
 
 /// Logs why the daemon can't run.

@@ -3,8 +3,6 @@
 //! A program goes by its `User-Agent`: two of one kind can't be told apart, and count as one. Nothing is read or
 //! written here; time is an argument.
 
-use chrono::{DateTime, Utc};
-
 use crate::clock::Boottime;
 
 /// More kinds of programs than a device has; beyond it the one that asked longest ago is forgotten.
@@ -18,8 +16,6 @@ const NAME_CHARACTERS: usize = 80;
 pub struct Consumer {
     pub name: String,
     pub asked: Boottime,
-    /// The same by the device's clock, for people.
-    pub asked_at: DateTime<Utc>,
     pub times: u64,
     /// Until when the credentials are good that it got last; none if there were none yet.
     pub served_until: Option<Boottime>,
@@ -41,13 +37,7 @@ pub struct Consumers(Vec<Consumer>);
 
 impl Consumers {
     /// A program asked and got credentials that are good for so long, or none. Says whether it is a new one.
-    pub fn asked(
-        &mut self,
-        name: &str,
-        now: Boottime,
-        wall: DateTime<Utc>,
-        served_until: Option<Boottime>,
-    ) -> bool {
+    pub fn asked(&mut self, name: &str, now: Boottime, served_until: Option<Boottime>) -> bool {
         let at = self.0.iter().position(|known| known.name == name);
         let known = at.map(|at| self.0.remove(at));
         let is_new = known.is_none();
@@ -59,7 +49,6 @@ impl Consumers {
             Consumer {
                 name: name.to_owned(),
                 asked: now,
-                asked_at: wall,
                 times: known.map_or(0, |known| known.times).saturating_add(1),
                 served_until,
                 stays: stayed || (in_time && newer),
@@ -105,7 +94,7 @@ mod tests {
 
     /// Asks at `now` and gets what is good until `until`.
     fn ask(consumers: &mut Consumers, name: &str, now: u64, until: Option<u64>) -> bool {
-        consumers.asked(name, s(now), DateTime::UNIX_EPOCH, until.map(s))
+        consumers.asked(name, s(now), until.map(s))
     }
 
     #[test]

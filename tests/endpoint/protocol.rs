@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     client::{ask, ask_until_served, request, send, token},
-    support::{Device, Generation, SOON, process::tied},
+    support::{Device, Generation, SOON, process, process::tied},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -32,6 +32,14 @@ fn whoever_knows_the_token_gets_what_the_provider_issued() {
     let answer = ask(&device, &token);
     assert!(answer.head.contains("Content-Type: application/json"), "{}", answer.head);
     assert!(answer.head.contains("Cache-Control: no-store"), "{}", answer.head);
+    let consumer = device.wait_for("the consumer in the status", SOON, |device| {
+        let (_, text) = process::try_run(&mut device.edgerotate(&["status", "--json"]));
+        let status: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let consumers = status["consumers"].as_array()?;
+        consumers.iter().find(|one| one["program"] == "a-test/1").cloned()
+    });
+    assert_eq!(consumer["served"], json!("credentials"));
+    assert!(!consumer["expires"].is_null(), "{consumer}");
     device.stop();
     assert!(!device.log().contains(&token), "the token is in the log");
 }
