@@ -35,7 +35,7 @@ fn whoever_knows_the_token_gets_what_the_provider_issued() {
     let consumer = device.wait_for("the consumer in the status", SOON, |device| {
         let (_, text) = process::try_run(&mut device.edgerotate(&["status", "--json"]));
         let status: serde_json::Value = serde_json::from_str(&text).ok()?;
-        let consumers = status["consumers"].as_array()?;
+        let consumers = status["record"]["consumers"].as_array()?;
         consumers.iter().find(|one| one["program"] == "a-test/1").cloned()
     });
     assert_eq!(consumer["served"], json!("credentials"));
