@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::{
-    client::{ask, ask_until_served, request, send, token},
+    client::{ask, ask_until_served, connect, read, request, send, token},
     support::{Device, Generation, SOON, process, process::tied},
 };
 
@@ -73,7 +73,25 @@ fn whoever_asks_wrongly_gets_code_and_message_and_no_credentials() {
             assert!(json["code"].is_string() && json["message"].is_string(), "{json}");
         }
     }
+    // One that says nothing is told so, though nobody else wants its place.
+    assert_eq!(read(&mut connect(&device)).status, 408);
     assert_eq!(ask(&device, &token(&device)).status, 200);
+    device.stop();
+}
+
+#[test]
+fn what_has_expired_is_not_served() {
+    let mut device = Device::new("expired", Generation::V05, Duration::from_secs(8));
+    device.use_endpoint();
+    device.start();
+    ask_until_served(&device);
+    device.cloud.stop();
+    let expires = device.cloud.issued().pop().unwrap().expiration;
+    device.wait_until("a refusal", 2 * SOON, |device| ask(device, &token(device)).status == 503);
+    assert!(Utc::now() >= expires - Duration::from_secs(3), "good ones are served to their end");
+    // For this as well: expired credentials would be refused by AWS.
+    let said = process::try_run(&mut device.edgerotate(&["credential-process"]));
+    assert!(!said.0 && said.1.contains("no valid credentials now"), "{}", said.1);
     device.stop();
 }
 
@@ -135,6 +153,10 @@ fn the_token_is_for_its_owner_and_outlives_the_daemon() {
         device.count_in_log("credentials are to be had at") == 3
     });
     assert_eq!(ask(&device, &first).status, 200);
+    // The replica can be verified by the same way.
+    device.wait_until("a verified replica", 2 * SOON, |device| {
+        device.edgerotate(&["verify"]).output().unwrap().status.success()
+    });
     assert_eq!(device.litestream.restarts(), 0);
     assert_eq!(device.cloud.fetches(), 1);
     assert_eq!(fs::metadata(&device.environment_file).unwrap().modified().unwrap(), written);
