@@ -35,7 +35,7 @@ impl Course {
         let number = |name, default| {
             env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
         };
-        let lifetime = Duration::from_secs(number("ENDPOINT_LIFETIME", 8));
+        let lifetime = Duration::from_secs(number("ENDPOINT_LIFETIME", 12));
         let is_long = lifetime > Duration::from_secs(60);
         Self {
             lifetime,
@@ -143,12 +143,12 @@ fn judge_program(mut program: Program, requests: &[Request], course: &Course) {
     assert!(keys > course.rotations / 2, "{} used {keys} keys", program.name);
 }
 
-/// Longest gaps against those of the one with permanent credentials, of the same generation in the same run.
+/// Longest gaps against those with permanent credentials in the same run.
 fn compare(replicators: &[Replicator], requests: &[Request]) {
     for generation in Generation::BOTH {
         let of_generation = || replicators.iter().filter(|one| one.generation == generation);
-        let permanent = of_generation().find(|one| one.way == Way::Permanent).expect("one");
-        let permanent = longest_gap(requests, permanent);
+        let permanent = replicators.iter().filter(|one| one.way == Way::Permanent);
+        let permanent = permanent.map(|one| longest_gap(requests, one)).max().expect("one");
         for replicator in of_generation() {
             let gap = longest_gap(requests, replicator);
             let keys = keys(requests.iter().filter(|request| replicator.made(request)));
@@ -157,8 +157,9 @@ fn compare(replicators: &[Replicator], requests: &[Request]) {
                 replicator.name,
                 replicator.rows().len()
             );
-            // All share a machine that has other things to do; a restart would be more.
-            assert!(gap <= 2 * permanent + Duration::from_secs(1), "{gap:?} against {permanent:?}");
+            // All share a machine that may have other things to do. A client that is left without credentials has none
+            // for half a lifetime and more.
+            assert!(gap <= 2 * permanent + Duration::from_secs(4), "{gap:?} against {permanent:?}");
         }
     }
 }
