@@ -33,8 +33,8 @@ Usage: edgerotate <command> [--config FILE]...
 Commands:
   run      the daemon: rotate the credentials, restart Litestream, write the heartbeat
   fetch    ask the provider once, now, and say what came or what is wrong; shows no secret
-  status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
   check    go through everything the device needs: ok, or what is wrong and what to do
+  status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
   credential-process
            print the daemon's credentials, for a program whose AWS profile names this command
@@ -51,7 +51,7 @@ Options:
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0   done; for run: stopped by a signal; for check and status: nothing is wrong; for verify: whole
+  0   done; for run: stopped by a signal; for verify: whole; for check and status: nothing is wrong
   64  the command line was not understood
   65  for verify: rows are missing in the replica, or it can't be restored soundly; for status: a
       replica is suspect
@@ -97,6 +97,9 @@ const BROKEN_DEVICE: u8 = 69;
 /// Wrong settings (EX_CONFIG).
 const BAD_SETTINGS: u8 = 78;
 
+/// Ended by a signal before there was an answer (EX_TEMPFAIL).
+const TRY_AGAIN: u8 = 75;
+
 /// The answer could not be written (EX_IOERR).
 const NOT_WRITTEN: u8 = 74;
 
@@ -106,12 +109,12 @@ enum Command {
     Fetch(Files),
     /// The inner half of a fetch; not for people.
     FetchChild,
+    Check(Files, check::Options),
     Status {
         files: Files,
         json: bool,
         watch: bool,
     },
-    Check(Files, check::Options),
     Verify {
         files: Files,
         json: bool,
@@ -147,8 +150,8 @@ enum Topic {
     All,
     Run,
     Fetch,
-    Status,
     Check,
+    Status,
     Verify,
     CredentialProcess,
 }
@@ -171,10 +174,10 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Ok(Command::Fetch(files)) => with_config(files, fetch),
         Ok(Command::FetchChild) => child::child(),
+        Ok(Command::Check(files, options)) => check(files, options),
         Ok(Command::Status { files, json, watch }) => {
             with_config(files, |config, _, _| status(&config, json, watch))
         }
-        Ok(Command::Check(files, options)) => check(files, options),
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
@@ -194,28 +197,28 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
     let command = arguments
         .next()
-        .ok_or("which command? run, fetch, status, check, verify or credential-process")?;
+        .ok_or("which command? run, fetch, check, status, verify or credential-process")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
         "-V" | "--version" => return Ok(Command::Version),
         "run" => Topic::Run,
         "fetch" => Topic::Fetch,
-        "status" => Topic::Status,
         "check" => Topic::Check,
+        "status" => Topic::Status,
         "verify" => Topic::Verify,
         "credential-process" => Topic::CredentialProcess,
         other => {
             return Err(format!(
-                "there is no command {other:?}; there are run, fetch, status, check, verify and credential-process"
+                "there is no command {other:?}; there are run, fetch, check, status, verify and credential-process"
             ));
         }
     };
     let mut files = Files::default();
     let mut child = false;
     let mut json = false;
-    let mut watch = false;
     let mut options = check::Options::default();
+    let mut watch = false;
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("-h" | "--help") => return Ok(Command::Help(topic)),
@@ -253,8 +256,8 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
     Ok(match topic {
         Topic::Fetch if child => Command::FetchChild,
         Topic::Fetch => Command::Fetch(files),
-        Topic::Status => Command::Status { files, json, watch },
         Topic::Check => Command::Check(files, options),
+        Topic::Status => Command::Status { files, json, watch },
         Topic::Verify => Command::Verify { files, json },
         Topic::CredentialProcess => Command::CredentialProcess(files),
         _ => Command::Run(files),
@@ -279,6 +282,7 @@ fn help(topic: &Topic) -> String {
              The credentials are thrown away. It waits for\na daemon that uses the token at this moment. `edgerotate \
              run --help` lists the settings.\n\n{EXIT_CODES}"
         ),
+        Topic::Check => write!(text, "{CHECK}\n{EXIT_CODES}"),
         Topic::Status => write!(
             text,
             "Usage: edgerotate status [--config FILE]... [--json] [--watch]\n\nShows what the daemon does: what is wrong \
@@ -286,7 +290,6 @@ fn help(topic: &Topic) -> String {
              replica. It reads what the daemon wrote down in the runtime\ndirectory, asks nobody, and works also when \
              the daemon is down. NO_COLOR is respected.\n\n{EXIT_CODES}"
         ),
-        Topic::Check => write!(text, "{CHECK}\n{EXIT_CODES}"),
         Topic::Verify => write!(
             text,
             "Usage: edgerotate verify [--config FILE]... [--json]\n\nRestores the heartbeat's database from its replica \
@@ -361,27 +364,6 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
     }
 }
 
-fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
-    let mut out = io::stdout();
-    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let in_place = out.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
-    let manner = status::Manner { json, color: in_place && !is_set("NO_COLOR"), in_place };
-    let shown = if watch {
-        status::watch(&config.runtime_directory, manner, &mut out)
-    } else {
-        status::run(&config.runtime_directory, manner, &mut out)
-    };
-    match shown {
-        Ok(code) => ExitCode::from(code),
-        // `edgerotate status | head` is no fault.
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(e) => {
-            complain(&e.to_string());
-            ExitCode::from(NOT_WRITTEN)
-        }
-    }
-}
-
 fn check(files: Files, options: check::Options) -> ExitCode {
     // What is wrong is in the answer; of the modules' own words nobody asked for any.
     start_log(LevelFilter::Error);
@@ -396,6 +378,30 @@ fn check(files: Files, options: check::Options) -> ExitCode {
     };
     match check::run(&files.layers(), options, &program, &mut io::stdout()) {
         Ok(code) => ExitCode::from(code),
+        // `edgerotate check | head` is no fault.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(e) => {
+            complain(&e.to_string());
+            let ended = e.kind() == io::ErrorKind::Interrupted;
+            ExitCode::from(if ended { TRY_AGAIN } else { NOT_WRITTEN })
+        }
+    }
+}
+
+fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
+    let mut out = io::stdout();
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let in_place = out.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let manner = status::Manner { json, color: in_place && !is_set("NO_COLOR"), in_place };
+    let shown = if watch {
+        status::watch(&config.runtime_directory, manner, &mut out)
+    } else {
+        status::run(&config.runtime_directory, manner, &mut out)
+    };
+    match shown {
+        Ok(code) => ExitCode::from(code),
+        // `edgerotate status | head` is no fault.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(e) => {
             complain(&e.to_string());
             ExitCode::from(NOT_WRITTEN)
@@ -488,10 +494,6 @@ mod tests {
             parsed("credential-process --config a"),
             Ok(Command::CredentialProcess(files(&["a"])))
         );
-        assert_eq!(
-            parsed("status --watch"),
-            Ok(Command::Status { files: files(&[]), json: false, watch: true })
-        );
         let device = Files { device: Some("c".into()), ..files(&["a"]) };
         assert_eq!(parsed("run --config a --device-config c"), Ok(Command::Run(device)));
         let mut gate = check::Options {
@@ -505,6 +507,10 @@ mod tests {
             parsed("check --gate --json --pin-changed --patience 20"),
             Ok(Command::Check(files(&[]), gate))
         );
+        assert_eq!(
+            parsed("status --watch"),
+            Ok(Command::Status { files: files(&[]), json: false, watch: true })
+        );
         assert_eq!(parsed("run --help"), Ok(Command::Help(Topic::Run)));
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
@@ -513,11 +519,11 @@ mod tests {
     fn what_is_not_understood_is_named() {
         assert_eq!(
             parsed("").unwrap_err(),
-            "which command? run, fetch, status, check, verify or credential-process"
+            "which command? run, fetch, check, status, verify or credential-process"
         );
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch, status, check, verify and credential-process"
+            "there is no command \"start\"; there are run, fetch, check, status, verify and credential-process"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");
@@ -534,7 +540,7 @@ mod tests {
     #[test]
     fn help_fits_a_terminal() {
         for topic in
-            [Topic::All, Topic::Fetch, Topic::Status, Topic::Check, Topic::CredentialProcess]
+            [Topic::All, Topic::Fetch, Topic::Check, Topic::Status, Topic::CredentialProcess]
         {
             for line in help(&topic).lines() {
                 assert!(line.chars().count() <= 105, "{line}");
