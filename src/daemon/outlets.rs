@@ -42,7 +42,7 @@ struct Opened {
 }
 
 impl Outlets {
-    /// Gets them ready; nobody is answered yet. To be called once, before anything else opens files.
+    /// Gets them ready; nobody is answered yet. To be called once.
     pub fn open(config: &Config, boot_id: &str) -> Result<Self, Stopped> {
         let passed = activation::listener(|name| env::var_os(name)).map_err(|e| {
             log::error!("{e}");
@@ -51,7 +51,15 @@ impl Outlets {
         let clients = config.outlets.client_directory.as_deref();
         let opened = match config.outlets.has_endpoint() {
             true => Some(Opened::new(config, boot_id, passed)?),
-            false => None,
+            false => {
+                if let Some((_, address)) = passed {
+                    log::warn!(
+                        "edgerotate.socket listens on {address}, but there is no endpoint to answer there: disable it, or \
+                         set EDGEROTATE_DELIVERY=endpoint or EDGEROTATE_ENDPOINT_LISTEN"
+                    );
+                }
+                None
+            }
         };
         let for_litestream = config.outlets.delivery == Delivery::Endpoint;
         Ok(Self { opened, for_clients: clients.map(StateFile::for_clients), for_litestream })

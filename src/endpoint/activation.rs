@@ -16,9 +16,7 @@ const FIRST: RawFd = 3;
 /// A socket, and where it listens.
 pub type Passed = (TcpListener, SocketAddrV4);
 
-/// The socket that was passed to this process, if one was, and where it listens.
-///
-/// To be called once, before anything else opens files.
+/// The socket that was passed to this process, if one was, and where it listens. To be called once.
 ///
 /// # Errors
 /// What was passed can't be the endpoint's: what it is, and what to do.
