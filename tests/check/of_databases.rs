@@ -141,7 +141,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         finding: Finding::Suspect,
-        code: 65,
+        code: 69,
         given: |bench| {
             let text = format!(
                 r#"{{"databases":{{"{}":[{{"since":"2026-01-01T00:00:00Z","what":"nobody kept its WAL"}}]}}}}"#,
@@ -151,7 +151,7 @@ pub const CASES: &[Case] = &[
         },
         line: "WRONG replica a replica may lack rows: DEVICE/data/device.db (nobody kept its WAL)",
         remedy: "stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); then let \
-                 `edgerotate verify` take the mark back",
+                 `edgerotate verify` take the mark back (docs/troubleshooting.md has the commands)",
         ..CASE
     },
     Case {
