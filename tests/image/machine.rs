@@ -25,6 +25,15 @@ pub const THING: &str = "line-7-press-12";
 /// Where a hierarchy of control groups is, with a unified one or without.
 const CGROUPS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
 
+/// What is the fleet's own in an image, and its users where they are other ones.
+const FLEET_FILES: [(&str, &str); 5] = [
+    ("edgerotate.env", "/usr/lib/edgerotate/edgerotate.env"),
+    ("litestream.yml", "/etc/litestream.yml"),
+    ("ca.pem", "/etc/ssl/certs/ca-certificates.crt"),
+    ("etc/passwd", "/etc/passwd"),
+    ("etc/group", "/etc/group"),
+];
+
 /// systemd/sysusers.conf.
 pub const EDGEROTATE: u32 = 780;
 
@@ -130,6 +139,28 @@ impl Machine {
         writeln!(file, "{line}").expect("settings");
     }
 
+    /// The next image made other users before ours.
+    pub fn use_other_users(&self, others: &str) {
+        let directory = self.fleet.join("usr/lib/sysusers.d");
+        fs::create_dir_all(&directory).expect("a directory of users");
+        fs::write(directory.join("00-others.conf"), others).expect("other users");
+        fs::copy(root().join("systemd/sysusers.conf"), directory.join("edgerotate.conf"))
+            .expect("our users");
+        let etc = self.fleet.join("etc");
+        fs::create_dir(&etc).expect("a directory for users");
+        for file in ["passwd", "group"] {
+            // Those of the image that are not ours.
+            let text = fs::read_to_string(self.image.join("etc").join(file)).expect("users");
+            let ours = |line: &&str| {
+                ["edgerotate:", "litestream:", "replica:"].iter().any(|name| line.starts_with(name))
+            };
+            let text: String =
+                text.lines().filter(|line| !ours(line)).map(|line| format!("{line}\n")).collect();
+            fs::write(etc.join(file), text).expect("users");
+        }
+        run(tied("systemd-sysusers").arg(format!("--root={}", self.fleet.display())));
+    }
+
     /// What the factory does, or somebody in the field: token, PIN, certificate, the device's name.
     pub fn provision(&mut self) {
         let own = self.data.join("edgerotate");
@@ -186,12 +217,11 @@ impl Machine {
         ));
         command.arg("--directory").arg(&self.image);
         command.arg("--bind").arg(bind(&self.data, "/data"));
-        for (file, place) in [
-            ("edgerotate.env", "/usr/lib/edgerotate/edgerotate.env"),
-            ("litestream.yml", "/etc/litestream.yml"),
-            ("ca.pem", "/etc/ssl/certs/ca-certificates.crt"),
-        ] {
-            command.arg("--bind-ro").arg(bind(&self.fleet.join(file), place));
+        for (file, place) in FLEET_FILES {
+            let file = self.fleet.join(file);
+            if file.exists() {
+                command.arg("--bind-ro").arg(bind(&file, place));
+            }
         }
         self.process =
             Some(Process::start("the container", &mut command, &self.scratch.join("console.log")));
@@ -251,6 +281,14 @@ impl Machine {
         said.trim().to_owned()
     }
 
+    /// Adds to a unit, until the next boot.
+    pub fn drop_in(&self, unit: &str, text: &str) {
+        let directory = format!("/run/systemd/system/{unit}.d");
+        self.must(&format!("mkdir -p {directory}"));
+        fs::write(self.path(&directory).join("test.conf"), text).expect("a drop-in");
+        self.must("systemctl daemon-reload");
+    }
+
     /// A property of a unit.
     pub fn show(&self, unit: &str, property: &str) -> String {
         self.must(&format!("systemctl show --value -p {property} {unit}"))
@@ -300,7 +338,7 @@ impl Machine {
     /// So many uploads more than now.
     pub fn wait_for_uploads(&self, more: usize) {
         let so_far = self.cloud.uploads().len();
-        self.wait_until("uploads", 3 * SOON, |machine| {
+        self.wait_until("uploads", 4 * SOON, |machine| {
             machine.cloud.uploads().len() >= so_far + more
         });
     }

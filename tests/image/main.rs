@@ -15,6 +15,8 @@ mod support;
 
 mod boot;
 mod machine;
+mod outage;
+mod sandbox;
 
 use std::time::Duration;
 
