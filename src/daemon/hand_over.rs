@@ -28,7 +28,9 @@ impl Daemon {
             Ok(()) => Event::Written(write),
             Err(error) => {
                 self.guard.restart_is_over(false);
-                self.report.write_failed(&error, clock::boottime());
+                let now = clock::boottime();
+                self.board.hand_over_failed(&error, now);
+                self.report.write_failed(&error, now);
                 Event::WriteFailed(write)
             }
         }
@@ -39,7 +41,9 @@ impl Daemon {
         let again = restart.failures() > 0;
         if again && !self.litestream.is_restarted_here() {
             if let Err(error) = self.write_environment_file() {
-                self.report.write_failed(&error, clock::boottime());
+                let now = clock::boottime();
+                self.board.hand_over_failed(&error, now);
+                self.report.write_failed(&error, now);
             }
         }
         self.report.restart_starts(again);
@@ -72,6 +76,7 @@ impl Daemon {
             }
         })?;
         self.written = Some(self.litestream.just_written(clock::boottime()));
+        self.board.written(clock::boottime());
         let left = self.rotation.held().map(|held| held.expires.since(clock::boottime()));
         self.report.written(path, left.unwrap_or_default());
         Ok(())
