@@ -3,19 +3,17 @@
 
 use std::{
     fs,
-    io::Write as _,
-    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
+use crate::fleet::{FLEET_FILES, Release, image};
 use crate::support::{
     Cloud, Generation, Process, SOON, Scratch, Token, database,
-    process::{Seen, descendants, run, tied, try_run},
+    process::{Seen, descendants, tied, try_run},
     root,
     secrets::Secrets,
-    token::SOFTHSM,
     wait_for, wait_until,
 };
 
@@ -25,30 +23,20 @@ pub const THING: &str = "line-7-press-12";
 /// Where a hierarchy of control groups is, with a unified one or without.
 const CGROUPS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
 
-/// What is the fleet's own in an image, and its users where they are other ones.
-const FLEET_FILES: [(&str, &str); 5] = [
-    ("edgerotate.env", "/usr/lib/edgerotate/edgerotate.env"),
-    ("litestream.yml", "/etc/litestream.yml"),
-    ("ca.pem", "/etc/ssl/certs/ca-certificates.crt"),
-    ("etc/passwd", "/etc/passwd"),
-    ("etc/group", "/etc/group"),
-];
-
-/// systemd/sysusers.conf.
-pub const EDGEROTATE: u32 = 780;
-
 /// A device, its data partition and its cloud. Dropped, it is gone as when the power goes.
 pub struct Machine {
     process: Option<Process>,
     cgroup: PathBuf,
-    image: PathBuf,
-    generation: Generation,
+    pub(super) image: PathBuf,
+    pub(super) generation: Generation,
     pub cloud: Cloud,
     pub token: Token,
     /// The data partition, mounted on /data.
     pub data: PathBuf,
     /// What the fleet's owner puts into the image: settings, Litestream's bucket, the provider's CA.
-    fleet: PathBuf,
+    pub(super) fleet: PathBuf,
+    /// Units that an image has beyond the shipped ones.
+    pub units: PathBuf,
     /// The journal of the boots before.
     earlier: String,
     pub scratch: Scratch,
@@ -64,11 +52,11 @@ impl Machine {
 
     /// A device as the image leaves it: nothing on its data partition.
     pub fn blank(name: &str, generation: Generation, lifetime: Duration) -> Result<Self, String> {
-        let image = image(generation)?;
+        let image = image(generation, &Release::today())?;
         // Not below the directory for temporary files, which may be tmpfs.
         let scratch = Scratch::below(&root().join("target/image"), name);
-        let [data, fleet] = ["data", "fleet"].map(|name| scratch.join(name));
-        for directory in [&data, &fleet] {
+        let [data, fleet, units] = ["data", "fleet", "units"].map(|name| scratch.join(name));
+        for directory in [&data, &fleet, &units] {
             fs::create_dir(directory).expect("a directory of the device");
         }
         let cloud = Cloud::start(&scratch, lifetime);
@@ -81,6 +69,7 @@ impl Machine {
             cloud,
             data,
             fleet,
+            units,
             earlier: String::new(),
             scratch,
         };
@@ -88,110 +77,13 @@ impl Machine {
         Ok(machine)
     }
 
-    fn write_fleet_files(&self) {
-        let shipped = |path: &str| fs::read_to_string(self.image.join(path)).expect("shipped");
-        let settings = shipped("usr/lib/edgerotate/edgerotate.env");
-        let key = "EDGEROTATE_PRIVATE_KEY=";
-        let settings = settings
-            .lines()
-            .map(|line| {
-                if line.starts_with(key) {
-                    format!("{key}{}\n", self.token.key_uri())
-                } else {
-                    format!("{line}\n")
-                }
-            })
-            .collect::<String>();
-        let settings = format!(
-            "{settings}EDGEROTATE_ENDPOINT={}\nEDGEROTATE_ROLE_ALIAS={}\nEDGEROTATE_REGION={}\n\
-             EDGEROTATE_PKCS11_MODULE={SOFTHSM}\nEDGEROTATE_PKCS11_PIN_FILE=/data/edgerotate/pin\n\
-             EDGEROTATE_HEARTBEAT_INTERVAL=200ms\nEDGEROTATE_RESTART_TIMEOUT=50s\n",
-            self.cloud.endpoint(),
-            self.cloud.role_alias(),
-            self.cloud.region(),
-        );
-        fs::write(self.fleet.join("edgerotate.env"), settings).expect("settings");
-
-        let replica = shipped("etc/litestream.yml");
-        let bucket = "bucket: example-device-replicas";
-        assert!(replica.contains(bucket), "{replica}");
-        let ours = format!(
-            "bucket: {}\n        endpoint: {}\n        force-path-style: true",
-            self.cloud.bucket(),
-            self.cloud.s3_endpoint()
-        );
-        // The generations indent differently.
-        let ours = match self.generation {
-            Generation::V03 => ours,
-            Generation::V05 => ours.replace("\n        ", "\n      "),
-        };
-        fs::write(self.fleet.join("litestream.yml"), replica.replace(bucket, &ours))
-            .expect("litestream.yml");
-        fs::copy(self.cloud.ca_file(), self.fleet.join("ca.pem")).expect("the provider's CA");
-    }
-
-    /// Adds a line to the image's settings; from the next boot on.
-    pub fn set_in_image(&self, line: &str) {
-        let mut file = fs::OpenOptions::new()
-            .append(true)
-            .open(self.fleet.join("edgerotate.env"))
-            .expect("settings");
-        writeln!(file, "{line}").expect("settings");
-    }
-
-    /// The next image made other users before ours.
-    pub fn use_other_users(&self, others: &str) {
-        let directory = self.fleet.join("usr/lib/sysusers.d");
-        fs::create_dir_all(&directory).expect("a directory of users");
-        fs::write(directory.join("00-others.conf"), others).expect("other users");
-        fs::copy(root().join("systemd/sysusers.conf"), directory.join("edgerotate.conf"))
-            .expect("our users");
-        let etc = self.fleet.join("etc");
-        fs::create_dir(&etc).expect("a directory for users");
-        for file in ["passwd", "group"] {
-            // Those of the image that are not ours.
-            let text = fs::read_to_string(self.image.join("etc").join(file)).expect("users");
-            let ours = |line: &&str| {
-                ["edgerotate:", "litestream:", "replica:"].iter().any(|name| line.starts_with(name))
-            };
-            let text: String =
-                text.lines().filter(|line| !ours(line)).map(|line| format!("{line}\n")).collect();
-            fs::write(etc.join(file), text).expect("users");
-        }
-        run(tied("systemd-sysusers").arg(format!("--root={}", self.fleet.display())));
-    }
-
-    /// What the factory does, or somebody in the field: token, PIN, certificate, the device's name.
-    pub fn provision(&mut self) {
-        let own = self.data.join("edgerotate");
-        fs::create_dir_all(own.join("softhsm")).expect("the token's place");
-        run(tied("cp").arg("-a").arg(self.scratch.join("token/store/.")).arg(own.join("softhsm")));
-        run(tied("chown")
-            .args(["-R", &format!("{EDGEROTATE}:{EDGEROTATE}")])
-            .arg(own.join("softhsm")));
-        self.put("pin", self.token.pin(), 0o640);
-        let request = self.token.certificate_request(THING);
-        let certificate = self.cloud.issue(&request, THING, &self.scratch.join("device.crt"));
-        self.put(
-            "device.crt",
-            &fs::read_to_string(certificate.path).expect("a certificate"),
-            0o644,
-        );
-        self.put("device.env", &format!("EDGEROTATE_THING_NAME={THING}\n"), 0o640);
-    }
-
-    /// Puts a file in place for edgerotate, in one step.
-    pub fn put(&self, name: &str, text: &str, mode: u32) {
-        let path = self.data.join("edgerotate").join(name);
-        let new = path.with_extension("new");
-        fs::write(&new, text).expect("a file of the device");
-        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("its mode");
-        chown(&new, Some(0), Some(EDGEROTATE)).expect("its owner");
-        fs::rename(new, path).expect("a file of the device");
-    }
-
     /// Turns it on. It has booted when systemd says so, whatever failed meanwhile.
     pub fn boot(&mut self) {
+        self.power_on();
+        self.wait_for_boot();
+    }
+
+    pub fn power_on(&mut self) {
         assert!(self.process.is_none(), "it is on already");
         // Each container needs control groups of its own, or one's systemd ends the other's services.
         let shell = "mkdir -p \"$0\" && echo 0 >\"$0/cgroup.procs\" && \"$@\"; exit $?";
@@ -223,9 +115,20 @@ impl Machine {
                 command.arg("--bind-ro").arg(bind(&file, place));
             }
         }
+        // '+': the image's own units, and ours over them.
+        let units = "/usr/lib/systemd/system";
+        command.arg("--overlay-ro").arg(format!("+{units}:{}:{units}", self.units.display()));
         self.process =
             Some(Process::start("the container", &mut command, &self.scratch.join("console.log")));
-        self.wait_for_boot();
+    }
+
+    /// Whether it has turned itself off, or is about to be booted again.
+    pub fn is_off(&mut self) -> bool {
+        let off = self.process.as_mut().is_none_or(|process| process.has_exited().is_some());
+        if off {
+            self.process = None;
+        }
+        off
     }
 
     fn wait_for_boot(&mut self) {
@@ -434,21 +337,4 @@ impl Drop for Machine {
 fn cgroup(scratch: &Scratch) -> PathBuf {
     let top = CGROUPS.map(Path::new).into_iter().find(|path| path.join("cgroup.procs").exists());
     top.unwrap_or(Path::new("/sys/fs/cgroup")).join(scratch.file_name().expect("a name"))
-}
-
-/// The image with this Litestream and today's edgerotate.
-fn image(generation: Generation) -> Result<PathBuf, String> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err("needs root, to boot a container".to_owned());
-    }
-    for program in ["systemd-nspawn", "mmdebstrap"] {
-        if !Path::new("/usr/bin").join(program).exists() {
-            return Err(format!("needs {program}"));
-        }
-    }
-    let mut command = tied(root().join("tests/image/build"));
-    let (succeeded, said) =
-        try_run(command.arg(generation.version()).arg(env!("CARGO_BIN_EXE_edgerotate")));
-    let path = said.lines().next().unwrap_or_default();
-    if succeeded { Ok(path.into()) } else { Err(said.trim().to_owned()) }
 }

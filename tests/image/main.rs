@@ -14,6 +14,8 @@
 mod support;
 
 mod boot;
+mod fleet;
+mod gate;
 mod machine;
 mod outage;
 mod sandbox;
