@@ -13,6 +13,7 @@ use crate::{
     machine::{Machine, THING},
     support::{
         Generation,
+        device::program,
         process::{run, tied, try_run},
         root,
         token::SOFTHSM,
@@ -148,7 +149,7 @@ pub struct Release {
 
 impl Release {
     pub fn today() -> Self {
-        Self { program: env!("CARGO_BIN_EXE_edgerotate").into(), checkout: root().to_owned() }
+        Self { program: program(), checkout: root().to_owned() }
     }
 
     /// An older one, built from the history.
