@@ -1,6 +1,6 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-all soak-endpoint clean
+.PHONY: help demo test check test-all soak-endpoint image image-shell clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,6 +20,12 @@ test-all: test demo ## the tests with those that take ten minutes, and the demo 
 
 soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every client without a restart
 	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture
+
+image: ## a device's root, as the tests boot it: units, edgerotate, Litestream, read-only (as root)
+	@tests/prepare test && cargo build --locked --quiet && tests/image/build $(LITESTREAM)
+
+image-shell: ## boot that image, provisioned, with a cloud beside it, and get a shell in it (as root)
+	@tests/prepare test && cargo build --locked --quiet --bins && cargo run --locked --quiet --example image-shell
 
 clean: ## remove all that was built and fetched
 	@rm -rf target tests/cloud/target
