@@ -3,6 +3,8 @@ SUMMARY = "Debian's files, in place of the real recipe's"
 LICENSE = "CLOSED"
 
 INHIBIT_DEFAULT_DEPS = "1"
+# objdump, which looks for the libraries' names.
+DEPENDS:append:class-target = " binutils-cross-${TARGET_ARCH}"
 INHIBIT_PACKAGE_STRIP = "1"
 INHIBIT_SYSROOT_STRIP = "1"
 INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
