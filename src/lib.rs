@@ -4,6 +4,7 @@
 
 pub mod atomic_file;
 pub mod backoff;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod failure;
 pub mod fetch;
 pub mod fetch_child;
 pub mod fetch_reply;
+pub mod finding;
 pub mod heartbeat;
 pub mod heartbeat_store;
 pub mod lifetime;
@@ -25,7 +27,9 @@ pub mod restart_guard;
 pub mod rotation;
 pub mod secret;
 pub mod service_manager;
+pub mod span;
 pub mod state_file;
+pub mod status;
 pub mod suspect;
 pub mod verify;
 pub mod wal_locks;

@@ -1,0 +1,161 @@
+//! The daemon that runs: whether it does, and what it has found, so that its token is left alone.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta};
+use nix::unistd::geteuid;
+
+use super::{
+    files,
+    provider::Asked,
+    report::{Found, Line},
+    step::Step,
+};
+use crate::{
+    config::{Config, Pin, PrivateKey},
+    failure::{Class, Failure},
+    finding::Finding,
+    span::span,
+    status::{
+        Lock, Seen,
+        record::{Clocks, Moment},
+    },
+};
+
+/// What the daemon found when it asked last.
+pub struct Findings {
+    pub asked: Asked,
+    /// Such as `as the daemon found 3 min ago`.
+    pub source: String,
+}
+
+/// When its findings are good enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Somebody has just changed something.
+    Never,
+    /// For a person, who may have mended what it found.
+    Recent,
+    /// For the gate: whatever got credentials in this boot works with this image.
+    OfThisBoot,
+}
+
+/// How old a success may be.
+const RECENT: Duration = Duration::from_secs(10 * 60);
+
+/// How old a failure may be, unless it is that of a PIN, which nobody tries again.
+const RECENT_FAILURE: Duration = Duration::from_secs(60);
+
+/// Whether it runs, and what it found if that still holds.
+pub fn look(config: &Config, settings: &[PathBuf], trust: Trust) -> (Line, bool, Option<Findings>) {
+    let step = Step::Daemon;
+    let seen = Seen::look(&config.runtime_directory);
+    let Lock::Held(pid) = seen.lock else {
+        let path = config.runtime_directory.display().to_string();
+        let mut line = Line::wrong(step, path, Found::new(Finding::DaemonNotRunning, ""));
+        line.add(other_user(config));
+        return (line, false, None);
+    };
+    let findings = findings(config, settings, &seen, trust);
+    let process = format!("it runs as process {pid}");
+    let (seen, findings) = match findings {
+        Ok(findings) => {
+            (format!("{process}; what it found of token and provider is used"), Some(findings))
+        }
+        Err(why) => (format!("{process}; {why}, so token and provider are asked here"), None),
+    };
+    let mut line = Line::ok(step, seen);
+    line.add(other_user(config));
+    (line, true, findings)
+}
+
+fn other_user(config: &Config) -> Option<Found> {
+    let owner = files::user(config).filter(|owner| *owner != geteuid())?;
+    let detail = format!("{}, and it is {}", files::name(geteuid()), files::name(owner));
+    Some(Found::new(Finding::OtherUser, detail).by(&files::name(owner)))
+}
+
+fn findings(
+    config: &Config,
+    settings: &[PathBuf],
+    seen: &Seen,
+    trust: Trust,
+) -> Result<Findings, &'static str> {
+    if trust == Trust::Never {
+        return Err("the PIN was changed");
+    }
+    let Ok(record) = &seen.record else { return Err("its record can't be read") };
+    if seen.lock != Lock::Held(record.daemon.pid) || record.daemon.boot_id != seen.now.boot_id {
+        return Err("its record is not of this daemon");
+    }
+    let provider = &config.provider;
+    let device = &record.device;
+    if (&device.endpoint, &device.role_alias, &device.thing_name)
+        != (&provider.host, &provider.role_alias, &provider.thing_name)
+    {
+        return Err("it has other settings");
+    }
+    let now = seen.now.boottime;
+    let failure = record.fetch.failure.as_ref().filter(|failure| failure.over.is_none());
+    let still_good = record.credentials.is_some_and(|held| held.expires.at > now);
+    let (result, at, recent) = match (failure, record.fetch.last_success) {
+        (Some(failure), _) => {
+            let recent = match failure.cause.class() {
+                Class::PinRefused => Duration::MAX,
+                Class::Passing | Class::Setup => RECENT_FAILURE,
+            };
+            let result = Err(Failure::new(failure.cause, failure.detail.clone()));
+            (result, failure.last, recent)
+        }
+        (None, Some(at)) if still_good => {
+            let recent = if trust == Trust::OfThisBoot { Duration::MAX } else { RECENT };
+            (Ok("credentials came".to_owned()), at, recent)
+        }
+        _ => return Err("it has not asked the provider yet"),
+    };
+    let age = now.since(at.at);
+    if age > recent {
+        return Err("it has not asked the provider for a while");
+    }
+    let changed = |path: &PathBuf, since| path.exists() && is_newer(path, since, &record.clocks);
+    if inputs(config).iter().any(|path| changed(path, at))
+        || settings.iter().any(|path| changed(path, record.daemon.started))
+    {
+        return Err("settings or files have changed since it asked");
+    }
+    let source = format!("(by the daemon, {} ago)", span(age));
+    let ahead_s = record.clock.map(|clock| clock.ahead_s);
+    Ok(Findings { asked: Asked { result, ahead_s, answered: false }, source })
+}
+
+/// What a fetch reads: a change of any of them makes an older finding worthless.
+fn inputs(config: &Config) -> Vec<PathBuf> {
+    let provider = &config.provider;
+    let mut inputs = vec![provider.certificate.clone()];
+    inputs.extend(provider.ca_file.clone());
+    match &provider.key {
+        PrivateKey::File(path) => inputs.push(path.clone()),
+        PrivateKey::Token(token) => {
+            inputs.push(token.module.clone());
+            if let Pin::File(path) = &token.pin {
+                inputs.push(path.clone());
+            }
+        }
+    }
+    inputs
+}
+
+/// Whether a file was changed after that moment, or may have been. The wall clock of then is known by that of the
+/// record.
+fn is_newer(path: &Path, at: Moment, clocks: &Clocks) -> bool {
+    let Ok(metadata) = fs::metadata(path) else { return true };
+    let before = TimeDelta::from_std(clocks.boottime.at.since(at.at)).unwrap_or_default();
+    let asked = clocks.wall - before;
+    let part = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
+    DateTime::from_timestamp(metadata.ctime(), part).is_none_or(|changed| changed >= asked)
+}
