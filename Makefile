@@ -1,6 +1,6 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-all clean
+.PHONY: help demo test check test-all image image-shell clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -16,6 +16,12 @@ check: ## the quick loop: format, lints, unit tests
 
 test-all: test demo ## the tests, then the demo with both generations of Litestream
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
+
+image: ## a device's root, as the tests boot it: units, edgerotate, Litestream, read-only (as root)
+	@tests/prepare test && cargo build --locked --quiet && tests/image/build $(LITESTREAM)
+
+image-shell: ## boot that image, provisioned, with a cloud beside it, and get a shell in it (as root)
+	@tests/prepare test && cargo build --locked --quiet --bins && cargo run --locked --quiet --example image-shell
 
 clean: ## remove all that was built and fetched
 	@rm -rf target tests/cloud/target

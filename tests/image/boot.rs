@@ -1,0 +1,76 @@
+//! From power on to the first upload, and on through rotations and a reboot.
+
+use crate::{
+    machine::{Machine, THING},
+    support::Generation,
+};
+
+/// Lines of the journal that a healthy device does not have: warnings and errors of ours, and units that failed.
+fn problems(machine: &Machine) -> Vec<String> {
+    let said = machine.must(
+        "journalctl --no-pager --boot -o short-monotonic --priority warning -u edgerotate -u litestream \
+         -u 'edgerotate-*'",
+    );
+    let failed = machine.must("systemctl --failed --plain --no-legend --no-pager");
+    // SoftHSM says so of itself, at each login through OpenSSL's engine.
+    let known = "SoftHSM is already initialized";
+    let lines = said
+        .lines()
+        .filter(|line| !line.starts_with("-- ") && !line.contains(known))
+        .map(str::to_owned);
+    lines.chain(failed.lines().map(str::to_owned)).collect()
+}
+
+fn rotates_and_reboots(name: &str, generation: Generation) {
+    let Some(mut machine) = crate::machine(name, generation) else { return };
+    machine.boot();
+    machine.wait_for_log("restart success litestream", 5);
+    machine.wait_for_uploads(3);
+
+    // The milestones, in the journal that a person reads.
+    let journal = machine.journal();
+    for milestone in [
+        "start app: edgerotate",
+        "start update credential",
+        "init credential",
+        "updated credential success. expired at",
+        "get credential main expired at",
+        "start restart litestream",
+        "sqlite3 write success: id",
+    ] {
+        assert!(journal.contains(milestone), "{milestone:?} is not in the journal:\n{journal}");
+    }
+    assert_eq!(problems(&machine), [""; 0]);
+    let prefix = format!("{THING}/");
+    let stray: Vec<_> = machine
+        .cloud
+        .uploads()
+        .into_iter()
+        .filter(|u| u.key.as_deref().is_none_or(|key| !key.starts_with(&prefix)))
+        .collect();
+    assert!(stray.is_empty(), "one image, many devices: {stray:?}");
+
+    // It goes on from where it was.
+    let before = machine.rows();
+    machine.reboot();
+    machine.wait_for_log("restart success litestream", 7);
+    assert_eq!(problems(&machine), [""; 0]);
+    machine.power_off();
+
+    let rows = machine.rows();
+    assert!(rows.starts_with(&before) && rows.len() > before.len());
+    machine.restore_whole(&rows);
+    assert_eq!(machine.cloud.count_error("ExpiredToken"), 0);
+    machine.secrets().assert_none_in("the journal", machine.journal().as_bytes());
+    machine.secrets().assert_none_below(&machine.data, &[&machine.data.join("edgerotate/pin")]);
+}
+
+#[test]
+fn a_device_rotates_and_reboots_with_litestream_0_5() {
+    rotates_and_reboots("boot-05", Generation::V05);
+}
+
+#[test]
+fn a_device_rotates_and_reboots_with_litestream_0_3() {
+    rotates_and_reboots("boot-03", Generation::V03);
+}
