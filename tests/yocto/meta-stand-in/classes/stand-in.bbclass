@@ -8,8 +8,6 @@ DEPENDS:append:class-target = " binutils-cross-${TARGET_ARCH}"
 INHIBIT_PACKAGE_STRIP = "1"
 INHIBIT_SYSROOT_STRIP = "1"
 INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
-# Of these packages only names are of interest: which library is in which.
-SKIP_FILEDEPS = "1"
 ERROR_QA = ""
 WARN_QA = ""
 EXCLUDE_FROM_WORLD = "1"
