@@ -1,6 +1,6 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-all image image-shell yocto-check yocto-build clean
+.PHONY: help demo test check test-all soak-endpoint image image-shell yocto-check yocto-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -14,8 +14,12 @@ test: ## all that must pass before a change goes in
 check: ## the quick loop: format, lints, unit tests
 	@tests/prepare build && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked --lib --bins
 
-test-all: test demo ## the tests, then the demo with both generations of Litestream
+test-all: test demo ## the tests, the demo with both generations of Litestream, and rotations of credentials that live 20 s
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
+	@ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture
+
+soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every client without a restart
+	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture
 
 image: ## a device's root, as the tests boot it: units, edgerotate, Litestream, read-only (as root)
 	@tests/prepare test && cargo build --locked --quiet && tests/image/build $(LITESTREAM)

@@ -109,9 +109,14 @@ impl Machine {
     /// What the factory does, or somebody in the field: token, PIN, certificate, the device's name.
     pub fn provision(&mut self) {
         self.provision_with(json!({}));
+        self.give_name();
     }
 
-    /// The same with a certificate that was asked for with more than a request.
+    pub fn give_name(&self) {
+        self.put("device.env", &format!("EDGEROTATE_THING_NAME={THING}\n"), 0o640);
+    }
+
+    /// Token, PIN and a certificate that is asked for with more than a request; no name.
     pub fn provision_with(&mut self, more: Value) {
         let own = self.data.join("edgerotate");
         fs::create_dir_all(own.join("softhsm")).expect("the token's place");
@@ -127,7 +132,6 @@ impl Machine {
         }
         let answer = self.cloud.control("POST", "/certificates", Some(&order));
         self.put("device.crt", answer["certificate_pem"].as_str().expect("a certificate"), 0o644);
-        self.put("device.env", &format!("EDGEROTATE_THING_NAME={THING}\n"), 0o640);
     }
 
     /// Puts a file in place for edgerotate, in one step.

@@ -119,6 +119,7 @@ fn what_no_image_is_to_blame_for_passes() {
 #[test]
 fn an_update_and_the_way_back_lose_nothing() {
     let Some(mut machine) = crate::machine("ota", Generation::V05) else { return };
+    machine.cloud.set_lifetime(Duration::from_secs(3600));
     let today = machine.image.clone();
     let older = Release::of(OLDER).and_then(|release| image(Generation::V05, &release));
     let Some(older) = older.map_err(|reason| crate::support::skip(&reason)).ok() else { return };

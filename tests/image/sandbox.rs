@@ -9,7 +9,7 @@ use crate::{
 
 /// Where a daemon that was taken over would like to write, and what it would like to read.
 const TRY: &str = r#"
-for place in / /usr /usr/bin /etc /etc/edgerotate /root /home /boot /var /var/lib /var/log /data /data/app \
+for place in / /usr /usr/bin /etc /etc/edgerotate /root /home /boot /var /var/lib /var/log /data /data/app /data/app/inbox \
     /data/edgerotate /data/edgerotate/state /data/edgerotate/replica /data/edgerotate/softhsm \
     /run /run/edgerotate /run/systemd/system /sys/fs/cgroup /proc/sys/kernel; do
     { true >"$place/probe"; } 2>/dev/null && echo "wrote $place" && rm "$place/probe"
@@ -63,6 +63,9 @@ fn with_an_application(machine: &Machine) {
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("secret"), "of another program").unwrap();
     fs::set_permissions(directory.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    // Any user may write here, were it not for the sandbox.
+    fs::create_dir(directory.join("inbox")).unwrap();
+    fs::set_permissions(directory.join("inbox"), fs::Permissions::from_mode(0o777)).unwrap();
 }
 
 #[test]
