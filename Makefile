@@ -1,6 +1,6 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-all soak-endpoint image image-shell clean
+.PHONY: help demo test check test-all soak-endpoint image image-shell yocto-check yocto-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,6 +26,12 @@ image: ## a device's root, as the tests boot it: units, edgerotate, Litestream, 
 
 image-shell: ## boot that image, provisioned, with a cloud beside it, and get a shell in it (as root)
 	@tests/prepare test && cargo build --locked --quiet --bins && cargo run --locked --quiet --example image-shell
+
+yocto-check: ## look through the Yocto layer, without BitBake
+	@tests/prepare test && target/tools/venv/bin/python tests/yocto/check
+
+yocto-build: ## build the layer's recipe with BitBake (OE=DIR BITBAKE=DIR META_OE=DIR, LAYERS='DIR…' for further layers)
+	@tests/prepare yocto && tests/yocto/build
 
 clean: ## remove all that was built and fetched
 	@rm -rf target tests/cloud/target
