@@ -26,6 +26,8 @@
         edgerotate-armv7 = package pkgs.pkgsCross.armv7l-hf-multiplatform;
       });
 
+      nixosModules.default = ./nix/module;
+
       formatter = eachHost (pkgs: pkgs.nixfmt);
     };
 }

@@ -7,5 +7,6 @@
   cache = "/var/tmp/edgerotate-nix";
   # OpenSSL's modules: where Debian puts them.
   libraries = "/usr/lib/x86_64-linux-gnu";
+  litestream = "/usr/bin/litestream";
   opensslVersion = "3.0.0";
 }

@@ -131,6 +131,7 @@ let
     # Versions and packages
     versionOlder = a: b: builtins.compareVersions a b < 0;
     versionAtLeast = a: b: builtins.compareVersions a b >= 0;
+    getVersion = package: package.version;
     importTOML = path: builtins.fromTOML (builtins.readFile path);
     getOutput = output: package: package.${output} or package.out or package;
     getLib = self.getOutput "lib";

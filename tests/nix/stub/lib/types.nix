@@ -93,7 +93,9 @@ let
             ) defs
           );
         in
-        builtins.mapAttrs (name: defs: lib.evaluated (loc ++ [ name ]) type (lib.effective defs)) of;
+        builtins.mapAttrs (name: defs: lib.evaluated (loc ++ [ name ]) type defs) (
+          lib.filterAttrs (_: defs: defs != [ ]) (builtins.mapAttrs (_: lib.effective) of)
+        );
     };
     attrs = types.attrsOf types.anything;
     submodule = module: {

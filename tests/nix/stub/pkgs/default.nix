@@ -61,6 +61,7 @@ let
         "rustfmt"
         "shellcheck"
         "tpm2-pkcs11"
+        "optee-client"
         "gnumake"
       ]
     )
@@ -91,7 +92,7 @@ let
         "lib/softhsm/libsofthsm2.so" = "/usr/lib/softhsm/libsofthsm2.so";
       };
       opensc = linked "opensc" "0.23" { "lib/opensc-pkcs11.so" = "${host.libraries}/opensc-pkcs11.so"; };
-      litestream = linked "litestream" "0.5.17" { };
+      litestream = linked "litestream" "0.5.17" { "bin/litestream" = host.litestream; };
     };
 in
 pkgs
