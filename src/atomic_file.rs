@@ -20,19 +20,34 @@ use std::{
 /// # Errors
 /// As the system gives them; the old file is then untouched.
 pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    let directory = put(path, contents, mode, true)?;
+    // The rename is in the directory.
+    File::open(directory)?.sync_all()
+}
+
+/// The same for what is only to be looked at: whole for whoever opens it, but not waited for until storage has it. After a
+/// power failure it may be the old one, or empty.
+///
+/// # Errors
+/// As the system gives them; the old file is then untouched.
+pub fn show(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    put(path, contents, mode, false).map(drop)
+}
+
+/// Answers with the directory that it is in.
+fn put(path: &Path, contents: &[u8], mode: u32, sync: bool) -> io::Result<PathBuf> {
     let (directory, draft) = draft_of(path)?;
     match fs::remove_file(&draft) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let written = write_new(&draft, contents, mode).and_then(|()| fs::rename(&draft, path));
+    let written = write_new(&draft, contents, mode, sync).and_then(|()| fs::rename(&draft, path));
     if let Err(e) = written {
         // What is left of it may hold a secret; that it can't be removed would not be news.
         let _ = fs::remove_file(&draft);
         return Err(e);
     }
-    // The rename is in the directory.
-    File::open(directory)?.sync_all()
+    Ok(directory)
 }
 
 fn draft_of(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
@@ -46,12 +61,12 @@ fn draft_of(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
     Ok((directory.to_owned(), directory.join(draft)))
 }
 
-fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+fn write_new(path: &Path, contents: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     // The umask may have taken bits that are wanted; it can't have added any.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(contents)?;
-    file.sync_all()
+    if sync { file.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]

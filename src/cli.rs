@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsString,
     fmt::Write as _,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -18,7 +18,7 @@ use crate::{
     core_dump, daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
-    service_manager, verify,
+    service_manager, status, verify,
 };
 
 const USAGE: &str = "\
@@ -30,22 +30,26 @@ Usage: edgerotate <command> [--config FILE]...
 Commands:
   run      the daemon: rotate the credentials, restart Litestream, write the heartbeat
   fetch    ask the provider once, now, and say what came or what is wrong; shows no secret
+  status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
 
 Options:
   --config FILE  read the settings from FILE instead of the three usual files; again for more,
                  later ones win; the environment wins over all
-  --json         for verify: the answer as JSON
+  --json         for status and verify: the answer as JSON
+  --watch        for status: again each second, until Ctrl-C
   -h, --help     this text; `edgerotate run --help` lists every setting
   -V, --version  the version
 ";
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0   done; for run: stopped by a signal; for verify: whole
+  0   done; for run: stopped by a signal; for verify: whole; for status: nothing is wrong
   64  the command line was not understood
-  65  for verify: rows are missing in the replica, or it can't be restored soundly
-  69  a part of this device is broken (a file, the PKCS#11 module, the token)
+  65  for verify: rows are missing in the replica, or it can't be restored soundly; for status: a
+      replica is suspect
+  69  a part of this device is broken (a file, the PKCS#11 module, the token); for status: the
+      daemon does not run, or heartbeats or the hand-over to Litestream fail
   74  standard output could not be written
   75  provider, network or clock away: try later; for run: another one is running; for verify:
       behind, or too early to tell
@@ -79,6 +83,11 @@ enum Command {
     Fetch(Vec<PathBuf>),
     /// The inner half of a fetch; not for people.
     FetchChild,
+    Status {
+        files: Vec<PathBuf>,
+        json: bool,
+        watch: bool,
+    },
     Verify {
         files: Vec<PathBuf>,
         json: bool,
@@ -94,6 +103,7 @@ enum Topic {
     All,
     Run,
     Fetch,
+    Status,
     Verify,
 }
 
@@ -115,6 +125,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Ok(Command::Fetch(files)) => with_config(files, fetch),
         Ok(Command::FetchChild) => child::child(),
+        Ok(Command::Status { files, json, watch }) => {
+            with_config(files, |config, _, _| status(&config, json, watch))
+        }
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
@@ -129,21 +142,25 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let command = arguments.next().ok_or("which command? run, fetch or verify")?;
+    let command = arguments.next().ok_or("which command? run, fetch, status or verify")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
         "-V" | "--version" => return Ok(Command::Version),
         "run" => Topic::Run,
         "fetch" => Topic::Fetch,
+        "status" => Topic::Status,
         "verify" => Topic::Verify,
         other => {
-            return Err(format!("there is no command {other:?}; there are run, fetch and verify"));
+            return Err(format!(
+                "there is no command {other:?}; there are run, fetch, status and verify"
+            ));
         }
     };
     let mut files = Vec::new();
     let mut child = false;
     let mut json = false;
+    let mut watch = false;
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("-h" | "--help") => return Ok(Command::Help(topic)),
@@ -158,13 +175,15 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
             Some(verify::tied::FLAG) if topic == Topic::Verify => {
                 return Ok(Command::Become(arguments.collect()));
             }
-            Some("--json") if topic == Topic::Verify => json = true,
+            Some("--json") if matches!(topic, Topic::Status | Topic::Verify) => json = true,
+            Some("--watch") if topic == Topic::Status => watch = true,
             _ => return Err(format!("{command} has no argument {argument:?}")),
         }
     }
     Ok(match topic {
         Topic::Fetch if child => Command::FetchChild,
         Topic::Fetch => Command::Fetch(files),
+        Topic::Status => Command::Status { files, json, watch },
         Topic::Verify => Command::Verify { files, json },
         _ => Command::Run(files),
     })
@@ -187,6 +206,13 @@ fn help(topic: &Topic) -> String {
              daemon, and prints who was asked, how long\nthe credentials live and how this device's clock compares. \
              The credentials are thrown away. It waits for\na daemon that uses the token at this moment. `edgerotate \
              run --help` lists the settings.\n\n{EXIT_CODES}"
+        ),
+        Topic::Status => write!(
+            text,
+            "Usage: edgerotate status [--config FILE]... [--json] [--watch]\n\nShows what the daemon does: what is wrong \
+             and what to do about it, then credentials, next fetch, last\nerror, Litestream, heartbeat, guard and \
+             replica. It reads what the daemon wrote down in the runtime\ndirectory, asks nobody, and works also when \
+             the daemon is down. NO_COLOR is respected.\n\n{EXIT_CODES}"
         ),
         Topic::Verify => write!(
             text,
@@ -250,6 +276,27 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
         Err(ByHandError::Write(e)) => {
+            complain(&e.to_string());
+            ExitCode::from(NOT_WRITTEN)
+        }
+    }
+}
+
+fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
+    let mut out = io::stdout();
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let in_place = out.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let manner = status::Manner { json, color: in_place && !is_set("NO_COLOR"), in_place };
+    let shown = if watch {
+        status::watch(&config.runtime_directory, manner, &mut out)
+    } else {
+        status::run(&config.runtime_directory, manner, &mut out)
+    };
+    match shown {
+        Ok(code) => ExitCode::from(code),
+        // `edgerotate status | head` is no fault.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(e) => {
             complain(&e.to_string());
             ExitCode::from(NOT_WRITTEN)
         }
@@ -321,16 +368,20 @@ mod tests {
             Ok(Command::Verify { files: files(&["a"]), json: true })
         );
         assert_eq!(parsed("verify"), Ok(Command::Verify { files: vec![], json: false }));
+        assert_eq!(
+            parsed("status --watch"),
+            Ok(Command::Status { files: vec![], json: false, watch: true })
+        );
         assert_eq!(parsed("run --help"), Ok(Command::Help(Topic::Run)));
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
 
     #[test]
     fn what_is_not_understood_is_named() {
-        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch or verify");
+        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch, status or verify");
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch and verify"
+            "there is no command \"start\"; there are run, fetch, status and verify"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");
@@ -338,7 +389,7 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for topic in [Topic::All, Topic::Fetch] {
+        for topic in [Topic::All, Topic::Fetch, Topic::Status] {
             for line in help(&topic).lines() {
                 assert!(line.chars().count() <= 105, "{line}");
             }

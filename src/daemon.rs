@@ -31,7 +31,8 @@ use crate::{
 mod guard;
 mod hand_over;
 mod heartbeat;
-mod instance;
+pub mod instance;
+mod publisher;
 mod repeats;
 mod report;
 mod setup;
@@ -39,6 +40,7 @@ mod setup;
 use guard::GuardThread;
 use hand_over::holds;
 use heartbeat::{Beat, HeartbeatThread};
+use publisher::{Board, Publisher};
 use report::Report;
 use setup::{Signals, device, jitter, prepare, seed};
 
@@ -124,6 +126,8 @@ struct Daemon {
     heartbeat: HeartbeatThread,
     guard: GuardThread,
     report: Report,
+    publisher: Publisher,
+    board: Board,
     /// On the clock that stands still in suspend, as systemd's watchdog does.
     heartbeat_seen: Instant,
     ready: bool,
@@ -159,8 +163,11 @@ impl Daemon {
         let policy = Policy { lead: config.provider.lead, jitter: jitter(&config) };
         let rotation = Rotation::new(policy, seed(), resumed, refused.is_some(), now);
 
+        let publisher = Publisher::new(&config, &boot_id, litestream.can_be_seen());
+        let board = publisher.board();
         let mut report = Report::new();
         if let Some(refused) = refused {
+            board.pin_stays_refused(&refused.failure(), now);
             report.pin_stays_refused(refused.failure(), now);
         }
         if let Some(held) = rotation.held() {
@@ -168,9 +175,14 @@ impl Daemon {
         }
         let heartbeat = HeartbeatThread::start(config.heartbeat.clone(), clock::wall())
             .map_err(device("the heartbeat's thread can't be started"))?;
-        let guard =
-            GuardThread::start(&config, &boot_id, Arc::clone(&litestream), heartbeat.handle())
-                .map_err(device("the guard's thread can't be started"))?;
+        let guard = GuardThread::start(
+            &config,
+            &boot_id,
+            Arc::clone(&litestream),
+            heartbeat.handle(),
+            board.clone(),
+        )
+        .map_err(device("the guard's thread can't be started"))?;
         Ok(Self {
             launcher: Arc::new(Launcher::new(program, &config)),
             litestream,
@@ -186,6 +198,8 @@ impl Daemon {
             heartbeat,
             guard,
             report,
+            publisher,
+            board,
             heartbeat_seen: Instant::now(),
             ready: false,
             config: Arc::new(config),
@@ -197,11 +211,14 @@ impl Daemon {
         self.tell(Event::Woke);
         loop {
             self.manager.status(self.report.status(&self.rotation, clock::boottime()));
+            self.publisher.publish(&self.rotation);
             let longest_sleep = self.longest_sleep();
             tokio::select! {
                 name = signals.next() => {
                     log::info!("stopping on {name}");
                     self.manager.stopping();
+                    self.board.stopped(name, clock::boottime());
+                    self.publisher.publish(&self.rotation);
                     // What is under way is killed; its result would come too late to be acted on.
                     self.tasks.shutdown().await;
                     let _ = timeout(TIME_TO_STOP, self.heartbeat.stop()).await;
@@ -215,7 +232,10 @@ impl Daemon {
                     }
                 },
                 suspect = self.guard.next() => match suspect {
-                    Some(suspect) => self.report.suspect(&suspect),
+                    Some(suspect) => {
+                        self.report.suspect(&suspect);
+                        self.board.set(|record| &mut record.suspect, Some(suspect));
+                    }
                     None => {
                         log::error!("the guard's thread has ended; the service manager starts it all again");
                         return Err(Stopped::Device);
@@ -228,6 +248,7 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
+                () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
             self.feed_watchdog();
@@ -260,6 +281,7 @@ impl Daemon {
     fn beat(&mut self, beat: Beat) {
         let now = clock::boottime();
         self.heartbeat_seen = Instant::now();
+        self.board.beat(&beat, now);
         self.report.beat(beat, &self.config.heartbeat, now);
         if !self.ready {
             // Settings and database have been seen to; a database that fails is retried and said.
@@ -288,12 +310,15 @@ impl Daemon {
             }
             Done::Restarted(restart, Ok(start)) => {
                 self.guard.restart_is_over(true);
+                self.board.restarted(clock::boottime());
                 self.report.restarted(start.as_ref());
                 self.tell(Event::Restarted(restart));
             }
             Done::Restarted(restart, Err(error)) => {
                 self.guard.restart_is_over(false);
-                self.report.restart_failed(&error, clock::boottime());
+                let now = clock::boottime();
+                self.board.hand_over_failed(&error, now);
+                self.report.restart_failed(&error, now);
                 self.tell(Event::RestartFailed(restart));
             }
         }
@@ -304,6 +329,7 @@ impl Daemon {
         let (FetchReply::Credentials { date, .. } | FetchReply::Failed { date, .. }) = &reply;
         let date = date.as_deref().and_then(lifetime::parse_date);
         if let Some(date) = date {
+            self.board.clock(wall - date, clock::boottime());
             self.report.clock(wall - date);
         }
         let failure = match reply {
@@ -311,6 +337,7 @@ impl Daemon {
                 match lifetime::lifetime(credentials.expiration, date, wall, clock::EARLIEST) {
                     Some(Lifetime { duration, known_by }) => {
                         self.credentials = Some(credentials);
+                        self.board.fetched(clock::boottime());
                         self.report.fetched(
                             duration,
                             known_by,
@@ -331,6 +358,7 @@ impl Daemon {
             // Its mark has to have been seen before its absence can mean anything.
             self.pin_watch.look(&self.config.provider, self.config.mark_directories());
         }
+        self.board.fetch_failed(&failure, clock::boottime());
         self.report.fetch_failed(failure);
         Event::FetchFailed { fetch, class, retry_after }
     }
@@ -384,7 +412,9 @@ impl Daemon {
                         Some(Event::PinChanged)
                     }
                     Look::StillRefused(refused) => {
-                        self.report.pin_stays_refused(refused.failure(), clock::boottime());
+                        let now = clock::boottime();
+                        self.board.pin_stays_refused(&refused.failure(), now);
+                        self.report.pin_stays_refused(refused.failure(), now);
                         None
                     }
                     Look::Unknown => None,

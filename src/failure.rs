@@ -4,10 +4,7 @@
 //! what happened in words, and what to do. Logs, `--json`, `check` and the documentation read this table, so
 //! that none of them can say something else.
 
-use std::{
-    fmt::{self, Write},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -355,20 +352,23 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         self.cause.exit_code()
     }
+
+    /// One line: what happened and what was found.
+    pub fn without_remedy(&self) -> String {
+        let mut line = self.cause.what().to_owned();
+        if !self.detail.is_empty() {
+            line.push_str(": ");
+            // A detail may quote a peer: whatever it sends, the line stays one line.
+            line.extend(self.detail.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        }
+        line
+    }
 }
 
 /// One line: what happened, what was found, what to do.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.cause.what())?;
-        if !self.detail.is_empty() {
-            f.write_str(": ")?;
-            // A detail may quote a peer: whatever it sends, the line stays one line.
-            for c in self.detail.chars() {
-                f.write_char(if c.is_control() { ' ' } else { c })?;
-            }
-        }
-        write!(f, "; {}", self.cause.remedy())
+        write!(f, "{}; {}", self.without_remedy(), self.cause.remedy())
     }
 }
 

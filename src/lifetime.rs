@@ -17,6 +17,12 @@ const SHORTEST: Duration = Duration::from_secs(900);
 /// `Date` and `expiration` are whole seconds: either may be up to a second older than what it states.
 const ROUNDING: TimeDelta = TimeDelta::seconds(1);
 
+/// A clock that is further off than this is reported. `Date` has whole seconds and is some time under way.
+pub const SKEW: TimeDelta = TimeDelta::seconds(30);
+
+/// S3 refuses requests whose time is further off (error RequestTimeTooSkewed).
+pub const SKEW_OF_S3: TimeDelta = TimeDelta::minutes(15);
+
 /// How long credentials live from the moment the request for them was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {

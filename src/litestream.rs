@@ -67,7 +67,7 @@ impl Process {
     }
 }
 
-/// The moment of a write of the environment file, and who ran just before it.
+/// The moment of a write of the environment file, and the start that may not have taken it.
 #[derive(Clone, Debug)]
 pub struct Written {
     at: Boottime,
@@ -158,8 +158,12 @@ impl Litestream {
         }
     }
 
-    /// To be called right before the environment file is renamed into place at `now`.
-    pub fn about_to_write(&self, now: Boottime) -> Written {
+    /// To be called right after the environment file was renamed into place.
+    ///
+    /// Not before it: a Litestream that crashed may be started again in between, with the old file, and would count.
+    /// systemd makes the link of a start first and then reads its environment files, so whatever start is not linked
+    /// yet takes the new one.
+    pub fn just_written(&self, now: Boottime) -> Written {
         Written { at: now, before: self.current_start() }
     }
 

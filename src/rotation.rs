@@ -18,10 +18,13 @@ use crate::{
     failure::Class,
 };
 
+mod progress;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
+
+pub use progress::{Acquiring, HandingOver};
 
 /// How the device behaves, fixed for the life of the daemon.
 #[derive(Clone, Copy, Debug)]

@@ -60,14 +60,14 @@ impl Suspect {
     }
 }
 
+/// What mends a replica that may lack rows.
+pub const REMEDY: &str = "a forced snapshot mends it: stop Litestream, and with its environment run \
+     `litestream replicate -once -force-snapshot` (0.5); `edgerotate verify` takes the mark back when it finds the \
+     replica whole";
+
 /// What a person is told of a mark that is new.
 pub fn line(database: &Path, why: &str) -> String {
-    format!(
-        "{}: its replica may lack rows: {why}; a forced snapshot mends it: stop Litestream, and with its environment run \
-         `litestream replicate -once -force-snapshot` (0.5); `edgerotate verify` takes the mark back when it finds the \
-         replica whole",
-        database.display()
-    )
+    format!("{}: its replica may lack rows: {why}; {REMEDY}", database.display())
 }
 
 /// The file in the state directory. The daemon marks, `verify` clears.

@@ -13,7 +13,7 @@ mod lag;
 mod meter;
 mod process;
 mod report;
-mod signals;
+pub mod signals;
 mod tables;
 pub mod tied;
 mod trouble;

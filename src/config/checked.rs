@@ -21,7 +21,7 @@ use super::{
 
 /// What is written below the runtime directory, beside the environment file: state, locks, marks.
 const RUNTIME_FILES: &[&str] =
-    &["state.json", "edgerotate.lock", "token.lock", "pin-refused", "pin-accepted"];
+    &["state.json", "status.json", "edgerotate.lock", "token.lock", "pin-refused", "pin-accepted"];
 
 /// What is written below the state directory.
 const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted"];

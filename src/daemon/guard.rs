@@ -23,7 +23,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::heartbeat::HeartbeatHandle;
+use super::{heartbeat::HeartbeatHandle, publisher::Board};
 use crate::{
     clock::{self, Boottime},
     config::Config,
@@ -79,10 +79,11 @@ impl GuardThread {
         boot_id: &str,
         litestream: Arc<Litestream>,
         heartbeat: HeartbeatHandle,
+        board: Board,
     ) -> io::Result<Self> {
         let (orders, ordered) = channel();
         let (tell, suspects) = unbounded_channel();
-        let mut watcher = Watcher::new(config, boot_id, litestream, heartbeat, tell);
+        let mut watcher = Watcher::new(config, boot_id, litestream, heartbeat, tell, board);
         thread::Builder::new()
             .name("guard".to_owned())
             .spawn(move || watcher.run_until_stopped(&ordered))?;
@@ -123,6 +124,7 @@ struct Watcher {
     start: Option<Start>,
     since: Boottime,
     heartbeats_pause: bool,
+    board: Board,
 }
 
 impl Watcher {
@@ -132,6 +134,7 @@ impl Watcher {
         litestream: Arc<Litestream>,
         heartbeat: HeartbeatHandle,
         tell: UnboundedSender<Suspect>,
+        board: Board,
     ) -> Self {
         let own = &config.heartbeat.database;
         let others = config.guard.databases.iter().filter(|path| *path != own);
@@ -150,6 +153,7 @@ impl Watcher {
             restarting: false,
             since: clock::boottime(),
             heartbeats_pause: false,
+            board,
         }
     }
 
@@ -165,6 +169,7 @@ impl Watcher {
         }
         loop {
             self.keep_record();
+            self.publish();
             let all_kept =
                 self.databases.iter().all(|d| matches!(d.keeper, Keeper::Litestream(..)));
             let long_since = clock::boottime().since(self.since) >= SOON;
@@ -348,6 +353,12 @@ impl Watcher {
             let _ = self.tell.send(suspect.clone());
             self.told = Some(suspect);
         }
+    }
+
+    fn publish(&self) {
+        let guarded = self.databases.iter().map(Database::guarded).collect();
+        self.board.set(|record| &mut record.guard, Some(guarded));
+        self.board.litestream(self.start.as_ref());
     }
 
     fn keep_record(&mut self) {

@@ -28,7 +28,9 @@ impl Daemon {
             Ok(()) => Event::Written(write),
             Err(error) => {
                 self.guard.restart_is_over(false);
-                self.report.write_failed(&error, clock::boottime());
+                let now = clock::boottime();
+                self.board.hand_over_failed(&error, now);
+                self.report.write_failed(&error, now);
                 Event::WriteFailed(write)
             }
         }
@@ -39,14 +41,16 @@ impl Daemon {
         let again = restart.failures() > 0;
         if again && !self.litestream.is_restarted_here() {
             if let Err(error) = self.write_environment_file() {
-                self.report.write_failed(&error, clock::boottime());
+                let now = clock::boottime();
+                self.board.hand_over_failed(&error, now);
+                self.report.write_failed(&error, now);
             }
         }
         self.report.restart_starts(again);
         let litestream = Arc::clone(&self.litestream);
         let written = self.written.clone();
         self.tasks.spawn(async move {
-            let written = written.unwrap_or_else(|| litestream.about_to_write(clock::boottime()));
+            let written = written.unwrap_or_else(|| litestream.just_written(clock::boottime()));
             let started = litestream.restart(&written, again).await;
             Done::Restarted(restart, started)
         });
@@ -58,7 +62,6 @@ impl Daemon {
         };
         let path = &self.config.litestream.environment_file;
         let text = environment_text(&self.config, credentials)?;
-        let written = self.litestream.about_to_write(clock::boottime());
         atomic_file::replace(path, text.as_bytes(), ENVIRONMENT_FILE_MODE).map_err(|e| {
             let directory = path.parent().filter(|directory| !directory.is_dir());
             match directory {
@@ -72,7 +75,8 @@ impl Daemon {
                 None => format!("{}: {e}; look at its directory's rights and room", path.display()),
             }
         })?;
-        self.written = Some(written);
+        self.written = Some(self.litestream.just_written(clock::boottime()));
+        self.board.written(clock::boottime());
         let left = self.rotation.held().map(|held| held.expires.since(clock::boottime()));
         self.report.written(path, left.unwrap_or_default());
         Ok(())

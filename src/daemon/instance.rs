@@ -1,15 +1,16 @@
 //! One daemon on a device: two would fetch twice, and write the environment file and the database against each other.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
+    sys::stat::{major, minor},
 };
 
 const FILE_NAME: &str = "edgerotate.lock";
@@ -52,6 +53,36 @@ impl Instance {
     }
 }
 
+/// The process that is the daemon, if one runs. Taking the lock for a look could keep a daemon from starting; so the
+/// kernel's table of locks is read, for which nothing need be opened. `known` is who it probably is: on btrfs and the like
+/// stat(2) names another device than the table does.
+///
+/// # Errors
+/// The runtime directory may not be passed, or there is no /proc.
+pub fn holder(runtime_directory: &Path, known: Option<u32>) -> io::Result<Option<u32>> {
+    let file = match fs::metadata(runtime_directory.join(FILE_NAME)) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let device = format!("{:02x}:{:02x}", major(file.dev()), minor(file.dev()));
+    Ok(find(&fs::read_to_string("/proc/locks")?, &device, file.ino(), known))
+}
+
+/// Lines such as `3: FLOCK  ADVISORY  WRITE 4711 00:19:1234 0 EOF` (proc_locks(5)).
+fn find(locks: &str, device: &str, inode: u64, known: Option<u32>) -> Option<u32> {
+    locks.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        // "->" stands before one that only waits.
+        fields.next().filter(|kind| *kind == "FLOCK")?;
+        let pid: u32 = fields.nth(2)?.parse().ok()?;
+        let (found_device, found_inode) = fields.next()?.rsplit_once(':')?;
+        let is_it =
+            found_inode.parse() == Ok(inode) && (found_device == device || known == Some(pid));
+        is_it.then_some(pid)
+    })
+}
+
 fn note_owner(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
@@ -62,4 +93,34 @@ fn owner(mut file: File) -> Option<u32> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_is_seen_without_touching_the_lock() {
+        let directory =
+            std::env::temp_dir().join(format!("edgerotate-instance-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        assert_eq!(holder(&directory, None).unwrap(), None);
+        let instance = Instance::take(&directory).unwrap();
+        let own = std::process::id();
+        assert_eq!(holder(&directory, Some(own)).unwrap(), Some(own));
+        drop(instance);
+        assert_eq!(holder(&directory, Some(own)).unwrap(), None);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn reads_the_table_of_locks() {
+        let locks = "1: POSIX  ADVISORY  WRITE 11 00:19:42 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 12 00:19:43 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 14 00:19:42 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 13 00:20:42 0 EOF\n";
+        assert_eq!(find(locks, "00:19", 42, None), None);
+        assert_eq!(find(locks, "00:19", 43, None), Some(12));
+        assert_eq!(find(locks, "00:19", 42, Some(13)), Some(13));
+    }
 }

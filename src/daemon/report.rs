@@ -12,17 +12,12 @@ use crate::{
     clock::{self, Boottime},
     config::{self, Config, Warning},
     failure::{Cause, Class, Failure},
-    lifetime::KnownBy,
+    lifetime::{KnownBy, SKEW, SKEW_OF_S3},
     litestream::{Litestream, Start},
     rotation::Rotation,
+    span::span,
     suspect::Suspect,
 };
-
-/// A clock that is further off than this is reported. `Date` has whole seconds and is some time under way.
-const SKEW: TimeDelta = TimeDelta::seconds(30);
-
-/// S3 refuses requests whose time is further off (error RequestTimeTooSkewed).
-const SKEW_OF_S3: TimeDelta = TimeDelta::minutes(15);
 
 /// What has been said, so that it is not said every five seconds.
 #[derive(Debug, Default)]
@@ -154,13 +149,13 @@ impl Report {
             let serious = left.is_zero() || failure.class() != Class::Passing;
             let level = if serious { log::Level::Error } else { log::Level::Warn };
             let next = match rotation.next_fetch() {
-                Some(at) => format!("next try in {}", seconds(at.since(now))),
+                Some(at) => format!("next try in {}", span(at.since(now))),
                 None => "not tried again until the PIN is changed".to_owned(),
             };
             let held = if left.is_zero() {
                 "no valid credentials".to_owned()
             } else {
-                format!("the credentials at hand are good for {}", seconds(left))
+                format!("the credentials at hand are good for {}", span(left))
             };
             let times = in_a_row(times);
             log::log!(
@@ -280,7 +275,7 @@ impl Report {
                 if off > SKEW_OF_S3 { "; S3 refuses uploads that are signed with it" } else { "" };
             log::warn!(
                 "this device's clock is {} {direction} the provider's{consequence}; look at its time synchronisation",
-                seconds(off.to_std().unwrap_or_default())
+                span(off.to_std().unwrap_or_default())
             );
             self.skew_said = Some(skew);
         } else if off <= SKEW && self.skew_said.take().is_some() {
@@ -325,29 +320,4 @@ fn in_a_while(wait: Duration) -> impl fmt::Display {
     let now = clock::local();
     let then = TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait));
     shown(then.unwrap_or(now))
-}
-
-/// "42 s", "7 min", "3 h 20 min": as exact as a person wants it.
-fn seconds(duration: Duration) -> String {
-    match duration.as_secs() {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7200 => format!("{} min", s / 60),
-        s @ 7200..172_800 => format!("{} h {} min", s / 3600, s % 3600 / 60),
-        s => format!("{} days", s / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_as_exact_as_a_person_wants_them() {
-        let said = |s| seconds(Duration::from_secs(s));
-        assert_eq!(
-            [said(0), said(119), said(420), said(12_000)],
-            ["0 s", "119 s", "7 min", "3 h 20 min"]
-        );
-        assert_eq!(said(9 * 86_400), "9 days");
-    }
 }

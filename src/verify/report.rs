@@ -13,6 +13,7 @@ use super::{
     tables::Tables,
     trouble::{AWAY, DATA},
 };
+use crate::span::span;
 
 /// More ranges than this are counted, not listed: a person reads no further.
 const RANGES_SHOWN: usize = 8;
@@ -341,17 +342,6 @@ pub fn size(bytes: u64) -> String {
         (value, unit) = (value / 1000.0, larger);
     }
     if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
-}
-
-/// A length of time as a person reads it.
-fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::{
     daemon::heartbeat::HeartbeatHandle,
     litestream::{Litestream, Process},
     restart_guard::{Guard, Hold, NotGuarded, candidates},
+    status::record::{GuardState, Guarded},
     wal_locks::{self, Slot},
 };
 
@@ -65,6 +66,17 @@ impl Database {
             gap: None,
             said: None,
         }
+    }
+
+    /// Who keeps its WAL, for those who ask.
+    pub fn guarded(&self) -> Guarded {
+        let (state, why) = match &self.keeper {
+            Keeper::Litestream(..) => (GuardState::NotNeeded, None),
+            Keeper::Guard(_) => (GuardState::Held, None),
+            Keeper::Nobody(why) => (GuardState::CouldNotBeHad, Some(why.to_string())),
+            Keeper::GivenUp => (GuardState::GivenUp, None),
+        };
+        Guarded { database: self.path.clone(), state, why }
     }
 
     /// A restart is about to begin: whoever reads now is not the Litestream that comes.

@@ -1,0 +1,374 @@
+//! What is wrong, as far as the daemon's record shows it: one table, which the screen, `--json` and the documentation
+//! go by.
+
+use chrono::TimeDelta;
+
+use super::{
+    Lock, NoRecord, Seen,
+    record::{Failing, GuardState, Record},
+    times::Times,
+};
+use crate::{
+    clock::Boottime,
+    failure::{Class, Failure},
+    lifetime::{SKEW, SKEW_OF_S3},
+    rotation::HandingOver,
+    span::span,
+    suspect,
+};
+
+/// Neither written nor failed for so long beyond its interval, a heartbeat is stuck; the daemon's watchdog thinks so too.
+const SILENT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Where the line says it itself, since it depends on what was found.
+const AS_SAID: &str = "as the line says; what fails is tried again by itself";
+
+macro_rules! kinds {
+    ($($kind:ident $name:literal $exit:literal $what:literal $remedy:expr;)*) => {
+        /// What is told apart, beside the causes of a failed fetch. The names are stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            $(#[doc = $what] $kind,)*
+        }
+
+        impl Kind {
+            /// Every kind, the worst first.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name),* }
+            }
+
+            /// What `edgerotate status` exits with for it; 0 for what is only worth knowing.
+            pub fn exit_code(self) -> u8 {
+                match self { $(Self::$kind => $exit),* }
+            }
+
+            pub fn what(self) -> &'static str {
+                match self { $(Self::$kind => $what),* }
+            }
+
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$kind => $remedy),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    StateNotPermitted "state-not-permitted" 77
+        "what edgerotate wrote down may not be read"
+        "run it as edgerotate's user (sudo -u edgerotate), as root, or as a member of the group that the directory belongs to";
+    NotRunning "not-running" 69
+        "edgerotate does not run"
+        "journalctl -u edgerotate says why it ended; systemctl start edgerotate starts it";
+    RunningUnknown "running-unknown" 69
+        "it can't be told whether edgerotate runs"
+        "run it where /proc is mounted, with the right to pass the runtime directory";
+    StateUnreadable "state-unreadable" 69
+        "what edgerotate wrote down can't be understood"
+        "restart edgerotate: another version of it runs, or ran";
+    StateNotWritten "state-not-written" 75
+        "edgerotate runs and has not written down yet what it does"
+        "look again in a few seconds; if it stays, the log says why the file was not written";
+    CredentialsExpired "credentials-expired" 75
+        "the credentials have expired, and there are no newer ones: Litestream can't upload"
+        "newer ones come with the next fetch that succeeds; what keeps it from that stands above, if anything does";
+    NoCredentials "no-credentials" 75
+        "there are no credentials yet"
+        "look again in a minute; if it stays so, look at edgerotate's log";
+    HandOverFails "hand-over-fails" 69
+        "Litestream does not get the newest credentials"
+        AS_SAID;
+    LitestreamNotRunning "litestream-not-running" 69
+        "Litestream does not run: nothing is replicated"
+        "look at its log, and at what starts it (systemctl status litestream)";
+    HeartbeatFails "heartbeat-fails" 69
+        "heartbeats can't be written"
+        AS_SAID;
+    HeartbeatSilent "heartbeat-silent" 69
+        "no heartbeat was written, and none failed"
+        "look at the storage (dmesg); the watchdog ends edgerotate, and systemd starts it again";
+    Suspect "suspect" 65
+        "a replica may lack rows"
+        suspect::REMEDY;
+    GuardNotHad "guard-not-had" 69
+        "a database is not guarded while Litestream restarts, so rows can get lost in its replica"
+        AS_SAID;
+    GuardGivenUp "guard-given-up" 69
+        "the guard over a database was let go at a limit, and Litestream has not taken over"
+        "look why Litestream does not run, or holds no read lock (its log)";
+    ReplicaBehind "replica-behind" 75
+        "the replica has not moved for longer than EDGEROTATE_VERIFY_MAX_LAG"
+        "look at Litestream's log, and at the network to S3; `edgerotate verify` tells whether rows are missing";
+    ClockRefused "clock-refused" 75
+        "this device's clock is so far off that S3 refuses uploads"
+        "look at the time synchronisation (timedatectl)";
+    ClockOff "clock-off" 0
+        "this device's clock is off"
+        "look at the time synchronisation (timedatectl)";
+    UploadsUnseen "uploads-unseen" 0
+        "Litestream's uploads can't be watched"
+        AS_SAID;
+}
+
+/// One thing that is wrong, or worth knowing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The name of a [`Kind`], or of a failure's cause.
+    pub name: &'static str,
+    /// 0: worth knowing, but nothing suffers.
+    pub exit_code: u8,
+    /// What it is, in one line.
+    pub what: String,
+    /// How often and since when.
+    pub since: Option<String>,
+    pub remedy: &'static str,
+}
+
+impl Finding {
+    fn new(kind: Kind, detail: &str) -> Self {
+        Self {
+            name: kind.name(),
+            exit_code: kind.exit_code(),
+            what: join(kind.what(), detail),
+            since: None,
+            remedy: kind.remedy(),
+        }
+    }
+
+    fn since(mut self, since: String) -> Self {
+        self.since = Some(since);
+        self
+    }
+
+    fn failing(kind: Kind, failing: &Failing, times: &Times) -> Self {
+        Self::new(kind, &failing.what).since(row(
+            failing.times,
+            times,
+            failing.since.at,
+            failing.last.at,
+        ))
+    }
+}
+
+/// The whole in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub word: &'static str,
+    pub exit_code: u8,
+}
+
+/// All is well (`ok`), or something is worth knowing (`notice`); else `down`, `starting` or `wrong`, and the worst finding's
+/// exit code.
+pub fn verdict(findings: &[Finding]) -> Verdict {
+    let worst = findings.iter().find(|finding| finding.exit_code != 0);
+    match worst {
+        None if findings.is_empty() => Verdict { word: "ok", exit_code: 0 },
+        None => Verdict { word: "notice", exit_code: 0 },
+        Some(worst) => Verdict { word: word(worst), exit_code: worst.exit_code },
+    }
+}
+
+fn word(worst: &Finding) -> &'static str {
+    let is = |kinds: &[Kind]| kinds.iter().any(|kind| kind.name() == worst.name);
+    if is(&[Kind::NotRunning]) {
+        "down"
+    } else if is(&[Kind::NoCredentials, Kind::StateNotWritten]) {
+        "starting"
+    } else {
+        "wrong"
+    }
+}
+
+/// Everything that is wrong, the worst first.
+pub fn of(seen: &Seen) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let file = seen.directory.join(super::record::FILE_NAME);
+    let file = file.display();
+    match &seen.lock {
+        Lock::Free => findings.push(not_running(seen)),
+        Lock::Unknown(_) if seen.record == Err(NoRecord::NotPermitted) => {}
+        Lock::Unknown(why) => findings.push(Finding::new(Kind::RunningUnknown, why)),
+        Lock::Held(pid) => match &seen.record {
+            Ok(record) if record.daemon.pid == *pid => {}
+            Ok(_) => findings.push(Finding::new(
+                Kind::StateNotWritten,
+                &format!("what is shown is what the one before process {pid} left"),
+            )),
+            Err(NoRecord::Missing) => {
+                findings.push(Finding::new(Kind::StateNotWritten, &format!("{file} is not there")));
+            }
+            Err(_) => {}
+        },
+    }
+    match &seen.record {
+        Err(NoRecord::NotPermitted) => {
+            findings.insert(0, Finding::new(Kind::StateNotPermitted, &file.to_string()));
+        }
+        Err(NoRecord::Unreadable(why)) => {
+            findings.push(Finding::new(Kind::StateUnreadable, &format!("{file}: {why}")));
+        }
+        Err(NoRecord::Missing) => {}
+        Ok(record) => {
+            let times = Times::new(&record.clocks, &record.daemon.boot_id, &seen.now);
+            if matches!(&seen.lock, Lock::Held(pid) if *pid == record.daemon.pid) {
+                of_a_running_daemon(record, &times, &mut findings);
+            }
+            of_any(record, &times, &mut findings);
+        }
+    }
+    // What was found first stays first among equals.
+    findings.sort_by_key(|finding| finding.exit_code == 0);
+    findings
+}
+
+fn not_running(seen: &Seen) -> Finding {
+    let record = match &seen.record {
+        Ok(record) => record,
+        Err(NoRecord::Missing) => {
+            let nothing = format!("it has left nothing in {} since boot", seen.directory.display());
+            return Finding::new(Kind::NotRunning, &nothing);
+        }
+        Err(_) => return Finding::new(Kind::NotRunning, ""),
+    };
+    let times = Times::new(&record.clocks, &record.daemon.boot_id, &seen.now);
+    let last = record.clocks.boottime;
+    if !times.is_this_boot() {
+        let then = format!("it last ran before this boot, until {}", times.clock(last));
+        return Finding::new(Kind::NotRunning, &then);
+    }
+    let finding = match &record.daemon.stopped {
+        Some(stopped) => Finding::new(
+            Kind::NotRunning,
+            &format!("stopped by {} at {}", stopped.by, times.show(stopped.at)),
+        ),
+        None => Finding::new(
+            Kind::NotRunning,
+            &format!("killed, or crashed; last seen at {}", times.show(last)),
+        ),
+    };
+    match record.credentials {
+        Some(held) if !times.is_over(held.expires) => finding.since(format!(
+            "Litestream can upload until its credentials expire at {}",
+            times.show(held.expires)
+        )),
+        _ => finding,
+    }
+}
+
+fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
+    let started = record.daemon.started;
+    let is_good = record.credentials.is_some_and(|held| !times.is_over(held.expires));
+    let failure = record.fetch.failure.as_ref().filter(|failure| failure.over.is_none());
+    if record.credentials.is_some() && !is_good {
+        findings.push(Finding::new(Kind::CredentialsExpired, ""));
+    } else if record.credentials.is_none() && failure.is_none() {
+        let since = format!("since the start at {}", times.show(started));
+        findings.push(Finding::new(Kind::NoCredentials, "").since(since));
+    }
+    if let Some(failure) = failure {
+        let what = Failure::new(failure.cause, failure.detail.as_str());
+        // A fault that passes costs nothing while good credentials are left.
+        let is_serious = !is_good || what.class() != Class::Passing;
+        let finding = Finding {
+            name: failure.cause.name(),
+            exit_code: if is_serious { what.exit_code() } else { 0 },
+            what: what.without_remedy(),
+            since: Some(row(failure.times, times, failure.since.at, failure.last.at)),
+            remedy: failure.cause.remedy(),
+        };
+        // It is why there are none, and says more.
+        findings.insert(0, finding);
+    }
+    if let Some(failing) = &record.hand_over.failing {
+        findings.push(Finding::failing(Kind::HandOverFails, failing, times));
+    }
+    let litestream = &record.litestream;
+    let may_start = record.credentials.is_some() && record.hand_over.state == HandingOver::Done;
+    if litestream.can_be_seen && litestream.start.is_none() && may_start {
+        findings.push(Finding::new(Kind::LitestreamNotRunning, ""));
+    }
+    of_heartbeat(record, times, findings);
+    of_guard(record, findings);
+    if let Some(uploads) = &record.uploads {
+        if uploads.behind {
+            let since =
+                uploads.waiting_since.map(|at| format!("rows wait since {}", times.show(at)));
+            findings.push(Finding { since, ..Finding::new(Kind::ReplicaBehind, "") });
+        }
+        if let Some(failing) = &uploads.failing {
+            findings.push(Finding::failing(Kind::UploadsUnseen, failing, times));
+        }
+    }
+    of_clock(record, times, findings);
+}
+
+fn of_heartbeat(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
+    let heartbeat = &record.heartbeat;
+    if let Some(failing) = &heartbeat.failing {
+        findings.push(Finding::failing(Kind::HeartbeatFails, failing, times));
+        return;
+    }
+    let last = heartbeat.last.unwrap_or(record.daemon.started);
+    let interval = std::time::Duration::from_millis(heartbeat.interval_ms);
+    if times.age(last).is_some_and(|age| age > interval + SILENT) {
+        let since = format!("since {}", times.show(last));
+        findings.push(Finding::new(Kind::HeartbeatSilent, "").since(since));
+    }
+}
+
+fn of_guard(record: &Record, findings: &mut Vec<Finding>) {
+    for guarded in record.guard.iter().flatten() {
+        let kind = match guarded.state {
+            GuardState::NotNeeded | GuardState::Held => continue,
+            GuardState::CouldNotBeHad => Kind::GuardNotHad,
+            GuardState::GivenUp => Kind::GuardGivenUp,
+        };
+        let database = guarded.database.display().to_string();
+        findings.push(Finding::new(kind, guarded.why.as_ref().unwrap_or(&database)));
+    }
+}
+
+fn of_clock(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
+    if times.clock_is_wrong() {
+        let says = format!("it says {}", times.now());
+        findings.push(Finding::new(Kind::ClockRefused, &says));
+        return;
+    }
+    let Some(clock) = record.clock else { return };
+    let off = TimeDelta::seconds(clock.ahead_s.saturating_abs().min(i64::from(u32::MAX)));
+    if off <= SKEW {
+        return;
+    }
+    let kind = if off > SKEW_OF_S3 { Kind::ClockRefused } else { Kind::ClockOff };
+    let direction = if clock.ahead_s > 0 { "ahead of" } else { "behind" };
+    let size = span(off.to_std().unwrap_or_default());
+    let seen = format!("seen at the answer of {}", times.show(clock.seen));
+    findings.push(Finding::new(kind, &format!("{size} {direction} the provider's")).since(seen));
+}
+
+/// What stays true of a daemon that has ended.
+fn of_any(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
+    for (database, reasons) in record.suspect.iter().flat_map(|suspect| &suspect.databases) {
+        let whats: Vec<_> = reasons.iter().map(|reason| reason.what.as_str()).collect();
+        let detail = format!("{}: {}", database.display(), whats.join("; "));
+        let mut finding = Finding::new(Kind::Suspect, &detail);
+        finding.since = reasons.first().map(|reason| format!("since {}", times.date(reason.since)));
+        findings.push(finding);
+    }
+}
+
+/// "12 times in a row since 13:02:11 (70 min ago); last at 14:10:11 (2 min ago)".
+fn row(count: u64, times: &Times, since: Boottime, last: Boottime) -> String {
+    let (since, last) = (times.show(since.into()), times.show(last.into()));
+    if count <= 1 {
+        format!("at {since}")
+    } else {
+        format!("{count} times in a row since {since}; last at {last}")
+    }
+}
+
+fn join(what: &str, detail: &str) -> String {
+    if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") }
+}
