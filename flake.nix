@@ -4,7 +4,7 @@
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
 
   outputs =
-    { nixpkgs, ... }:
+    { self, nixpkgs }:
     let
       inherit (nixpkgs) lib;
       # Where one builds; what one builds for are these and armv7.
@@ -24,9 +24,38 @@
         edgerotate = package pkgs;
         edgerotate-aarch64 = package pkgs.pkgsCross.aarch64-multiplatform;
         edgerotate-armv7 = package pkgs.pkgsCross.armv7l-hf-multiplatform;
+        device-image-aarch64 = self.nixosConfigurations.device.config.system.build.sdImage;
       });
 
-      nixosModules.default = ./nix/module;
+      nixosModules.default.imports = [ ./nix/module ];
+
+      # To be built on an aarch64 machine, or on one that can run its programs.
+      nixosConfigurations.device = lib.nixosSystem {
+        system = "aarch64-linux";
+        modules = [ ./nix/image ];
+      };
+
+      devShells = eachHost (pkgs: {
+        default = pkgs.callPackage ./nix/shell.nix { edgerotate = package pkgs; };
+      });
+
+      apps = eachHost (pkgs: {
+        demo = {
+          type = "app";
+          program = lib.getExe (pkgs.callPackage ./nix/demo.nix { });
+        };
+      });
+
+      checks = eachHost (
+        pkgs:
+        import ./nix/tests {
+          inherit pkgs;
+          module = self.nixosModules.default;
+        }
+        // {
+          package = package pkgs;
+        }
+      );
 
       formatter = eachHost (pkgs: pkgs.nixfmt);
     };

@@ -98,6 +98,17 @@ let
         );
     };
     attrs = types.attrsOf types.anything;
+    # What a format such as YAML holds: sets are joined, and so are lists.
+    value = simple "value" (_: true) // {
+      merge =
+        loc: defs:
+        if builtins.all (d: builtins.isAttrs d.value) defs then
+          (types.attrsOf types.value).merge loc defs
+        else if builtins.all (d: builtins.isList d.value) defs then
+          builtins.concatMap (d: d.value) defs
+        else
+          one "value" loc defs;
+    };
     submodule = module: {
       description = "submodule";
       check = x: builtins.isAttrs x || builtins.isFunction x;

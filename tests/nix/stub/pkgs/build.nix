@@ -114,7 +114,7 @@ in
 
   formats.yaml = _: {
     # A YAML reader reads JSON.
-    type = lib.types.anything;
+    type = lib.types.value;
     generate = name: value: pkgs.writeText name (builtins.toJSON value);
   };
 }

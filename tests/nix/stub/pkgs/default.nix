@@ -52,21 +52,60 @@ let
     }
     // builtins.listToAttrs (
       map named [
+        "cargo"
         "clippy"
         "deadnix"
+        "e2fsprogs"
+        "gcc"
+        "gnumake"
+        "jq"
+        "nix"
         "nixfmt"
+        "optee-client"
+        "parted"
         "python3"
         "rustc"
-        "cargo"
         "rustfmt"
         "shellcheck"
+        "socat"
+        "sqlite"
+        "systemd"
         "tpm2-pkcs11"
-        "optee-client"
-        "gnumake"
+        "util-linux"
       ]
     )
     // {
       inherit lib system pkgs;
+      testers.runNixOSTest =
+        {
+          name,
+          nodes,
+          testScript,
+        }:
+        pkgs.runCommand "vm-test-${name}" {
+          inherit testScript;
+          systems = lib.mapAttrsToList (
+            _: node:
+            (import ../nixos {
+              inherit lib pkgs;
+              modulesPath = ../nixos/modules;
+              modules = [ node ];
+            }).config.system.build.toplevel
+          ) nodes;
+        } "echo 'tests/nix/stub runs no machines: only nixpkgs does' >&2; exit 1";
+      buildFHSEnv =
+        {
+          name,
+          targetPkgs,
+          profile,
+          runScript,
+        }:
+        pkgs.writeShellApplication {
+          inherit name;
+          runtimeInputs = targetPkgs pkgs;
+          text = profile + "\n" + runScript;
+        };
+
       callPackage = lib.callPackageWith pkgs;
       buildPackages = if target == system then pkgs else import ./. { inherit lib system; };
       pkgsCross = {

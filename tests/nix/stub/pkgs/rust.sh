@@ -1,15 +1,22 @@
 # shellcheck shell=bash disable=SC2154,SC2034  # Nix sets the derivation's attributes
 # What buildRustPackage does, with the host's cargo and its registry.
 export PATH=$nativePath:$CARGO_HOME/bin:$hostPath HOME=${TMPDIR-/tmp}
-work=$(mktemp -d)
-cp -r --no-preserve=mode "$src" "$work/source"
-cd "$work/source"
-chmod -R u+w .
 
 export CARGO_TARGET_DIR=$cache/$rustTarget
 mkdir -p "$CARGO_TARGET_DIR"
 exec 9>"$CARGO_TARGET_DIR/.nix-lock"
 flock 9
+
+# Always in the same place and each file as old as its last change, so that cargo compiles again what changed only: all
+# files of the store are of one age.
+source=$cache/source-$pname
+mkdir -p "$source"
+cd "$source"
+find . -type f | while read -r file; do [[ -e $src/$file ]] || rm "$file"; done
+(cd "$src" && find . -type f) | while read -r file; do
+    cmp -s "$src/$file" "$file" || install -D -m 644 "$src/$file" "$file"
+done
+
 built=$CARGO_TARGET_DIR/release
 target=()
 if [[ $rustTarget != "$rustBuild" ]]; then

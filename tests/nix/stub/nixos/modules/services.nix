@@ -19,7 +19,7 @@ in
         type = types.nullOr types.path;
         default = null;
       };
-      settings.dbs = mkOption { type = types.listOf types.attrs; };
+      settings = mkOption { inherit (yaml) type; };
     };
     pcscd.enable = lib.mkEnableOption "pcscd";
     udev.packages = mkOption {

@@ -1,5 +1,5 @@
 # Files, users, hardware.
-{ lib, ... }:
+{ lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;
   list = mkOption {
@@ -33,9 +33,22 @@ in
       source = mkOption { type = types.path; };
       mode = unset types.str;
     };
+    fileSystems = named {
+      device = unset types.str;
+      fsType = unset types.str;
+      options = list;
+    };
     hardware.i2c.enable = switch;
     security.tpm2.enable = switch;
     security.polkit.enable = switch;
+    nix.package = lib.mkPackageOption pkgs "nix" { };
+    services.journald.extraConfig = mkOption {
+      type = types.lines;
+      default = "";
+    };
+    # What it holds is a configuration of its own, evaluated where it is built: tests/nix/check does that.
+    specialisation = named { configuration = mkOption { type = types.anything; }; };
+    system.stateVersion = unset types.str;
     users.users = named {
       uid = unset types.int;
       isSystemUser = switch;

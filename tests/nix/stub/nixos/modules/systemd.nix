@@ -105,6 +105,7 @@ in
 {
   options.systemd = {
     inherit packages;
+    package = lib.mkPackageOption pkgs "systemd" { };
     tmpfiles.packages = packages;
     services = units {
       environment = section;
@@ -126,6 +127,16 @@ in
     targets = units { };
   };
 
+  # Whoever asks for the system gets its units and its files.
+  config.system.build.toplevel = pkgs.runCommand "nixos-system" { } (
+    "mkdir -p $out/etc\n"
+    + lib.concatStrings (
+      lib.mapAttrsToList (name: file: ''
+        mkdir -p $out/etc/$(dirname ${name}) && cp -rL ${file.source} $out/etc/${name}
+      '') config.environment.etc
+    )
+    + "ln -s ${config.system.build.units} $out/units\n"
+  );
   config.system.build.units = pkgs.runCommand "system-units" { } (
     ''
       mkdir $out
