@@ -13,6 +13,7 @@ use chrono::SecondsFormat;
 use log::LevelFilter;
 
 use crate::{
+    check::{self, Scope},
     clock,
     config::{Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
     core_dump, daemon,
@@ -31,20 +32,22 @@ Commands:
   run      the daemon: rotate the credentials, restart Litestream, write the heartbeat
   fetch    ask the provider once, now, and say what came or what is wrong; shows no secret
   status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
+  check    go through everything the device needs: ok, or what is wrong and what to do
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
 
 Options:
-  --config FILE  read the settings from FILE instead of the three usual files; again for more,
-                 later ones win; the environment wins over all
-  --json         for status and verify: the answer as JSON
-  --watch        for status: again each second, until Ctrl-C
-  -h, --help     this text; `edgerotate run --help` lists every setting
-  -V, --version  the version
+  --config FILE         read the settings from FILE instead of the three usual files; again for more,
+                        later ones win; the environment wins over all
+  --device-config FILE  the device's own settings, which need not be there, after the others
+  --json                for check, status and verify: the answer as JSON
+  --watch               for status: again each second, until Ctrl-C
+  -h, --help            this text; `edgerotate run --help` lists every setting
+  -V, --version         the version
 ";
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0   done; for run: stopped by a signal; for verify: whole; for status: nothing is wrong
+  0   done; for run: stopped by a signal; for check and status: nothing is wrong; for verify: whole
   64  the command line was not understood
   65  for verify: rows are missing in the replica, or it can't be restored soundly; for status: a
       replica is suspect
@@ -65,6 +68,22 @@ Settings are KEY=value lines, as in a systemd EnvironmentFile, from these places
   the environment
 ";
 
+const CHECK: &str = "\
+Usage: edgerotate check [--config FILE]... [--config-only | --gate] [--pin-changed] [--json]
+
+Goes through everything the device needs, each step on a line of its own: settings, files and their
+rights, PKCS#11 module, token, PIN, key, certificate, endpoint, role alias, clock, database, Litestream,
+guard. What is wrong has what to do about it on the next line. It changes nothing, and asks the provider
+once; where the daemon runs, its findings are taken instead. Run it as the daemon's user.
+
+  --config-only   the settings' files alone, without a look at anything else: for the build of an image
+  --gate          for an update: fails only for what an image can break
+  --patience SECONDS
+                  how long the gate waits for what may be late after a boot: 300 at most, which it is
+  --pin-changed   forget that the token refused the PIN, before all else: it will be tried again
+  --json          the same for a program
+";
+
 /// The command line was not understood (EX_USAGE).
 const BAD_USAGE: u8 = 64;
 
@@ -79,17 +98,18 @@ const NOT_WRITTEN: u8 = 74;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
-    Run(Vec<PathBuf>),
-    Fetch(Vec<PathBuf>),
+    Run(Files),
+    Fetch(Files),
     /// The inner half of a fetch; not for people.
     FetchChild,
     Status {
-        files: Vec<PathBuf>,
+        files: Files,
         json: bool,
         watch: bool,
     },
+    Check(Files, check::Options),
     Verify {
-        files: Vec<PathBuf>,
+        files: Files,
         json: bool,
     },
     /// What becomes Litestream for `verify`; not for people.
@@ -98,12 +118,32 @@ enum Command {
     Version,
 }
 
+/// The settings' files that the command line names; the usual ones where it names none.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Files {
+    named: Vec<PathBuf>,
+    device: Option<PathBuf>,
+}
+
+impl Files {
+    fn layers(self) -> Vec<LayerFile> {
+        let mut files = match (self.named.is_empty(), &self.device) {
+            (true, None) => return LayerFile::standard(),
+            (true, Some(_)) => LayerFile::standard_of_image(),
+            (false, _) => LayerFile::named(self.named),
+        };
+        files.extend(self.device.map(LayerFile::device));
+        files
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Topic {
     All,
     Run,
     Fetch,
     Status,
+    Check,
     Verify,
 }
 
@@ -128,6 +168,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Status { files, json, watch }) => {
             with_config(files, |config, _, _| status(&config, json, watch))
         }
+        Ok(Command::Check(files, options)) => check(files, options),
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
@@ -142,7 +183,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let command = arguments.next().ok_or("which command? run, fetch, status or verify")?;
+    let command = arguments.next().ok_or("which command? run, fetch, status, check or verify")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
@@ -150,27 +191,44 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         "run" => Topic::Run,
         "fetch" => Topic::Fetch,
         "status" => Topic::Status,
+        "check" => Topic::Check,
         "verify" => Topic::Verify,
         other => {
             return Err(format!(
-                "there is no command {other:?}; there are run, fetch, status and verify"
+                "there is no command {other:?}; there are run, fetch, status, check and verify"
             ));
         }
     };
-    let mut files = Vec::new();
+    let mut files = Files::default();
     let mut child = false;
     let mut json = false;
     let mut watch = false;
+    let mut options = check::Options::default();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("-h" | "--help") => return Ok(Command::Help(topic)),
             Some("--config") => {
                 let file = arguments.next().ok_or("--config needs a file")?;
-                files.push(PathBuf::from(file));
+                files.named.push(PathBuf::from(file));
             }
             Some(text) if text.starts_with("--config=") => {
-                files.push(text["--config=".len()..].into())
+                files.named.push(text["--config=".len()..].into())
             }
+            Some("--device-config") => {
+                let file = arguments.next().ok_or("--device-config needs a file")?;
+                files.device = Some(PathBuf::from(file));
+            }
+            Some(text) if text.starts_with("--device-config=") => {
+                files.device = Some(text["--device-config=".len()..].into())
+            }
+            Some("--config-only") if topic == Topic::Check => options.narrow(Scope::ConfigOnly)?,
+            Some("--gate") if topic == Topic::Check => options.narrow(Scope::Gate)?,
+            Some("--patience") if topic == Topic::Check => {
+                let seconds = arguments.next();
+                options.wait(seconds.as_ref().and_then(|seconds| seconds.to_str()))?;
+            }
+            Some("--pin-changed") if topic == Topic::Check => options.pin_changed = true,
+            Some("--json") if topic == Topic::Check => options.json = true,
             Some("--child") if topic == Topic::Fetch => child = true,
             Some(verify::tied::FLAG) if topic == Topic::Verify => {
                 return Ok(Command::Become(arguments.collect()));
@@ -184,6 +242,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         Topic::Fetch if child => Command::FetchChild,
         Topic::Fetch => Command::Fetch(files),
         Topic::Status => Command::Status { files, json, watch },
+        Topic::Check => Command::Check(files, options),
         Topic::Verify => Command::Verify { files, json },
         _ => Command::Run(files),
     })
@@ -214,6 +273,7 @@ fn help(topic: &Topic) -> String {
              replica. It reads what the daemon wrote down in the runtime\ndirectory, asks nobody, and works also when \
              the daemon is down. NO_COLOR is respected.\n\n{EXIT_CODES}"
         ),
+        Topic::Check => write!(text, "{CHECK}\n{EXIT_CODES}"),
         Topic::Verify => write!(
             text,
             "Usage: edgerotate verify [--config FILE]... [--json]\n\nRestores the heartbeat's database from its replica \
@@ -228,11 +288,10 @@ fn help(topic: &Topic) -> String {
 
 /// Reads and checks the settings, starts the log, and goes on.
 fn with_config(
-    files: Vec<PathBuf>,
+    files: Files,
     go_on: impl FnOnce(Config, Vec<Warning>, PathBuf) -> ExitCode,
 ) -> ExitCode {
-    let files = if files.is_empty() { LayerFile::standard() } else { LayerFile::named(files) };
-    let layers = Layers::read(&files, env::vars_os());
+    let layers = Layers::read(&files.layers(), env::vars_os());
     match Config::from_layers(&layers, UnknownKeys::Warn) {
         Ok((config, warnings)) => {
             start_log(config.log);
@@ -303,6 +362,27 @@ fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
     }
 }
 
+fn check(files: Files, options: check::Options) -> ExitCode {
+    // What is wrong is in the answer; of the modules' own words nobody asked for any.
+    start_log(LevelFilter::Error);
+    let program = match env::current_exe() {
+        Ok(program) => program,
+        Err(e) => {
+            complain(&format!(
+                "edgerotate's own program file can't be found: {e}; is /proc mounted?"
+            ));
+            return ExitCode::from(BROKEN_DEVICE);
+        }
+    };
+    match check::run(&files.layers(), options, &program, &mut io::stdout()) {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            complain(&e.to_string());
+            ExitCode::from(NOT_WRITTEN)
+        }
+    }
+}
+
 fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -> ExitCode {
     for warning in warnings {
         log::warn!("{warning}");
@@ -358,8 +438,11 @@ mod tests {
 
     #[test]
     fn commands_take_their_files() {
-        let files = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-        assert_eq!(parsed("run"), Ok(Command::Run(vec![])));
+        let files = |names: &[&str]| Files {
+            named: names.iter().map(PathBuf::from).collect(),
+            device: None,
+        };
+        assert_eq!(parsed("run"), Ok(Command::Run(files(&[]))));
         assert_eq!(parsed("run --config a --config=b"), Ok(Command::Run(files(&["a", "b"]))));
         assert_eq!(parsed("fetch --config a"), Ok(Command::Fetch(files(&["a"]))));
         assert_eq!(parsed("fetch --child"), Ok(Command::FetchChild));
@@ -367,10 +450,23 @@ mod tests {
             parsed("verify --json --config a"),
             Ok(Command::Verify { files: files(&["a"]), json: true })
         );
-        assert_eq!(parsed("verify"), Ok(Command::Verify { files: vec![], json: false }));
+        assert_eq!(parsed("verify"), Ok(Command::Verify { files: files(&[]), json: false }));
         assert_eq!(
             parsed("status --watch"),
-            Ok(Command::Status { files: vec![], json: false, watch: true })
+            Ok(Command::Status { files: files(&[]), json: false, watch: true })
+        );
+        let device = Files { device: Some("c".into()), ..files(&["a"]) };
+        assert_eq!(parsed("run --config a --device-config c"), Ok(Command::Run(device)));
+        let mut gate = check::Options {
+            scope: Scope::Gate,
+            json: true,
+            pin_changed: true,
+            ..Default::default()
+        };
+        gate.wait(Some("20")).unwrap();
+        assert_eq!(
+            parsed("check --gate --json --pin-changed --patience 20"),
+            Ok(Command::Check(files(&[]), gate))
         );
         assert_eq!(parsed("run --help"), Ok(Command::Help(Topic::Run)));
         assert_eq!(parsed("--version"), Ok(Command::Version));
@@ -378,18 +474,26 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_named() {
-        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch, status or verify");
+        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch, status, check or verify");
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch, status and verify"
+            "there is no command \"start\"; there are run, fetch, status, check and verify"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");
+        assert_eq!(
+            parsed("check --gate --config-only").unwrap_err(),
+            "--config-only and --gate exclude each other"
+        );
+        assert_eq!(
+            parsed("check --gate --patience 301").unwrap_err(),
+            "--patience needs seconds, at most 300"
+        );
     }
 
     #[test]
     fn help_fits_a_terminal() {
-        for topic in [Topic::All, Topic::Fetch, Topic::Status] {
+        for topic in [Topic::All, Topic::Fetch, Topic::Status, Topic::Check] {
             for line in help(&topic).lines() {
                 assert!(line.chars().count() <= 105, "{line}");
             }

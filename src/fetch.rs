@@ -6,7 +6,8 @@
 //!
 //! In the order in which they work: [`child`] runs the others; `isolation` takes from the process what it must
 //! not have; `material` looks at the device's files; `refused_pin` and `pin` guard the PIN; `token` takes the
-//! lock and opens the key, through `native`; `request` asks; `answer` and `transport` explain what came.
+//! lock and opens the key, through `native`; `request` asks; `answer` and `transport` explain what came. `look` stops
+//! before the network, for whoever wants to know whether the device's own part works.
 
 pub mod child;
 pub mod refused_pin;
@@ -14,7 +15,8 @@ pub mod refused_pin;
 mod answer;
 mod elf;
 mod isolation;
-mod material;
+mod look;
+pub(crate) mod material;
 mod native;
 mod notes;
 mod observed;

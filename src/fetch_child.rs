@@ -15,6 +15,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStdout, Command},
@@ -28,7 +29,7 @@ use crate::{
     credentials::Credentials,
     failure::{Cause, Failure},
     fetch::refused_pin::{self, Directories},
-    fetch_reply::{Envelope, FetchReply, MAX_REPLY_BYTES, Order, REPLY_END},
+    fetch_reply::{Envelope, FetchReply, Looked, MAX_REPLY_BYTES, Order, Purpose, REPLY_END},
     lifetime::{self, KnownBy, Lifetime},
 };
 
@@ -89,6 +90,31 @@ impl Launcher {
     ///
     /// To be called on a thread that lives as long as the process: the child dies with the thread that started it.
     pub async fn fetch(&self, provider: &Provider, on_unreapable: impl FnMut(u32)) -> FetchReply {
+        self.ask(provider, Purpose::Fetch, on_unreapable).await
+    }
+
+    /// The same for `check`, which leaves nothing behind.
+    pub async fn try_out(&self, provider: &Provider, on_unreapable: impl FnMut(u32)) -> FetchReply {
+        self.ask(provider, Purpose::Try, on_unreapable).await
+    }
+
+    /// Looks at all that goes before the network, in a child process as well; at the key only if told so.
+    pub async fn look(
+        &self,
+        provider: &Provider,
+        at_key: bool,
+        on_unreapable: impl FnMut(u32),
+    ) -> Looked {
+        let purpose = if at_key { Purpose::Look } else { Purpose::LookAtFiles };
+        self.ask(provider, purpose, on_unreapable).await
+    }
+
+    async fn ask<R: Reply>(
+        &self,
+        provider: &Provider,
+        purpose: Purpose,
+        on_unreapable: impl FnMut(u32),
+    ) -> R {
         let deadline = Instant::now() + provider.fetch_deadline;
         let marks = Directories { state: &self.state_directory, runtime: &self.runtime_directory };
         let unanswered = refused_pin::unanswered(marks);
@@ -101,6 +127,7 @@ impl Launcher {
         };
         let order = Order {
             parent: std::process::id(),
+            purpose,
             provider: provider.clone(),
             runtime_directory: self.runtime_directory.clone(),
             state_directory: self.state_directory.clone(),
@@ -112,13 +139,13 @@ impl Launcher {
             Some(status) => status,
             None => kill(&mut child, on_unreapable).await,
         };
-        let mut reply = match talked {
+        let mut reply: R = match talked {
             Ok(Ok(text)) => judge(&text, &status),
             Ok(Err(e)) => Failure::new(Cause::FetchBroken, e.to_string()).into(),
             Err(_) => Failure::new(Cause::FetchHung, hung(provider)).into(),
         };
         let now = refused_pin::unanswered(marks);
-        if let (FetchReply::Failed { failure, .. }, true) = (&mut reply, now > unanswered) {
+        if let (Some(failure), true) = (reply.failure(), now > unanswered) {
             failure.detail += &refused_pin::possible_refusal(now);
         }
         reply
@@ -157,6 +184,27 @@ impl Launcher {
             environment.push(("PKCS11_PROVIDER_MODULE".into(), token.module.clone().into()));
         }
         environment
+    }
+}
+
+/// What a child can answer, and what takes its place where it did not.
+trait Reply: From<Failure> + DeserializeOwned {
+    /// Why the key was of no use, if so.
+    fn failure(&mut self) -> Option<&mut Failure>;
+}
+
+impl Reply for FetchReply {
+    fn failure(&mut self) -> Option<&mut Failure> {
+        match self {
+            Self::Failed { failure, .. } => Some(failure),
+            Self::Credentials { .. } => None,
+        }
+    }
+}
+
+impl Reply for Looked {
+    fn failure(&mut self) -> Option<&mut Failure> {
+        self.key.as_mut()?.as_mut().err()
     }
 }
 
@@ -250,7 +298,7 @@ async fn kill(child: &mut Tied, mut on_unreapable: impl FnMut(u32)) -> io::Resul
     }
 }
 
-fn judge(text: &[u8], status: &io::Result<ExitStatus>) -> FetchReply {
+fn judge<R: Reply>(text: &[u8], status: &io::Result<ExitStatus>) -> R {
     // A whole reply counts, whatever the module did to the process afterwards.
     if let Ok(Envelope { reply, notes }) = serde_json::from_slice(text) {
         if !notes.is_empty() {

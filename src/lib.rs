@@ -4,6 +4,7 @@
 
 pub mod atomic_file;
 pub mod backoff;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod failure;
 pub mod fetch;
 pub mod fetch_child;
 pub mod fetch_reply;
+pub mod finding;
 pub mod heartbeat;
 pub mod heartbeat_store;
 pub mod lifetime;

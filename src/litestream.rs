@@ -158,6 +158,13 @@ impl Litestream {
         }
     }
 
+    /// Every process that is Litestream's, as far as that can be told.
+    pub fn processes(&self) -> Vec<u32> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| self.is(*pid) == Some(true) && Process::running(*pid).is_some()).collect()
+    }
+
     /// To be called right after the environment file was renamed into place.
     ///
     /// Not before it: a Litestream that crashed may be started again in between, with the old file, and would count.

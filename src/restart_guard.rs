@@ -57,6 +57,11 @@ pub struct NotGuarded {
 const IS_NOT_THERE: &str = "is not there";
 
 impl NotGuarded {
+    /// What is wrong, without the path and the remedy.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// There was no database: nothing of it could be lost.
     pub fn is_missing(&self) -> bool {
         self.what == IS_NOT_THERE

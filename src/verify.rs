@@ -11,12 +11,12 @@ mod database;
 mod json;
 mod lag;
 mod meter;
-mod process;
+pub(crate) mod process;
 mod report;
 pub mod signals;
 mod tables;
 pub mod tied;
-mod trouble;
+pub(crate) mod trouble;
 mod workplace;
 
 use std::{

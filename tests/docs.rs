@@ -2,16 +2,21 @@
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
-use edgerotate::failure::{Cause, Class};
+use edgerotate::{
+    failure::{Cause, Class},
+    finding::{Finding, Gate},
+};
 
 #[test]
-fn troubleshooting_has_every_cause_as_it_is() {
+fn troubleshooting_has_every_cause_and_finding_as_it_is() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md");
     let text = fs::read_to_string(&path).unwrap();
+    let causes = Cause::ALL.iter().map(|cause| (cause.name(), row(*cause)));
+    let findings = Finding::ALL.iter().map(|finding| (finding.name(), row_of_finding(*finding)));
     let mut known: BTreeMap<String, String> =
-        Cause::ALL.iter().map(|cause| (format!("| `{cause}` |"), row(*cause))).collect();
+        causes.chain(findings).map(|(name, row)| (format!("| `{name}` |"), row)).collect();
 
-    // A line keeps its place, so that the causes stay in their groups.
+    // A line keeps its place, so that causes and findings stay in their groups.
     let corrected: String = text
         .lines()
         .map(|line| {
@@ -31,8 +36,8 @@ fn troubleshooting_has_every_cause_as_it_is() {
     let in_section = |line: &&str| line.starts_with("| `") && line.matches(" | ").count() == 3;
     assert_eq!(
         text.lines().filter(in_section).count(),
-        Cause::ALL.len(),
-        "a cause that is no more"
+        Cause::ALL.len() + Finding::ALL.len(),
+        "a cause or a finding that is no more"
     );
 }
 
@@ -43,4 +48,13 @@ fn row(cause: Cause) -> String {
         Class::PinRefused => "never",
     };
     format!("| `{cause}` | {} | {} | {again} |", cause.what(), cause.remedy())
+}
+
+fn row_of_finding(finding: Finding) -> String {
+    let weight = match (finding.exit_code(), finding.gate()) {
+        (0, _) => "a warning".to_owned(),
+        (code, Gate::Warns) => code.to_string(),
+        (code, Gate::Fails | Gate::FailsAtLast) => format!("{code}, gate"),
+    };
+    format!("| `{}` | {} | {} | {weight} |", finding.name(), finding.what(), finding.remedy())
 }

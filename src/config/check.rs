@@ -16,7 +16,8 @@ use super::{
 pub enum UnknownKeys {
     /// For a running device: after a rollback it meets the settings of a newer image.
     Warn,
-    /// For the build of an image: a slip of the pen must not get onto a device.
+    /// For the build of an image, and a look at a device: a slip of the pen is an error, but in the device's own file,
+    /// which may belong to a newer image.
     Deny,
 }
 
@@ -32,8 +33,16 @@ impl<'a> Check<'a> {
         let mut check =
             Self { layers, errors: layers.errors.clone(), warnings: layers.warnings.clone() };
         match unknown {
-            UnknownKeys::Deny => check.errors.extend(layers.unknown.iter().cloned()),
             UnknownKeys::Warn => check.warnings.extend(layers.unknown.iter().cloned().map(Warning)),
+            UnknownKeys::Deny => {
+                let (device, other): (Vec<_>, Vec<_>) = layers
+                    .unknown
+                    .iter()
+                    .cloned()
+                    .partition(|problem| problem.place.is_in_device_file());
+                check.errors.extend(other);
+                check.warnings.extend(device.into_iter().map(Warning));
+            }
         }
         check
     }

@@ -19,12 +19,12 @@ use super::{
 };
 use crate::secret::Secret;
 
-/// The files that are read where the command line names none, the weakest first.
-const STANDARD_FILES: [&str; 3] = [
-    "/usr/lib/edgerotate/edgerotate.env",
-    "/etc/edgerotate/edgerotate.env",
-    "/data/edgerotate/device.env",
-];
+/// The files that are read where the command line names none, the weakest first, and then the device's own.
+const IMAGE_FILES: [&str; 2] =
+    ["/usr/lib/edgerotate/edgerotate.env", "/etc/edgerotate/edgerotate.env"];
+
+/// Stronger than the image's, and on the data partition.
+const DEVICE_FILE: &str = "/data/edgerotate/device.env";
 
 /// More than any settings file has; a wrong path must not fill the memory.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -35,17 +35,44 @@ pub struct LayerFile {
     pub path: PathBuf,
     /// Whether its absence is an error; otherwise it is an empty layer.
     pub required: bool,
+    pub owner: Owner,
+}
+
+/// Whom a file of settings belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// It comes with the image, or from an administrator: what is wrong in it was written on a desk.
+    Image,
+    /// It is the device's own, and outlives the image: after a rollback it may be newer than the program.
+    Device,
 }
 
 impl LayerFile {
-    /// The image's defaults, the administrator's and the device's own settings; each may be absent.
+    /// The image's defaults and the administrator's settings, then the device's own; each may be absent.
     pub fn standard() -> Vec<Self> {
-        STANDARD_FILES.iter().map(|path| Self { path: path.into(), required: false }).collect()
+        let mut files = Self::standard_of_image();
+        files.push(Self::device(DEVICE_FILE.into()));
+        files
+    }
+
+    /// The image's defaults and the administrator's settings.
+    pub fn standard_of_image() -> Vec<Self> {
+        IMAGE_FILES.iter().map(|path| Self::image(path.into(), false)).collect()
+    }
+
+    /// A file that comes with the image.
+    pub fn image(path: PathBuf, required: bool) -> Self {
+        Self { path, required, owner: Owner::Image }
+    }
+
+    /// The device's own file, which is not there before the device is provisioned.
+    pub fn device(path: PathBuf) -> Self {
+        Self { path, required: false, owner: Owner::Device }
     }
 
     /// The files that a person named: then a missing one is an error.
     pub fn named(paths: impl IntoIterator<Item = PathBuf>) -> Vec<Self> {
-        paths.into_iter().map(|path| Self { path, required: true }).collect()
+        paths.into_iter().map(|path| Self::image(path, true)).collect()
     }
 }
 
@@ -65,6 +92,8 @@ pub struct Layers {
     pub(super) warnings: Vec<Warning>,
     /// Keys that are no settings.
     pub(super) unknown: Vec<Problem>,
+    /// Whether the device's own file is among them and there.
+    device_file_is_there: bool,
 }
 
 /// One assignment of a known setting.
@@ -86,6 +115,14 @@ impl Layers {
         files: &[LayerFile],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Self {
+        let mut layers = Self::of_files(files);
+        layers.add_environment(environment);
+        layers.looked_at.push("the environment".to_owned());
+        layers
+    }
+
+    /// Reads the files alone: where an image is built, the environment is another machine's.
+    pub fn of_files(files: &[LayerFile]) -> Self {
         let mut layers = Self {
             entries: Vec::new(),
             runtime_directory: None,
@@ -95,12 +132,11 @@ impl Layers {
             errors: Vec::new(),
             warnings: Vec::new(),
             unknown: Vec::new(),
+            device_file_is_there: false,
         };
         for (layer, file) in files.iter().enumerate() {
             layers.add_file(layer, file);
         }
-        layers.add_environment(environment);
-        layers.looked_at.push("the environment".to_owned());
         layers
     }
 
@@ -114,8 +150,24 @@ impl Layers {
         self.entries.iter().rev().find(|entry| entry.key == key)
     }
 
+    /// Keys that are no settings, as they are told among the errors or the warnings.
+    pub fn unknown(&self) -> &[Problem] {
+        &self.unknown
+    }
+
+    /// Each file that was looked at, and what came of it.
+    pub fn looked_at(&self) -> &[String] {
+        &self.looked_at
+    }
+
+    /// Whether this device was given settings of its own.
+    pub fn has_device_file(&self) -> bool {
+        self.device_file_is_there
+    }
+
     fn add_file(&mut self, layer: usize, file: &LayerFile) {
-        let place = |line| Place::File { layer, path: file.path.clone(), line };
+        let owner = file.owner;
+        let place = |line| Place::File { layer, owner, path: file.path.clone(), line };
         let text = match read(&file.path) {
             Ok(text) => text,
             Err(e) if e.kind() == ErrorKind::NotFound && !file.required => {
@@ -130,6 +182,7 @@ impl Layers {
             }
         };
         self.looked_at.push(file.path.display().to_string());
+        self.device_file_is_there |= owner == Owner::Device;
         let parsed = env_file::parse(&text);
         for (line, what) in parsed.errors {
             self.errors.push(Problem { place: place(Some(line)), key: None, what });

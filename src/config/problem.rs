@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use super::layers::Owner;
 use crate::pkcs11_uri;
 
 /// A value longer than this is cut where it is shown: a line stays a line.
@@ -13,6 +14,7 @@ pub enum Place {
     /// `layer` counts the files from the weakest one.
     File {
         layer: usize,
+        owner: Owner,
         path: PathBuf,
         line: Option<usize>,
     },
@@ -41,6 +43,18 @@ pub struct Warning(pub Problem);
 pub struct ConfigErrors {
     pub errors: Vec<Problem>,
     pub warnings: Vec<Warning>,
+}
+
+impl Place {
+    /// Whether the image's build could have found it: it is in a file that came with the image.
+    pub fn is_in_image(&self) -> bool {
+        matches!(self, Self::File { owner: Owner::Image, .. })
+    }
+
+    /// Whether it is in the device's own file.
+    pub fn is_in_device_file(&self) -> bool {
+        matches!(self, Self::File { owner: Owner::Device, .. })
+    }
 }
 
 impl fmt::Display for Place {

@@ -52,7 +52,7 @@ impl Files {
     fn with(mut self, name: &str, text: impl AsRef<[u8]>) -> Self {
         let path = self.directory.join(name);
         fs::write(&path, text).unwrap();
-        self.files.push(LayerFile { path, required: true });
+        self.files.push(LayerFile::image(path, true));
         self
     }
 

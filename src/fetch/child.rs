@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    os::fd::OwnedFd,
     process::ExitCode,
     time::Duration,
 };
@@ -11,7 +12,7 @@ use openssl::pkey::{PKey, Private};
 use super::{
     answer::Answer,
     isolation::{self, Isolated},
-    material,
+    look, material,
     native::Module,
     notes, pin,
     refused_pin::{self, Source},
@@ -22,7 +23,7 @@ use crate::{
     clock,
     config::{PrivateKey, Provider, Token},
     failure::{Class, Failure},
-    fetch_reply::{Envelope, FetchReply, Order},
+    fetch_reply::{Envelope, FetchReply, Order, Purpose},
 };
 
 /// Does all that `edgerotate fetch --child` does. The order comes on standard input, the reply goes to standard output,
@@ -37,10 +38,16 @@ pub fn child() -> ExitCode {
         }
     };
     let mut kept = Kept::default();
-    let reply = fetch(&order, &mut kept).unwrap_or_else(FetchReply::from);
-    let pin = kept.pin.as_ref().map(|held| held.pin.expose());
-    let notes = notes::collect(printed, pin);
-    let sent = pipe.send(&Envelope { reply, notes });
+    let sent = match order.purpose {
+        Purpose::Look | Purpose::LookAtFiles => {
+            let reply = look::look(&order, &mut kept);
+            pipe.send(&Envelope { reply, notes: kept.notes(printed) })
+        }
+        Purpose::Fetch | Purpose::Try => {
+            let reply = fetch(&order, &mut kept).unwrap_or_else(FetchReply::from);
+            pipe.send(&Envelope { reply, notes: kept.notes(printed) })
+        }
+    };
     // The reply is out. Whatever the module does now, hang or crash, does it no harm.
     drop(kept);
     if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -49,11 +56,23 @@ pub fn child() -> ExitCode {
 /// What is kept until the reply is out. The order is that of dropping: the key is closed, the module finalized, which
 /// logs out and ends its sessions, and then the next may use the token.
 #[derive(Default)]
-struct Kept {
+pub(super) struct Kept {
     pin: Option<pin::Held>,
     key: Option<TokenKey>,
     module: Option<Module>,
     lock: Option<TokenLock>,
+}
+
+impl Kept {
+    /// What was printed, without the PIN.
+    fn notes(&self, printed: OwnedFd) -> String {
+        notes::collect(printed, self.pin.as_ref().map(|held| held.pin.expose()))
+    }
+
+    /// Looks at module and token without a login.
+    pub(super) fn look_without_pin(&mut self, token: &Token) -> Result<(), Failure> {
+        token::look(token, self.module.insert(token::load(&token.module)?))
+    }
 }
 
 fn fetch(order: &Order, kept: &mut Kept) -> Result<FetchReply, Failure> {
@@ -62,17 +81,23 @@ fn fetch(order: &Order, kept: &mut Kept) -> Result<FetchReply, Failure> {
     request::check_tls_backend()?;
     let chain = material::certificates(&provider.certificate)?;
     let authorities = provider.ca_file.as_deref().map(material::authorities).transpose()?;
-    let (key, key_words) = match &provider.key {
-        PrivateKey::File(path) => (material::key(path)?, path.display().to_string()),
-        PrivateKey::Token(token) => (open_in_token(token, order, kept)?, token.uri.clone()),
-    };
+    let (key, key_words) = open(order, kept)?;
     material::check_match(&chain, &provider.certificate, &key, &key_words)?;
     let asked = request::ask(provider, Identity { chain, key, authorities });
     asked.map(Answer::into_reply).map_err(|failure| remember(failure, order, kept))
 }
 
+/// The key, and what it is called.
+pub(super) fn open(order: &Order, kept: &mut Kept) -> Result<(PKey<Private>, String), Failure> {
+    Ok(match &order.provider.key {
+        PrivateKey::File(path) => (material::key(path)?, path.display().to_string()),
+        PrivateKey::Token(token) => (open_in_token(token, order, kept)?, token.uri.clone()),
+    })
+}
+
 fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<Private>, Failure> {
-    kept.lock = Some(token::lock(&order.runtime_directory, lock_wait(&order.provider))?);
+    let leave_nothing = order.purpose != Purpose::Fetch;
+    kept.lock = token::lock(&order.runtime_directory, lock_wait(&order.provider), leave_nothing)?;
     // Under the lock, so that of several that waited with a wrong PIN only the first is refused.
     if let Some(refused) = refused_pin::refused(&token.pin, marks(order)) {
         return Err(refused.failure());
@@ -103,7 +128,7 @@ fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<P
 }
 
 /// Puts what the token refused on record at once; the failure says so if that can't be done.
-fn remember(failure: Failure, order: &Order, kept: &Kept) -> Failure {
+pub(super) fn remember(failure: Failure, order: &Order, kept: &Kept) -> Failure {
     if failure.class() != Class::PinRefused {
         return failure;
     }

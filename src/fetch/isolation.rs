@@ -12,6 +12,7 @@ use nix::{
     sys::{prctl, signal::Signal},
     unistd::{dup2_stderr, dup2_stdin, dup2_stdout, getppid, pipe2, setsid},
 };
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -84,7 +85,7 @@ fn read_order(pipe: File) -> Result<Order, String> {
 impl ReplyPipe {
     /// Writes the one reply, and the newline that tells the parent that it is whole. The pipe's end would not: a process
     /// that the module has started may hold it open.
-    pub fn send(mut self, envelope: &Envelope) -> io::Result<()> {
+    pub fn send(mut self, envelope: &Envelope<impl Serialize>) -> io::Result<()> {
         let mut text = Zeroizing::new(Vec::with_capacity(2 * MAX_REPLY_BYTES));
         serde_json::to_writer(&mut *text, envelope)?;
         text.push(REPLY_END);

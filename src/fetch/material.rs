@@ -39,6 +39,12 @@ pub const CA_FILE: FileCauses = FileCauses {
     unreadable: Cause::CaFileUnreadable,
 };
 
+pub const PIN_FILE: FileCauses = FileCauses {
+    missing: Cause::PinFileMissing,
+    not_permitted: Cause::PinFileNotPermitted,
+    unreadable: Cause::PinFileUnreadable,
+};
+
 impl FileCauses {
     pub fn failure(&self, path: &Path, error: &io::Error) -> Failure {
         let cause = match error.kind() {

@@ -8,7 +8,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{material::io_words, refused_pin::Source};
+use super::{material, refused_pin::Source};
 use crate::{
     config::Pin,
     failure::{Cause, Failure},
@@ -48,14 +48,7 @@ fn read_file(path: &Path) -> Result<Held, Failure> {
         file.take(MAX_PIN_BYTES as u64 + 1).read_to_end(&mut raw)?;
         Ok((raw, source))
     };
-    let (raw, source) = read().map_err(|e| {
-        let cause = match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Cause::PinFileMissing,
-            io::ErrorKind::PermissionDenied => Cause::PinFileNotPermitted,
-            _ => Cause::PinFileUnreadable,
-        };
-        Failure::new(cause, format!("{} ({})", path.display(), io_words(&e)))
-    })?;
+    let (raw, source) = read().map_err(|e| material::PIN_FILE.failure(path, &e))?;
     let unfit = |what: &str| Failure::new(Cause::PinUnfit, format!("{}: {what}", path.display()));
     if raw.len() > MAX_PIN_BYTES {
         return Err(unfit("it is too long"));

@@ -47,8 +47,13 @@ pub struct TokenKey {
 /// Held while the token is used.
 pub struct TokenLock(#[allow(dead_code, reason = "held, not read")] Flock<File>);
 
-/// Waits for the token, but not for ever.
-pub fn lock(runtime_directory: &Path, wait: Duration) -> Result<TokenLock, Failure> {
+/// Waits for the token, but not for ever. Where there is no lock to take, nobody uses the token: one is made, unless
+/// whoever asks must `leave_nothing`, and has none then.
+pub fn lock(
+    runtime_directory: &Path,
+    wait: Duration,
+    leave_nothing: bool,
+) -> Result<Option<TokenLock>, Failure> {
     let path = runtime_directory.join(LOCK_NAME);
     let unusable = |e: &io::Error| {
         Failure::new(Cause::TokenLockUnusable, format!("{} ({})", path.display(), io_words(e)))
@@ -56,6 +61,9 @@ pub fn lock(runtime_directory: &Path, wait: Duration) -> Result<TokenLock, Failu
     // Read-only and readable to all: in a directory of the daemon's, the daemon can still open it where root has
     // fetched first. (A directory that root's fetch had to make is root's.)
     let open = || {
+        if leave_nothing {
+            return File::open(&path);
+        }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(runtime_directory)?;
         let file = OpenOptions::new()
             .read(true)
@@ -66,12 +74,15 @@ pub fn lock(runtime_directory: &Path, wait: Duration) -> Result<TokenLock, Failu
         let _ = file.set_permissions(Permissions::from_mode(0o644));
         Ok(file)
     };
-    let file = open().map_err(|e| unusable(&e))?;
+    let file = match open() {
+        Err(e) if leave_nothing && e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|e| unusable(&e))?,
+    };
     // flock has no timeout: a thread waits in it, and it goes with the process if nothing comes of it.
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(Flock::lock(file, FlockArg::LockExclusive)));
     match receiver.recv_timeout(wait) {
-        Ok(Ok(lock)) => Ok(TokenLock(lock)),
+        Ok(Ok(lock)) => Ok(Some(TokenLock(lock))),
         Ok(Err((_, errno))) => Err(unusable(&errno.into())),
         Err(_) => Err(Failure::new(
             Cause::TokenBusy,
@@ -82,11 +93,7 @@ pub fn lock(runtime_directory: &Path, wait: Duration) -> Result<TokenLock, Failu
 
 /// Opens the key.
 pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<TokenKey, Failure> {
-    let c_string = |text: &[u8]| {
-        CString::new(text).map_err(|_| Failure::new(Cause::KeyUriInvalid, "it has a NUL in it"))
-    };
     let uri = c_string(token.uri.as_bytes())?;
-    let path = c_string(token.module.as_os_str().as_bytes())?;
     // `pin::read` has refused a NUL already. Allocated once, and wiped.
     let pin_text = pin.map(|pin| {
         let mut text = Zeroizing::new(Vec::with_capacity(pin.expose().len() + 1));
@@ -101,27 +108,16 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
         ),
         None => None,
     };
-    module.start().map_err(|code| {
-        let words = format!("{} (C_Initialize answers {code:#x})", token.module.display());
-        Failure::new(Cause::ModuleNotStarted, words)
-    })?;
+    start(token, module)?;
     let seen = module.tokens().unwrap_or_default();
     let slot = one_of(&seen, &token.uri, &token.module, pin.is_some())?;
-    let missing = |cause, none: &str, errors: Option<ErrorStack>| {
-        let words = errors.map_or_else(|| none.to_owned(), |errors| not_found(&entries(&errors)));
-        Failure::new(cause, printable(&words, MAX_WORDS))
-    };
     let (key, engine) = match token.route {
         Route::Engine => {
-            let engine = Engine::open(&path, pin_text).map_err(|errors| {
-                missing(Cause::EngineMissing, "this OpenSSL has no engines at all", errors)
-            })?;
+            let engine = engine(token, pin_text)?;
             (engine.key(&uri), Some(engine))
         }
         Route::Provider => {
-            let store = Store::open().map_err(|errors| {
-                missing(Cause::ProviderMissing, "this OpenSSL has no providers at all", errors)
-            })?;
+            let store = store()?;
             // The provider hides why a login failed, so it gets a token that is logged in. (libp11 would end this login:
             // it begins with C_CloseAllSessions.)
             if let Some(pin) = pin {
@@ -147,6 +143,46 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
             uri: &token.uri,
         })),
     }
+}
+
+/// Whether module and token are there, as far as that can be told without a PIN.
+pub fn look(token: &Token, module: &Module) -> Result<(), Failure> {
+    start(token, module)?;
+    match token.route {
+        Route::Engine => drop(engine(token, None)?),
+        Route::Provider => drop(store()?),
+    }
+    let seen = module.tokens().unwrap_or_default();
+    one_of(&seen, &token.uri, &token.module, false).map(drop)
+}
+
+fn start(token: &Token, module: &Module) -> Result<(), Failure> {
+    module.start().map_err(|code| {
+        let words = format!("{} (C_Initialize answers {code:#x})", token.module.display());
+        Failure::new(Cause::ModuleNotStarted, words)
+    })
+}
+
+fn engine(token: &Token, pin: Option<&CStr>) -> Result<Engine, Failure> {
+    let path = c_string(token.module.as_os_str().as_bytes())?;
+    Engine::open(&path, pin).map_err(|errors| {
+        missing(Cause::EngineMissing, "this OpenSSL has no engines at all", errors)
+    })
+}
+
+fn store() -> Result<Store, Failure> {
+    Store::open().map_err(|errors| {
+        missing(Cause::ProviderMissing, "this OpenSSL has no providers at all", errors)
+    })
+}
+
+fn missing(cause: Cause, none: &str, errors: Option<ErrorStack>) -> Failure {
+    let words = errors.map_or_else(|| none.to_owned(), |errors| not_found(&entries(&errors)));
+    Failure::new(cause, printable(&words, MAX_WORDS))
+}
+
+fn c_string(text: &[u8]) -> Result<CString, Failure> {
+    CString::new(text).map_err(|_| Failure::new(Cause::KeyUriInvalid, "it has a NUL in it"))
 }
 
 /// The loader's words, which say where OpenSSL looked, rather than OpenSSL's. It has looked for others as well (rdrand).

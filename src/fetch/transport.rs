@@ -127,7 +127,7 @@ pub fn explain(fault: &Fault) -> Failure {
 }
 
 /// Some keys ask for the PIN again at each signature: a PIN that is refused there is refused all the same.
-fn signing_cause(words: &str) -> Cause {
+pub fn signing_cause(words: &str) -> Cause {
     [
         ("PIN incorrect", Cause::PinIncorrect),
         ("Invalid PIN", Cause::PinIncorrect),
@@ -274,7 +274,7 @@ pub fn certificate_words(certificate: &X509Ref) -> String {
     format!("{}, valid until {}", name_words(certificate.subject_name()), certificate.not_after())
 }
 
-fn name_words(name: &openssl::x509::X509NameRef) -> String {
+pub fn name_words(name: &openssl::x509::X509NameRef) -> String {
     let parts = name.entries().map(|entry| {
         let kind = entry.object().nid().short_name().unwrap_or("?");
         let value = entry.data().to_string().map(|value| printable(&value, 80)).unwrap_or_default();

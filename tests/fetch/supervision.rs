@@ -3,7 +3,11 @@
 use std::{fs, path::Path, thread, time::Duration};
 
 use edgerotate::{
-    config::Pin, failure::Cause, fetch_child::by_hand, fetch_reply::Order, secret::Secret,
+    config::Pin,
+    failure::Cause,
+    fetch_child::by_hand,
+    fetch_reply::{Order, Purpose},
+    secret::Secret,
 };
 use nix::fcntl::{Flock, FlockArg};
 
@@ -168,6 +172,7 @@ fn the_child_dies_with_its_parent() {
     // Another parent than this one, which is to stay.
     let order = Order {
         parent: 0,
+        purpose: Purpose::Fetch,
         provider: bench.provider.clone(),
         runtime_directory: bench.launcher.runtime_directory.clone(),
         state_directory: bench.launcher.state_directory.clone(),

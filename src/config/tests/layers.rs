@@ -105,6 +105,21 @@ fn unknown_keys_are_warnings_on_a_device_and_errors_in_a_build() {
 }
 
 #[test]
+fn in_the_device_s_own_file_an_unknown_key_is_always_a_warning() {
+    let files = Files::new()
+        .with("image.env", least_file())
+        .with("device.env", "EDGEROTATE_OF_A_NEWER_IMAGE=yes\n");
+    let owned = [files.files[0].clone(), LayerFile::device(files.files[1].path.clone())];
+    let layers = Layers::of_files(&owned);
+    assert!(layers.has_device_file());
+    let (_, warnings) = Config::from_layers(&layers, UnknownKeys::Deny).unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!([warnings[0].0.clone()], layers.unknown());
+    let missing = LayerFile::device("/nonexistent/device.env".into());
+    assert!(!Layers::of_files(&[missing]).has_device_file());
+}
+
+#[test]
 fn of_two_in_one_file_the_later_wins_with_a_warning() {
     let twice = least_file() + "EDGEROTATE_LOG=warn\nEDGEROTATE_LOG=error\n";
     let files = Files::new().with("a.env", twice).with("b.env", "EDGEROTATE_THING_NAME=b\n");
@@ -119,7 +134,7 @@ fn of_two_in_one_file_the_later_wins_with_a_warning() {
 #[test]
 fn a_file_that_is_not_there_is_an_empty_layer_unless_a_person_named_it() {
     let missing = PathBuf::from("/nonexistent/edgerotate.env");
-    let optional = [LayerFile { path: missing.clone(), required: false }];
+    let optional = [LayerFile::image(missing.clone(), false)];
     let read = |files: &[LayerFile], environment| {
         Config::from_layers(&Layers::read(files, pairs(environment)), UnknownKeys::Warn)
     };
@@ -140,7 +155,7 @@ fn a_file_that_is_not_there_is_an_empty_layer_unless_a_person_named_it() {
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     let files = Files::new().with("large.env", vec![b'#'; 1024 * 1024 + 1]);
-    let directory = LayerFile { path: files.directory.clone(), required: false };
+    let directory = LayerFile::image(files.directory.clone(), false);
     let read = |file: &LayerFile| {
         let layers = Layers::read(std::slice::from_ref(file), pairs(&LEAST));
         lines(&Config::from_layers(&layers, UnknownKeys::Warn))

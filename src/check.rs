@@ -1,0 +1,291 @@
+//! `edgerotate check`: everything that a device needs, step by step, each with its own line and what to do.
+//!
+//! It looks and changes nothing. What can hang or crash, a vendor's PKCS#11 module, works in the child that fetches
+//! ([`crate::fetch_child`]); and where the daemon runs, what it has found is taken from it rather than from the token.
+
+mod cause;
+mod daemon;
+mod database;
+mod files;
+mod litestream;
+mod provider;
+mod report;
+mod settings;
+mod token;
+
+use std::{
+    env,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use self::{
+    daemon::Findings,
+    provider::Asked,
+    report::{Line, Report, Step},
+    settings::Missing,
+};
+use crate::{
+    clock,
+    config::{Config, LayerFile, Layers, PrivateKey},
+    failure::Failure,
+    fetch::refused_pin,
+    fetch_child::Launcher,
+    fetch_reply::Looked,
+    verify::signals::Signals,
+};
+
+/// How long the gate waits for what may only be late, at most, and where nothing else is said.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Between two looks of the gate.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub json: bool,
+    pub scope: Scope,
+    /// A person says that the PIN is right now: the mark of its refusal goes first.
+    pub pin_changed: bool,
+    /// How long the gate waits for what may only be late.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { json: false, scope: Scope::All, pin_changed: false, patience: PATIENCE }
+    }
+}
+
+impl Options {
+    /// # Errors
+    /// In words, if another scope was asked for already.
+    pub fn narrow(&mut self, scope: Scope) -> Result<(), String> {
+        if self.scope != Scope::All && self.scope != scope {
+            return Err("--config-only and --gate exclude each other".to_owned());
+        }
+        self.scope = scope;
+        Ok(())
+    }
+
+    /// # Errors
+    /// In words, if it is no number of seconds, or more than a boot may take.
+    pub fn wait(&mut self, seconds: Option<&str>) -> Result<(), String> {
+        let patience = seconds.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        self.patience = patience
+            .filter(|patience| *patience <= PATIENCE)
+            .ok_or_else(|| format!("--patience needs seconds, at most {}", PATIENCE.as_secs()))?;
+        Ok(())
+    }
+}
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    #[default]
+    All,
+    /// The settings' files and nothing else: for the build of an image, on any machine.
+    ConfigOnly,
+    /// Whether an update stays: only what an image can break counts.
+    Gate,
+}
+
+/// Looks at everything, writes what came of it, and answers with the exit code. `program` is edgerotate itself.
+///
+/// # Errors
+/// The answer could not be written, or the look could not begin at all.
+pub fn run(
+    files: &[LayerFile],
+    options: Options,
+    program: &Path,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        look_patiently(files, options, program, &mut signals).await
+    })?;
+    if options.json {
+        writeln!(out, "{:#}", report.json())?;
+    } else {
+        out.write_all(report.text().as_bytes())?;
+    }
+    out.flush()?;
+    Ok(report.exit_code())
+}
+
+async fn look_patiently(
+    files: &[LayerFile],
+    options: Options,
+    program: &Path,
+    signals: &mut Signals,
+) -> io::Result<Report> {
+    let begun = Instant::now();
+    loop {
+        let report = look(files, options, program, signals).await?;
+        if !report.may_mend_itself() || begun.elapsed() + PAUSE > options.patience {
+            return Ok(report);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn look(
+    files: &[LayerFile],
+    options: Options,
+    program: &Path,
+    signals: &mut Signals,
+) -> io::Result<Report> {
+    let mut report = Report { gate: options.scope == Scope::Gate, ..Report::default() };
+    let layers = match options.scope {
+        Scope::ConfigOnly => Layers::of_files(files),
+        Scope::All | Scope::Gate => Layers::read(files, env::vars_os()),
+    };
+    let missing = match options.scope {
+        Scope::All => Missing::IsWrong,
+        Scope::ConfigOnly | Scope::Gate => Missing::MayCome,
+    };
+    let (line, config) = settings::look(&layers, missing);
+    report.add([line]);
+    if options.scope == Scope::ConfigOnly {
+        return Ok(report);
+    }
+    match config {
+        Some(config) => {
+            if options.pin_changed {
+                refused_pin::forget(config.mark_directories())?;
+            }
+            let settings: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+            look_at_device(&mut report, &config, &settings, options, program, signals).await;
+        }
+        None => {
+            let rest = Step::ALL.iter().filter(|step| **step != Step::Settings);
+            report.add(rest.map(|step| Line::not_reached(*step, Step::Settings)));
+        }
+    }
+    report.sort();
+    Ok(report)
+}
+
+async fn look_at_device(
+    report: &mut Report,
+    config: &Config,
+    settings: &[PathBuf],
+    options: Options,
+    program: &Path,
+    signals: &mut Signals,
+) {
+    let user = files::user(config).map_or("edgerotate".to_owned(), files::name);
+    let (line, daemon_runs, findings) = daemon::look(config, settings, options.pin_changed);
+    report.add([line]);
+    report.add(files::lines(config, &user));
+    let launcher = Launcher::new(program.to_owned(), config);
+    let asked = look_at_fetch(report, config, &launcher, findings).await;
+    report.add([provider::clock_line(asked.as_ref(), clock::wall())]);
+    report.add(database::lines(config, daemon_runs, &user));
+    report.add(litestream::lines(config, program, signals).await);
+}
+
+/// Key, certificate and provider: as the daemon found them, or by asking.
+async fn look_at_fetch(
+    report: &mut Report,
+    config: &Config,
+    launcher: &Launcher,
+    findings: Option<Findings>,
+) -> Option<Asked> {
+    let provider = &config.provider;
+    // The marks of a refused PIN must have their place before a PIN is tried.
+    let missing = [Step::RuntimeDirectory, Step::StateDirectory]
+        .into_iter()
+        .find(|step| report.is_wrong(*step))
+        .filter(|_| matches!(provider.key, PrivateKey::Token(_)));
+    let at_key = findings.is_none() && missing.is_none();
+    let looked = launcher.look(provider, at_key, unreapable).await;
+    if let Some(Err(failure)) = &looked.authorities {
+        report.add([token::line(failure, provider)]);
+    }
+
+    let asked = match (findings, &looked.key) {
+        (Some(findings), _) => Some(from_daemon(report, config, findings)),
+        (None, Some(key)) => {
+            report.add(token::lines(provider, &looked, key));
+            match blocked(report, &looked, key) {
+                Some(step) => {
+                    report.add(provider::not_reached(step));
+                    None
+                }
+                None => {
+                    let reply = launcher.try_out(provider, unreapable).await;
+                    let asked = Asked::of(reply, clock::wall());
+                    report.add(provider::lines(provider, &asked));
+                    Some(asked)
+                }
+            }
+        }
+        (None, None) => {
+            let after = missing.unwrap_or(Step::RuntimeDirectory);
+            report.add(token::steps(provider).iter().map(|step| Line::not_reached(*step, after)));
+            report.add(provider::not_reached(after));
+            None
+        }
+    };
+    let ahead = asked.as_ref().and_then(|asked| asked.ahead_s).unwrap_or(0);
+    let now = clock::wall() - chrono::TimeDelta::seconds(ahead);
+    let accepted = asked.as_ref().is_some_and(|asked| asked.result.is_ok());
+    report.add(token::certificate(provider, &looked, now, accepted));
+    asked
+}
+
+/// What keeps the provider from being asked.
+fn blocked(
+    report: &Report,
+    looked: &Looked,
+    key: &Result<crate::fetch_reply::KeyFacts, Failure>,
+) -> Option<Step> {
+    let steps = [
+        (Step::CertificateFile, !matches!(looked.certificate, Some(Ok(_)))),
+        (Step::CaFile, report.is_wrong(Step::CaFile)),
+        (Step::Key, key.is_err()),
+        (Step::Pair, matches!(looked.pair, Some(Err(_)))),
+    ];
+    steps.into_iter().find_map(|(step, wrong)| wrong.then_some(step))
+}
+
+/// The lines that the daemon's last fetch stands for.
+fn from_daemon(report: &mut Report, config: &Config, findings: Findings) -> Asked {
+    let provider = &config.provider;
+    let Findings { asked, source } = findings;
+    let mut lines = match &asked.result {
+        Ok(_) => token::fine(provider, "it signs"),
+        Err(failure) => {
+            let at = cause::step(failure.cause, provider);
+            if at >= Step::Endpoint {
+                token::fine(provider, "it can be opened")
+            } else {
+                token::broken(provider, failure)
+            }
+        }
+    };
+    let reached = match &asked.result {
+        Err(failure) if cause::step(failure.cause, provider) < Step::Endpoint => {
+            provider::not_reached(cause::step(failure.cause, provider))
+        }
+        _ => provider::lines(provider, &asked),
+    };
+    lines.extend(reached);
+    for line in &mut lines {
+        line.say(&source);
+    }
+    report.add(lines);
+    asked
+}
+
+fn unreapable(id: u32) {
+    log::error!(
+        "process {id} does not die: the PKCS#11 module hangs in the kernel; restart the device"
+    );
+}

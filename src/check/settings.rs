@@ -1,0 +1,50 @@
+//! The settings: which files there are, and all that is wrong in them.
+
+use super::report::{Found, Line, Step};
+use crate::{
+    config::{Config, Layers, Place, Problem, UnknownKeys},
+    finding::Finding,
+};
+
+/// What a missing setting means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// On a device: it is needed.
+    IsWrong,
+    /// For an image and its gate: where the device's own file is not there, the device brings it yet.
+    MayCome,
+}
+
+/// Reads them; no config if they don't make one.
+pub fn look(layers: &Layers, missing: Missing) -> (Line, Option<Config>) {
+    let seen = layers.looked_at().join(", ");
+    let (config, errors, warnings) = match Config::from_layers(layers, UnknownKeys::Deny) {
+        Ok((config, warnings)) => (Some(config), Vec::new(), warnings),
+        Err(errors) => (None, errors.errors, errors.warnings),
+    };
+    let may_come = missing == Missing::MayCome && !layers.has_device_file();
+    let errors = errors.into_iter().map(|problem| {
+        let finding = match problem.place {
+            Place::Nowhere if may_come => Finding::NotProvisioned,
+            Place::Nowhere => Finding::SettingMissing,
+            _ if layers.unknown().contains(&problem) => Finding::SettingUnknown,
+            _ => Finding::SettingWrong,
+        };
+        let found = Found::line(finding, problem.to_string());
+        // An older image would read the same line of the device's own.
+        if is_of_device(&problem) { found.not_of_image() } else { found }
+    });
+    let warnings = warnings.into_iter().map(|warning| {
+        let finding = if layers.unknown().contains(&warning.0) {
+            Finding::SettingUnknownHere
+        } else {
+            Finding::SettingDoubtful
+        };
+        Found::line(finding, warning.to_string())
+    });
+    (Line::new(Step::Settings, seen, errors.chain(warnings).collect()), config)
+}
+
+fn is_of_device(problem: &Problem) -> bool {
+    problem.place == Place::Environment || problem.place.is_in_device_file()
+}
