@@ -1,6 +1,6 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-all clean
+.PHONY: help demo test check nix-check nix-eval test-all clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -13,6 +13,12 @@ test: ## all that must pass before a change goes in
 
 check: ## the quick loop: format, lints, unit tests
 	@tests/prepare build && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked --lib --bins
+
+nix-check: ## the Nix flake: evaluated, and the package built, with a stand-in for nixpkgs
+	@tests/prepare test && tests/nix/check
+
+nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that has nixos/, and LIB=DIR, one that has lib/
+	@tests/prepare test && tests/nix/check with_nixos "$(NIXOS)" "$(LIB)"
 
 test-all: test demo ## the tests, then the demo with both generations of Litestream
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
