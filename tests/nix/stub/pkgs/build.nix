@@ -59,7 +59,7 @@ in
       // attrs
     );
   runCommandLocal = pkgs.runCommand;
-  writeText = name: text: builtins.toFile name text;
+  writeText = name: text: pkgs.writeTextFile { inherit name text; };
   writeTextFile =
     {
       name,
