@@ -20,8 +20,8 @@ nix-check: ## the Nix flake: evaluated, and the package built, with a stand-in f
 nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that has nixos/, and LIB=DIR, one that has lib/
 	@tests/prepare test && tests/nix/check with_nixos "$(NIXOS)" "$(LIB)"
 
-test-all: test demo ## the tests, then the demo with both generations of Litestream
-	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
+test-all: test demo ## the tests with those that take ten minutes, and the demo with both generations of Litestream
+	@cargo test --locked --test guard -- --ignored && LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
 
 clean: ## remove all that was built and fetched
 	@rm -rf target tests/cloud/target

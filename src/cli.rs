@@ -15,11 +15,11 @@ use log::LevelFilter;
 use crate::{
     check::{self, Scope},
     clock,
-    config::{Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
+    config::{self, Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
     core_dump, daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
-    service_manager, status, verify,
+    mend, service_manager, status, verify,
 };
 
 const USAGE: &str = "\
@@ -31,9 +31,10 @@ Usage: edgerotate <command> [--config FILE]...
 Commands:
   run      the daemon: rotate the credentials, restart Litestream, write the heartbeat
   fetch    ask the provider once, now, and say what came or what is wrong; shows no secret
-  status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
   check    go through everything the device needs: ok, or what is wrong and what to do
+  status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
+  mend     before Litestream starts: make a new snapshot of a replica that may lack rows
 
 Options:
   --config FILE         read the settings from FILE instead of the three usual files; again for more,
@@ -47,12 +48,12 @@ Options:
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0   done; for run: stopped by a signal; for check and status: nothing is wrong; for verify: whole
+  0   done; for run: stopped by a signal; for verify: whole; for check and status: nothing is wrong
   64  the command line was not understood
-  65  for verify: rows are missing in the replica, or it can't be restored soundly; for status: a
-      replica is suspect
-  69  a part of this device is broken (a file, the PKCS#11 module, the token); for status: the
-      daemon does not run, or heartbeats or the hand-over to Litestream fail
+  65  for verify: rows are missing in the replica, or it can't be restored soundly
+  69  a part of this device is broken (a file, the PKCS#11 module, the token); for check and
+      status: a replica is suspect; for status: the daemon does not run, or heartbeats or the
+      hand-over to Litestream fail
   74  standard output could not be written
   75  provider, network or clock away: try later; for run: another one is running; for verify:
       behind, or too early to tell
@@ -90,8 +91,14 @@ const BAD_USAGE: u8 = 64;
 /// A part of this device is broken (EX_UNAVAILABLE).
 const BROKEN_DEVICE: u8 = 69;
 
+/// What was to be done could not be done now (EX_TEMPFAIL).
+const TRY_LATER: u8 = 75;
+
 /// Wrong settings (EX_CONFIG).
 const BAD_SETTINGS: u8 = 78;
+
+/// Ended by a signal before there was an answer (EX_TEMPFAIL).
+const TRY_AGAIN: u8 = 75;
 
 /// The answer could not be written (EX_IOERR).
 const NOT_WRITTEN: u8 = 74;
@@ -102,16 +109,17 @@ enum Command {
     Fetch(Files),
     /// The inner half of a fetch; not for people.
     FetchChild,
+    Check(Files, check::Options),
     Status {
         files: Files,
         json: bool,
         watch: bool,
     },
-    Check(Files, check::Options),
     Verify {
         files: Files,
         json: bool,
     },
+    Mend(Files),
     /// What becomes Litestream for `verify`; not for people.
     Become(Vec<OsString>),
     Help(Topic),
@@ -142,9 +150,10 @@ enum Topic {
     All,
     Run,
     Fetch,
-    Status,
     Check,
+    Status,
     Verify,
+    Mend,
 }
 
 /// Does what the arguments (without the program's name) ask for.
@@ -165,13 +174,14 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Ok(Command::Fetch(files)) => with_config(files, fetch),
         Ok(Command::FetchChild) => child::child(),
+        Ok(Command::Check(files, options)) => check(files, options),
         Ok(Command::Status { files, json, watch }) => {
             with_config(files, |config, _, _| status(&config, json, watch))
         }
-        Ok(Command::Check(files, options)) => check(files, options),
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
+        Ok(Command::Mend(files)) => mend(files),
         Ok(Command::Become(words)) => verify::tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
         Ok(Command::Version) => print(concat!("edgerotate ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -183,27 +193,29 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let command = arguments.next().ok_or("which command? run, fetch, status, check or verify")?;
+    let command =
+        arguments.next().ok_or("which command? run, fetch, check, status, verify or mend")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
         "-V" | "--version" => return Ok(Command::Version),
         "run" => Topic::Run,
         "fetch" => Topic::Fetch,
-        "status" => Topic::Status,
         "check" => Topic::Check,
+        "status" => Topic::Status,
         "verify" => Topic::Verify,
+        "mend" => Topic::Mend,
         other => {
             return Err(format!(
-                "there is no command {other:?}; there are run, fetch, status, check and verify"
+                "there is no command {other:?}; there are run, fetch, check, status, verify and mend"
             ));
         }
     };
     let mut files = Files::default();
     let mut child = false;
     let mut json = false;
-    let mut watch = false;
     let mut options = check::Options::default();
+    let mut watch = false;
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("-h" | "--help") => return Ok(Command::Help(topic)),
@@ -241,9 +253,10 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
     Ok(match topic {
         Topic::Fetch if child => Command::FetchChild,
         Topic::Fetch => Command::Fetch(files),
-        Topic::Status => Command::Status { files, json, watch },
         Topic::Check => Command::Check(files, options),
+        Topic::Status => Command::Status { files, json, watch },
         Topic::Verify => Command::Verify { files, json },
+        Topic::Mend => Command::Mend(files),
         _ => Command::Run(files),
     })
 }
@@ -266,6 +279,7 @@ fn help(topic: &Topic) -> String {
              The credentials are thrown away. It waits for\na daemon that uses the token at this moment. `edgerotate \
              run --help` lists the settings.\n\n{EXIT_CODES}"
         ),
+        Topic::Check => write!(text, "{CHECK}\n{EXIT_CODES}"),
         Topic::Status => write!(
             text,
             "Usage: edgerotate status [--config FILE]... [--json] [--watch]\n\nShows what the daemon does: what is wrong \
@@ -273,7 +287,6 @@ fn help(topic: &Topic) -> String {
              replica. It reads what the daemon wrote down in the runtime\ndirectory, asks nobody, and works also when \
              the daemon is down. NO_COLOR is respected.\n\n{EXIT_CODES}"
         ),
-        Topic::Check => write!(text, "{CHECK}\n{EXIT_CODES}"),
         Topic::Verify => write!(
             text,
             "Usage: edgerotate verify [--config FILE]... [--json]\n\nRestores the heartbeat's database from its replica \
@@ -281,6 +294,13 @@ fn help(topic: &Topic) -> String {
              with the live ones. Whole: none is missing. Rows\nmissing: these never arrived. Behind: newer rows wait \
              longer than EDGEROTATE_VERIFY_MAX_LAG. Nothing is\nchanged, and what was restored is removed. \
              `edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
+        ),
+        Topic::Mend => write!(
+            text,
+            "Usage: edgerotate mend [--config FILE]...\n\nFor what starts Litestream (ExecStartPre=-/usr/bin/edgerotate \
+             mend), to be run before each start with\nLitestream's user and environment. Asks the daemon whether a \
+             replica may lack rows; if so, makes a\nforced snapshot. Where nothing is to be done, or no daemon runs, it \
+             ends at once.\n`edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
         ),
     };
     text
@@ -341,6 +361,30 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
     }
 }
 
+fn check(files: Files, options: check::Options) -> ExitCode {
+    // What is wrong is in the answer; of the modules' own words nobody asked for any.
+    start_log(LevelFilter::Error);
+    let program = match env::current_exe() {
+        Ok(program) => program,
+        Err(e) => {
+            complain(&format!(
+                "edgerotate's own program file can't be found: {e}; is /proc mounted?"
+            ));
+            return ExitCode::from(BROKEN_DEVICE);
+        }
+    };
+    match check::run(&files.layers(), options, &program, &mut io::stdout()) {
+        Ok(code) => ExitCode::from(code),
+        // `edgerotate check | head` is no fault.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(e) => {
+            complain(&e.to_string());
+            let ended = e.kind() == io::ErrorKind::Interrupted;
+            ExitCode::from(if ended { TRY_AGAIN } else { NOT_WRITTEN })
+        }
+    }
+}
+
 fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
     let mut out = io::stdout();
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -362,27 +406,6 @@ fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
     }
 }
 
-fn check(files: Files, options: check::Options) -> ExitCode {
-    // What is wrong is in the answer; of the modules' own words nobody asked for any.
-    start_log(LevelFilter::Error);
-    let program = match env::current_exe() {
-        Ok(program) => program,
-        Err(e) => {
-            complain(&format!(
-                "edgerotate's own program file can't be found: {e}; is /proc mounted?"
-            ));
-            return ExitCode::from(BROKEN_DEVICE);
-        }
-    };
-    match check::run(&files.layers(), options, &program, &mut io::stdout()) {
-        Ok(code) => ExitCode::from(code),
-        Err(e) => {
-            complain(&e.to_string());
-            ExitCode::from(NOT_WRITTEN)
-        }
-    }
-}
-
 fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -> ExitCode {
     for warning in warnings {
         log::warn!("{warning}");
@@ -392,6 +415,20 @@ fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -
         Err(e) => {
             complain(&e.to_string());
             ExitCode::from(NOT_WRITTEN)
+        }
+    }
+}
+
+fn mend(files: Files) -> ExitCode {
+    start_log(LevelFilter::Info);
+    let config = config::Mend::from_layers(&Layers::read(&files.layers(), env::vars_os()));
+    let mended = env::current_exe().and_then(|program| mend::run(&config, &program));
+    match mended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(TRY_LATER),
+        Err(e) => {
+            complain(&e.to_string());
+            ExitCode::from(BROKEN_DEVICE)
         }
     }
 }
@@ -451,10 +488,6 @@ mod tests {
             Ok(Command::Verify { files: files(&["a"]), json: true })
         );
         assert_eq!(parsed("verify"), Ok(Command::Verify { files: files(&[]), json: false }));
-        assert_eq!(
-            parsed("status --watch"),
-            Ok(Command::Status { files: files(&[]), json: false, watch: true })
-        );
         let device = Files { device: Some("c".into()), ..files(&["a"]) };
         assert_eq!(parsed("run --config a --device-config c"), Ok(Command::Run(device)));
         let mut gate = check::Options {
@@ -468,16 +501,23 @@ mod tests {
             parsed("check --gate --json --pin-changed --patience 20"),
             Ok(Command::Check(files(&[]), gate))
         );
+        assert_eq!(
+            parsed("status --watch"),
+            Ok(Command::Status { files: files(&[]), json: false, watch: true })
+        );
         assert_eq!(parsed("run --help"), Ok(Command::Help(Topic::Run)));
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
 
     #[test]
     fn what_is_not_understood_is_named() {
-        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch, status, check or verify");
+        assert_eq!(
+            parsed("").unwrap_err(),
+            "which command? run, fetch, check, status, verify or mend"
+        );
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch, status, check and verify"
+            "there is no command \"start\"; there are run, fetch, check, status, verify and mend"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");
@@ -493,7 +533,7 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for topic in [Topic::All, Topic::Fetch, Topic::Status, Topic::Check] {
+        for topic in [Topic::All, Topic::Fetch, Topic::Check, Topic::Status] {
             for line in help(&topic).lines() {
                 assert!(line.chars().count() <= 105, "{line}");
             }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    sync::Mutex,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -23,6 +24,7 @@ use crate::{
     fetch_reply::FetchReply,
     lifetime::{self, Lifetime},
     litestream::{Litestream, RestartError, Start, Written},
+    litestream_version::LitestreamVersion,
     rotation::{Action, Event, Fetch, Policy, Restart, Rotation, Write},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
@@ -32,17 +34,22 @@ mod guard;
 mod hand_over;
 mod heartbeat;
 pub mod instance;
+mod mend;
+mod metrics_file;
 mod publisher;
 mod repeats;
 mod report;
 mod setup;
+mod uploads;
 
-use guard::GuardThread;
+use guard::{GuardThread, News};
 use hand_over::holds;
 use heartbeat::{Beat, HeartbeatThread};
+use mend::Door;
 use publisher::{Board, Publisher};
 use report::Report;
 use setup::{Signals, device, jitter, prepare, seed};
+use uploads::UploadsWatch;
 
 /// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -50,6 +57,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// A heartbeat that reports neither success nor failure for so long, beyond its interval, is stuck, and the watchdog is
 /// no longer fed. Above the five seconds that SQLite waits for a lock.
 const HEARTBEAT_STUCK: Duration = Duration::from_secs(60);
+
+/// Seen with 0.5.17 after kills; its log says why, and a restart helps it.
+const STUCK: &str = "Litestream runs, and reads nothing of it any more";
 
 /// What is given to the row being written when the daemon is told to stop; two seconds are promised for all.
 const TIME_TO_STOP: Duration = Duration::from_millis(1500);
@@ -125,6 +135,9 @@ struct Daemon {
     pin_watch: Watch,
     heartbeat: HeartbeatThread,
     guard: GuardThread,
+    door: Door,
+    litestream_version: Arc<Mutex<LitestreamVersion>>,
+    uploads: UploadsWatch,
     report: Report,
     publisher: Publisher,
     board: Board,
@@ -183,6 +196,10 @@ impl Daemon {
             board.clone(),
         )
         .map_err(device("the guard's thread can't be started"))?;
+        let litestream_version =
+            LitestreamVersion::new(&config.litestream.program, &config.state_directory);
+        let door = Door::open(&config.runtime_directory)
+            .map_err(device("EDGEROTATE_RUNTIME_DIRECTORY: no socket can be made there"))?;
         Ok(Self {
             launcher: Arc::new(Launcher::new(program, &config)),
             litestream,
@@ -197,6 +214,9 @@ impl Daemon {
             pin_watch,
             heartbeat,
             guard,
+            door,
+            uploads: UploadsWatch::start(&config),
+            litestream_version: Arc::new(Mutex::new(litestream_version)),
             report,
             publisher,
             board,
@@ -208,6 +228,8 @@ impl Daemon {
 
     async fn run(&mut self) -> Result<(), Stopped> {
         let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
+        let (version, asked) = (Arc::clone(&self.litestream_version), self.guard.asked());
+        tokio::spawn(async move { mend::look_at_version(&version, &asked).await });
         self.tell(Event::Woke);
         loop {
             self.manager.status(self.report.status(&self.rotation, clock::boottime()));
@@ -231,11 +253,12 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
-                suspect = self.guard.next() => match suspect {
-                    Some(suspect) => {
+                news = self.guard.next() => match news {
+                    Some(News::Suspect(suspect)) => {
                         self.report.suspect(&suspect);
                         self.board.set(|record| &mut record.suspect, Some(suspect));
                     }
+                    Some(News::RestartWanted) => self.tell(Event::RestartWanted),
                     None => {
                         log::error!("the guard's thread has ended; the service manager starts it all again");
                         return Err(Stopped::Device);
@@ -248,6 +271,17 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
+                stream = self.door.next() => {
+                    let litestream = Arc::clone(&self.litestream);
+                    let version = Arc::clone(&self.litestream_version);
+                    tokio::spawn(mend::answer(stream, litestream, version, self.guard.asked()));
+                }
+                look = self.uploads.next() => {
+                    if self.uploads.looked(look, &self.board, clock::boottime()) {
+                        self.guard.asked().suspect(Some(&self.config.heartbeat.database), STUCK);
+                        self.tell(Event::RestartWanted);
+                    }
+                }
                 () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
@@ -281,6 +315,9 @@ impl Daemon {
     fn beat(&mut self, beat: Beat) {
         let now = clock::boottime();
         self.heartbeat_seen = Instant::now();
+        if beat.is_ok() {
+            self.uploads.beat(now);
+        }
         self.board.beat(&beat, now);
         self.report.beat(beat, &self.config.heartbeat, now);
         if !self.ready {
@@ -310,6 +347,7 @@ impl Daemon {
             }
             Done::Restarted(restart, Ok(start)) => {
                 self.guard.restart_is_over(true);
+                self.uploads.litestream_starts(clock::boottime());
                 self.board.restarted(clock::boottime());
                 self.report.restarted(start.as_ref());
                 self.tell(Event::Restarted(restart));

@@ -133,6 +133,10 @@ findings! {
         "the environment file can't be read by this user"
         "run check as the daemon's user or as root";
 
+    MarkNotRemoved "mark-not-removed" NOT_PERMITTED Warns
+        "the mark of a refused PIN can't be removed"
+        "run check --pin-changed as root or as the daemon's user; or remove FILE";
+
     // The certificate.
     CertificateExpired "certificate-expired" DEVICE Warns
         "the device's certificate has expired"
@@ -211,7 +215,7 @@ findings! {
         "where there is no systemd, set EDGEROTATE_LITESTREAM_PID_FILE";
     LitestreamNotRunning "litestream-not-running" DEVICE Warns
         "Litestream does not run"
-        "start its unit (EDGEROTATE_LITESTREAM_UNIT), and see its log: journalctl -u litestream";
+        "systemctl start litestream (or what EDGEROTATE_LITESTREAM_UNIT names), and see its log: journalctl -u litestream";
     LitestreamNoCredentials "litestream-no-credentials" DEVICE Warns
         "Litestream runs without the environment file"
         "write EnvironmentFile=FILE into its unit (systemctl edit litestream), then restart it";
@@ -228,7 +232,7 @@ findings! {
         "nothing, if its application makes it later; else correct EDGEROTATE_GUARD_DATABASES";
     Suspect "suspect" DEVICE Warns
         "a replica may lack rows"
-        "make a new snapshot (docs/troubleshooting.md), then let `edgerotate verify` take the mark back";
+        "stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); then let `edgerotate verify` take the mark back (docs/troubleshooting.md has the commands)";
     SuspectUnknown "suspect-unknown" DEVICE Warns
         "which replicas may lack rows can't be told"
         "let this user read FILE; if it is broken, remove it and make new snapshots";

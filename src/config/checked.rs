@@ -8,7 +8,7 @@ use std::{
 use log::LevelFilter;
 
 use super::{
-    Config, Guard, Heartbeat, Litestream, Pin, PrivateKey, Provider, Verify, Warning,
+    Config, Guard, Heartbeat, Litestream, Mend, Pin, PrivateKey, Provider, Verify, Warning,
     check::{Check, UnknownKeys},
     duration,
     endpoint::Endpoint,
@@ -18,13 +18,22 @@ use super::{
     settings::{self, Setting},
     values, words,
 };
+use crate::litestream_metrics::Address;
 
 /// What is written below the runtime directory, beside the environment file: state, locks, marks.
-const RUNTIME_FILES: &[&str] =
-    &["state.json", "status.json", "edgerotate.lock", "token.lock", "pin-refused", "pin-accepted"];
+const RUNTIME_FILES: &[&str] = &[
+    "state.json",
+    "status.json",
+    "guard.json",
+    "edgerotate.lock",
+    "token.lock",
+    "mend.sock",
+    "pin-refused",
+    "pin-accepted",
+];
 
 /// What is written below the state directory.
-const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted"];
+const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted", "suspect", "litestream-version"];
 
 impl Config {
     /// Checks every setting.
@@ -54,6 +63,7 @@ impl Config {
         let heartbeat = check.heartbeat();
         let verify = check.verify();
         let guard = check.guard();
+        let metrics_file = check.optional(&settings::METRICS_FILE, values::metrics_file);
         let log = check.or(&settings::LOG, values::log_level, LevelFilter::Info);
         if let (Some(provider), Some(litestream), Some(heartbeat)) =
             (provider, litestream, heartbeat)
@@ -66,12 +76,31 @@ impl Config {
                 guard,
                 runtime_directory,
                 state_directory,
+                metrics_file,
                 log,
             };
             check.one_file_for_two(&config);
             return check.finish(config);
         }
         Err(check.failed())
+    }
+}
+
+impl Mend {
+    /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's unit, whose
+    /// `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
+    pub fn from_layers(layers: &Layers) -> Self {
+        let mut check = Check::new(layers, UnknownKeys::Warn);
+        Self {
+            runtime_directory: check.directory(
+                &settings::RUNTIME_DIRECTORY,
+                None,
+                "/run/edgerotate",
+            ),
+            program: check.litestream_program(),
+            configuration: check.litestream_configuration(),
+            snapshot_timeout: check.snapshot_timeout(),
+        }
     }
 }
 
@@ -180,13 +209,9 @@ impl Check<'_> {
         let unit =
             self.or(&settings::LITESTREAM_UNIT, values::unit, "litestream.service".to_owned());
         let pid_file = self.optional(&settings::LITESTREAM_PID_FILE, values::file);
-        let program =
-            self.or(&settings::LITESTREAM, values::file, PathBuf::from("/usr/bin/litestream"));
-        let configuration = self.or(
-            &settings::LITESTREAM_CONFIG,
-            values::file,
-            PathBuf::from("/etc/litestream.yml"),
-        );
+        let program = self.litestream_program();
+        let configuration = self.litestream_configuration();
+        let snapshot_timeout = self.snapshot_timeout();
         Some(Litestream {
             environment_file,
             region: region?,
@@ -196,7 +221,26 @@ impl Check<'_> {
             pid_file,
             program,
             configuration,
+            metrics: self.optional(&settings::LITESTREAM_METRICS, Address::parse),
+            snapshot_timeout,
         })
+    }
+
+    fn litestream_program(&mut self) -> PathBuf {
+        self.or(&settings::LITESTREAM, values::file, PathBuf::from("/usr/bin/litestream"))
+    }
+
+    fn litestream_configuration(&mut self) -> PathBuf {
+        self.or(&settings::LITESTREAM_CONFIG, values::file, PathBuf::from("/etc/litestream.yml"))
+    }
+
+    fn snapshot_timeout(&mut self) -> Duration {
+        self.duration(
+            &settings::SNAPSHOT_TIMEOUT,
+            Duration::from_secs(1),
+            Duration::from_secs(3600),
+            Duration::from_secs(60),
+        )
     }
 
     fn verify(&mut self) -> Verify {
@@ -311,6 +355,9 @@ fn files(config: &Config) -> Vec<NamedFile> {
                 files.push(read(&settings::PKCS11_PIN_FILE, path));
             }
         }
+    }
+    if let Some(path) = &config.metrics_file {
+        files.push(written(&settings::METRICS_FILE, path));
     }
     // Litestream writes it.
     if let Some(path) = &config.litestream.pid_file {

@@ -154,6 +154,12 @@ impl Device {
         self.program = Some(program.to_owned());
     }
 
+    /// From now on each start of Litestream mends first what is suspect.
+    pub fn mend_at_starts(&self) {
+        let command = [program(), "mend".into(), "--config".into(), self.settings_file()];
+        self.litestream.before_starts(command.to_vec());
+    }
+
     /// edgerotate with these settings, its environment clean but for what the device gives it.
     pub fn edgerotate(&self, arguments: &[&str]) -> Command {
         let program = self.program.clone().unwrap_or_else(program);
@@ -319,7 +325,10 @@ impl Device {
         let path = self.scratch.join("device.env");
         let text: String =
             self.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        fs::write(&path, text).expect("the settings");
+        // Untouched where nothing changed, as on a device: whoever looks at its time sees a change otherwise.
+        if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            fs::write(&path, text).expect("the settings");
+        }
         path
     }
 }
