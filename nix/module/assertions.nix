@@ -10,22 +10,27 @@ let
     map (setting: lib.nameValuePair setting.key (lib.concatStringsSep "." setting.path)) table
     ++ [ (lib.nameValuePair "EDGEROTATE_PKCS11_MODULE" "pkcs11.module") ]
   );
-  secret = [
-    "EDGEROTATE_PKCS11_PIN_FILE"
-    "EDGEROTATE_PRIVATE_KEY"
-  ];
+  secret = {
+    "pkcs11.pinFile" = cfg.pkcs11.pinFile;
+    "pkcs11.pinCredential" = cfg.pkcs11.pinCredential;
+    inherit (cfg) privateKey;
+  };
   byToken = cfg.privateKey != null && lib.hasPrefix "pkcs11:" cfg.privateKey;
 in
 {
   config.assertions = lib.mkIf cfg.enable (
-    map (key: {
-      assertion = !inStore (lib.getAttrFromPath (lib.splitString "." optionOf.${key}) cfg);
+    lib.mapAttrsToList (option: path: {
+      assertion = !inStore path;
       message = ''
-        services.edgerotate.${optionOf.${key}} names a file in the Nix store, which every user of the device can read.
-        Name a file that is brought to the device by itself, as a string: "/data/edgerotate/…".
+        services.edgerotate.${option} names a file in the Nix store, which every user of the device can read. Name a file
+        that is brought to the device by itself, as a string: "/data/edgerotate/…".
       '';
     }) secret
     ++ [
+      {
+        assertion = cfg.pkcs11.pinFile == null || cfg.pkcs11.pinCredential == null;
+        message = "services.edgerotate: set pkcs11.pinFile or pkcs11.pinCredential, not both.";
+      }
       {
         assertion =
           !(lib.any (lib.hasInfix "pin-value=") (

@@ -15,6 +15,7 @@ let
 
   table = import ./settings.nix { inherit lib; };
   envFile = import ./env-file.nix { inherit lib; };
+  install = import ./install.nix { inherit lib; };
   hsms = import ./hsm.nix { inherit lib pkgs; };
   hsm = hsms.${cfg.pkcs11.hsm};
 
@@ -63,6 +64,15 @@ let
         ${lib.getExe checker} check --config-only --config $out
       '';
 
+  # What this device has besides, for the daemon and for the gate, which looks at the same things.
+  reach.serviceConfig = {
+    ReadWritePaths = lib.mkIf (cfg.guard.databases != null) (
+      lib.unique (map dirOf cfg.guard.databases)
+    );
+    LoadCredential = lib.mkIf (cfg.pkcs11.pinCredential != null) "pin:${cfg.pkcs11.pinCredential}";
+    Environment = lib.mkIf (cfg.pkcs11.pinCredential != null) "EDGEROTATE_PKCS11_PIN_FILE=%d/pin";
+  };
+
   hsmFiles = pkgs.runCommand "edgerotate-hsm-${cfg.pkcs11.hsm}" { } ''
     ln -s ${cfg.package}/share/edgerotate/hsm/${cfg.pkcs11.hsm} $out
   '';
@@ -102,6 +112,17 @@ in
       description = "The HSM's PKCS#11 module, a shared library. Written as `EDGEROTATE_PKCS11_MODULE`.";
     };
 
+    pkcs11.pinCredential = lib.mkOption {
+      type = types.nullOr (types.strMatching "/.*");
+      default = null;
+      example = "/run/secrets/pin";
+      description = ''
+        File with the token's PIN that need be readable to root only: systemd hands it to edgerotate when it starts. It has
+        to be there by then; and with another PIN, edgerotate has to be restarted. Instead of
+        {option}`services.edgerotate.pkcs11.pinFile`.
+      '';
+    };
+
     settings = lib.mkOption {
       type = types.attrsOf (
         types.oneOf [
@@ -133,20 +154,15 @@ in
           environment.systemPackages = [ cfg.package ];
           environment.etc."edgerotate/edgerotate.env".source = cfg.settingsFile;
 
-          # systemd.packages leaves [Install] aside.
           systemd.packages = [ cfg.package ];
           systemd.tmpfiles.packages = [ cfg.package ];
-          systemd.services.edgerotate = {
-            wantedBy = [ "multi-user.target" ];
-            restartTriggers = [ cfg.settingsFile ];
-            serviceConfig.ReadWritePaths = lib.mkIf (cfg.guard.databases != null) (
-              lib.unique (map dirOf cfg.guard.databases)
-            );
-          };
-          systemd.paths = {
-            edgerotate-restart.wantedBy = [ "multi-user.target" ];
-            edgerotate-settings.wantedBy = [ "multi-user.target" ];
-          };
+          systemd.services = lib.mkMerge [
+            install.services
+            { edgerotate.restartTriggers = [ cfg.settingsFile ]; }
+            (lib.mapAttrs (_: _: reach) install.services)
+          ];
+          systemd.paths = install.paths;
+          systemd.sockets = install.sockets;
 
           # As in systemd/sysusers.conf: the data partition keeps the numbers.
           users.users.edgerotate = {

@@ -85,6 +85,15 @@ in
   (setting "litestream.configFile" "EDGEROTATE_LITESTREAM_CONFIG" file
     "Litestream's configuration; default: {file}`/etc/litestream.yml`."
   )
+  (setting "litestream.metrics" "EDGEROTATE_LITESTREAM_METRICS" word
+    "Litestream's metrics (`addr` in its settings), on loopback: `http://127.0.0.1:9090/metrics`; default: not watched."
+  )
+  (setting "snapshotTimeout" "EDGEROTATE_SNAPSHOT_TIMEOUT" duration
+    "How long `edgerotate mend` may take for a forced snapshot before Litestream starts; default: `60s`."
+  )
+  (setting "metricsFile" "EDGEROTATE_METRICS_FILE" file
+    "File for node_exporter's textfile collector, whose name ends in `.prom`; its directory must be there."
+  )
   (setting "verify.maxLag" "EDGEROTATE_VERIFY_MAX_LAG" duration
     "How long a row may wait for the replica before it counts as behind; default: `5min`."
   )

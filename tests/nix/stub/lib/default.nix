@@ -113,6 +113,12 @@ let
         builtins.substring (builtins.stringLength prefix) (-1) text
       else
         text;
+    removeSuffix =
+      suffix: text:
+      if self.hasSuffix suffix text then
+        builtins.substring 0 (builtins.stringLength text - builtins.stringLength suffix) text
+      else
+        text;
     splitString =
       separator: text:
       builtins.filter builtins.isString (builtins.split (self.escapeRegex separator) text);

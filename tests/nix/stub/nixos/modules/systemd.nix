@@ -100,6 +100,7 @@ let
   all =
     named "service" service cfg.services
     ++ named "path" (def: unit def ("\n[Path]\n" + lines def.pathConfig)) cfg.paths
+    ++ named "socket" (def: unit def ("\n[Socket]\n" + lines def.socketConfig)) cfg.sockets
     ++ named "target" (def: unit def "") cfg.targets;
 in
 {
@@ -124,6 +125,7 @@ in
       serviceConfig = section;
     };
     paths = units { pathConfig = section; };
+    sockets = units { socketConfig = section; };
     targets = units { };
   };
 
