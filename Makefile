@@ -1,6 +1,6 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check nix-check nix-eval test-all clean
+.PHONY: help demo test check test-all soak-endpoint clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -14,6 +14,7 @@ test: ## all that must pass before a change goes in
 check: ## the quick loop: format, lints, unit tests
 	@tests/prepare build && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked --lib --bins
 
+.PHONY: nix-check nix-eval
 nix-check: ## the Nix flake: evaluated, and the package built, with a stand-in for nixpkgs
 	@tests/prepare test && tests/nix/check
 
@@ -21,7 +22,11 @@ nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that ha
 	@tests/prepare test && tests/nix/check with_nixos "$(NIXOS)" "$(LIB)"
 
 test-all: test demo ## the tests with those that take ten minutes, and the demo with both generations of Litestream
-	@cargo test --locked --test guard -- --ignored && LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
+	@cargo test --locked --test guard -- --ignored && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
+	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
+
+soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every client without a restart
+	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture
 
 clean: ## remove all that was built and fetched
 	@rm -rf target tests/cloud/target

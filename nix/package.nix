@@ -32,6 +32,8 @@ rustPlatform.buildRustPackage {
       ../systemd
       # Cargo.toml names it.
       ../tests/demo
+      (lib.fileset.maybeMissing ../build.rs)
+      (lib.fileset.maybeMissing ../link)
     ];
   };
   cargoLock.lockFile = ../Cargo.lock;

@@ -16,7 +16,9 @@ use crate::{
     check::{self, Scope},
     clock,
     config::{self, Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
-    core_dump, daemon,
+    core_dump,
+    credential_process::{self, Refused},
+    daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
     mend, service_manager, status, verify,
@@ -35,6 +37,8 @@ Commands:
   status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
   mend     before Litestream starts: make a new snapshot of a replica that may lack rows
+  credential-process
+           print the daemon's credentials, for a program whose AWS profile names this command
 
 Options:
   --config FILE         read the settings from FILE instead of the three usual files; again for more,
@@ -119,6 +123,7 @@ enum Command {
         files: Files,
         json: bool,
     },
+    CredentialProcess(Files),
     Mend(Files),
     /// What becomes Litestream for `verify`; not for people.
     Become(Vec<OsString>),
@@ -153,6 +158,7 @@ enum Topic {
     Check,
     Status,
     Verify,
+    CredentialProcess,
     Mend,
 }
 
@@ -181,6 +187,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
+        Ok(Command::CredentialProcess(files)) => {
+            with_config(files, |config, _, program| credential_process(&config, program))
+        }
         Ok(Command::Mend(files)) => mend(files),
         Ok(Command::Become(words)) => verify::tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
@@ -193,8 +202,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let command =
-        arguments.next().ok_or("which command? run, fetch, check, status, verify or mend")?;
+    let command = arguments
+        .next()
+        .ok_or("which command? run, fetch, check, status, verify, mend or credential-process")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
@@ -205,9 +215,10 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         "status" => Topic::Status,
         "verify" => Topic::Verify,
         "mend" => Topic::Mend,
+        "credential-process" => Topic::CredentialProcess,
         other => {
             return Err(format!(
-                "there is no command {other:?}; there are run, fetch, check, status, verify and mend"
+                "there is no command {other:?}; there are run, fetch, check, status, verify, mend and credential-process"
             ));
         }
     };
@@ -256,6 +267,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         Topic::Check => Command::Check(files, options),
         Topic::Status => Command::Status { files, json, watch },
         Topic::Verify => Command::Verify { files, json },
+        Topic::CredentialProcess => Command::CredentialProcess(files),
         Topic::Mend => Command::Mend(files),
         _ => Command::Run(files),
     })
@@ -294,6 +306,13 @@ fn help(topic: &Topic) -> String {
              with the live ones. Whole: none is missing. Rows\nmissing: these never arrived. Behind: newer rows wait \
              longer than EDGEROTATE_VERIFY_MAX_LAG. Nothing is\nchanged, and what was restored is removed. \
              `edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
+        ),
+        Topic::CredentialProcess => write!(
+            text,
+            "Usage: edgerotate credential-process [--config FILE]...\n\nPrints the daemon's credentials as AWS SDKs read \
+             them. In the profile of a program:\n\n  credential_process = /usr/bin/edgerotate credential-process\n\n\
+             A program of another user than edgerotate's needs EDGEROTATE_CLIENT_DIRECTORY. Without a daemon the\n\
+             provider is asked, and the answer is kept in XDG_RUNTIME_DIR for the next time.\n\n{EXIT_CODES}"
         ),
         Topic::Mend => write!(
             text,
@@ -406,6 +425,19 @@ fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
     }
 }
 
+fn credential_process(config: &Config, program: PathBuf) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let printed = match runtime {
+        Ok(runtime) => {
+            runtime.block_on(credential_process::run(config, program, &mut io::stdout()))
+        }
+        Err(e) => Err(Refused::NotWritten(e)),
+    };
+    let Err(refused) = printed else { return ExitCode::SUCCESS };
+    complain(&format!("edgerotate: {refused}"));
+    ExitCode::from(refused.exit_code())
+}
+
 fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -> ExitCode {
     for warning in warnings {
         log::warn!("{warning}");
@@ -488,6 +520,10 @@ mod tests {
             Ok(Command::Verify { files: files(&["a"]), json: true })
         );
         assert_eq!(parsed("verify"), Ok(Command::Verify { files: files(&[]), json: false }));
+        assert_eq!(
+            parsed("credential-process --config a"),
+            Ok(Command::CredentialProcess(files(&["a"])))
+        );
         let device = Files { device: Some("c".into()), ..files(&["a"]) };
         assert_eq!(parsed("run --config a --device-config c"), Ok(Command::Run(device)));
         let mut gate = check::Options {
@@ -513,11 +549,11 @@ mod tests {
     fn what_is_not_understood_is_named() {
         assert_eq!(
             parsed("").unwrap_err(),
-            "which command? run, fetch, check, status, verify or mend"
+            "which command? run, fetch, check, status, verify, mend or credential-process"
         );
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch, check, status, verify and mend"
+            "there is no command \"start\"; there are run, fetch, check, status, verify, mend and credential-process"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");
@@ -533,7 +569,9 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for topic in [Topic::All, Topic::Fetch, Topic::Check, Topic::Status] {
+        for topic in
+            [Topic::All, Topic::Fetch, Topic::Check, Topic::Status, Topic::CredentialProcess]
+        {
             for line in help(&topic).lines() {
                 assert!(line.chars().count() <= 105, "{line}");
             }

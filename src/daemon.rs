@@ -36,6 +36,7 @@ mod heartbeat;
 pub mod instance;
 mod mend;
 mod metrics_file;
+mod outlets;
 mod publisher;
 mod repeats;
 mod report;
@@ -46,6 +47,7 @@ use guard::{GuardThread, News};
 use hand_over::holds;
 use heartbeat::{Beat, HeartbeatThread};
 use mend::Door;
+use outlets::Outlets;
 use publisher::{Board, Publisher};
 use report::Report;
 use setup::{Signals, device, jitter, prepare, seed};
@@ -133,6 +135,7 @@ struct Daemon {
     written: Option<Written>,
     tasks: JoinSet<Done>,
     pin_watch: Watch,
+    outlets: Outlets,
     heartbeat: HeartbeatThread,
     guard: GuardThread,
     door: Door,
@@ -151,6 +154,7 @@ impl Daemon {
         let manager = ServiceManager::new(|name| env::var_os(name))
             .map_err(device("NOTIFY_SOCKET can't be used"))?;
         let boot_id = clock::boot_id().map_err(device("the boot has no id"))?;
+        let outlets = Outlets::open(&config, &boot_id)?;
         let state_file = StateFile::in_directory(&config.runtime_directory);
         let now = clock::boottime();
         let kept = state_file.load(&boot_id).unwrap_or_else(|e| {
@@ -166,14 +170,20 @@ impl Daemon {
             Look::StillRefused(refused) => Some(refused),
             Look::Changed | Look::Unknown => None,
         };
+        // Somebody may have removed the file, or put another image's settings in place; and a Litestream that is
+        // seen not to run takes nothing.
+        let credentials = kept.as_ref().map(|state| &state.credentials);
+        let is_current = holds(&config, &outlets, credentials)
+            && (!litestream.can_be_seen() || litestream.current_start().is_some());
         let mut resumed = kept.as_ref().map(State::resumed);
-        if let (Some(state), Some(resumed)) = (&kept, &mut resumed) {
-            // Somebody may have removed the file, or put another image's settings in place; and a
-            // Litestream that is seen not to run takes nothing.
-            resumed.handed_over &= holds(&config, &state.credentials)
-                && (!litestream.can_be_seen() || litestream.current_start().is_some());
+        if let Some(resumed) = &mut resumed {
+            resumed.handed_over &= is_current;
         }
-        let policy = Policy { lead: config.provider.lead, jitter: jitter(&config) };
+        let policy = Policy {
+            lead: outlets.lead(config.provider.lead),
+            jitter: jitter(&config),
+            delivery: outlets.delivery(is_current),
+        };
         let rotation = Rotation::new(policy, seed(), resumed, refused.is_some(), now);
 
         let publisher = Publisher::new(&config, &boot_id, litestream.can_be_seen());
@@ -185,6 +195,9 @@ impl Daemon {
         }
         if let Some(held) = rotation.held() {
             report.resumed(held.expires.since(now));
+        }
+        if let Some(Err(e)) = kept.as_ref().map(|state| outlets.offer(state)) {
+            report.not_offered(&e, now);
         }
         let heartbeat = HeartbeatThread::start(config.heartbeat.clone(), clock::wall())
             .map_err(device("the heartbeat's thread can't be started"))?;
@@ -212,6 +225,7 @@ impl Daemon {
             written: None,
             tasks: JoinSet::new(),
             pin_watch,
+            outlets,
             heartbeat,
             guard,
             door,
@@ -231,6 +245,9 @@ impl Daemon {
         let (version, asked) = (Arc::clone(&self.litestream_version), self.guard.asked());
         tokio::spawn(async move { mend::look_at_version(&version, &asked).await });
         self.tell(Event::Woke);
+        if let Some(endpoint) = self.outlets.start() {
+            self.tasks.spawn(endpoint);
+        }
         loop {
             self.manager.status(self.report.status(&self.rotation, clock::boottime()));
             self.publisher.publish(&self.rotation);
@@ -285,6 +302,9 @@ impl Daemon {
                 () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
+            let now = clock::boottime();
+            self.outlets.ran_out(now).iter().for_each(|one| report::ran_out(one, now));
+            self.board.set(|record| &mut record.consumers, self.outlets.consumers());
             self.feed_watchdog();
         }
     }
@@ -466,6 +486,10 @@ impl Daemon {
     }
 
     fn keep_state(&mut self) {
+        let now = clock::boottime();
+        if let Err(e) = self.outlets.keep_handed_over(self.rotation.is_handed_over()) {
+            self.report.state_not_kept(&e, now);
+        }
         let (Some(resumable), Some(credentials)) = (self.rotation.resumable(), &self.credentials)
         else {
             return;
@@ -474,9 +498,12 @@ impl Daemon {
         if self.kept.as_ref() == Some(&state) {
             return;
         }
+        if let Err(e) = self.outlets.offer(&state) {
+            self.report.not_offered(&e, now);
+        }
         match self.state_file.save(&state) {
             Ok(()) => self.kept = Some(state),
-            Err(e) => self.report.state_not_kept(&e, clock::boottime()),
+            Err(e) => self.report.state_not_kept(&e, now),
         }
     }
 }

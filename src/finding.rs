@@ -232,7 +232,7 @@ findings! {
         "nothing, if its application makes it later; else correct EDGEROTATE_GUARD_DATABASES";
     Suspect "suspect" DEVICE Warns
         "a replica may lack rows"
-        "stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); then let `edgerotate verify` take the mark back (docs/troubleshooting.md has the commands)";
+        "systemctl restart litestream, if its unit runs `edgerotate mend` (systemctl cat litestream); else stop Litestream, run `litestream replicate -once -force-snapshot` (0.5) with its environment, and start it; then `edgerotate verify`";
     SuspectUnknown "suspect-unknown" DEVICE Warns
         "which replicas may lack rows can't be told"
         "let this user read FILE; if it is broken, remove it and make new snapshots";

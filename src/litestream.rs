@@ -37,6 +37,9 @@ const NOT_HANDED_ON: &[&str] = &[
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
 ];
 
 /// One start of Litestream, told from every other.

@@ -66,8 +66,11 @@ let
 
   # What this device has besides, for the daemon and for the gate, which looks at the same things.
   reach.serviceConfig = {
-    ReadWritePaths = lib.mkIf (cfg.guard.databases != null) (
-      lib.unique (map dirOf cfg.guard.databases)
+    ReadWritePaths = lib.unique (
+      map dirOf (
+        lib.optionals (cfg.guard.databases != null) cfg.guard.databases
+        ++ lib.optional (cfg.metricsFile != null) cfg.metricsFile
+      )
     );
     LoadCredential = lib.mkIf (cfg.pkcs11.pinCredential != null) "pin:${cfg.pkcs11.pinCredential}";
     Environment = lib.mkIf (cfg.pkcs11.pinCredential != null) "EDGEROTATE_PKCS11_PIN_FILE=%d/pin";
@@ -162,7 +165,15 @@ in
             (lib.mapAttrs (_: _: reach) install.services)
           ];
           systemd.paths = install.paths;
-          systemd.sockets = install.sockets;
+          # So that no other program takes the port while edgerotate restarts; as systemd/units/edgerotate.socket.
+          systemd.sockets.edgerotate = lib.mkIf (cfg.delivery == "endpoint" || cfg.endpointListen != null) {
+            description = "Where this device's programs ask for AWS credentials";
+            wantedBy = [ "sockets.target" ];
+            socketConfig.ListenStream = [
+              ""
+              (if cfg.endpointListen == null then "127.0.0.1:9170" else cfg.endpointListen)
+            ];
+          };
 
           # As in systemd/sysusers.conf: the data partition keeps the numbers.
           users.users.edgerotate = {

@@ -29,5 +29,4 @@ in
 {
   services = of ".service";
   paths = of ".path";
-  sockets = of ".socket";
 }

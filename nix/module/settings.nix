@@ -54,6 +54,25 @@ in
   (setting "environmentFile" "EDGEROTATE_ENVIRONMENT_FILE" file
     "The file with the credentials that Litestream's unit reads; belongs on tmpfs."
   )
+  (setting "delivery" "EDGEROTATE_DELIVERY"
+    (types.enum [
+      "environment-file"
+      "endpoint"
+    ])
+    ''
+      How Litestream gets the credentials: by its environment file and a restart at each rotation (the default), or from an
+      endpoint on loopback, without restarts.
+    ''
+  )
+  (setting "endpointListen" "EDGEROTATE_ENDPOINT_LISTEN" (types.strMatching "127\\.0\\.0\\.1:[0-9]+")
+    ''
+      `127.0.0.1:PORT`, where programs on the device ask for the credentials as they do in a container; systemd listens there
+      for edgerotate. Default: `127.0.0.1:9170` with the delivery `endpoint`, else none.
+    ''
+  )
+  (setting "clientDirectory" "EDGEROTATE_CLIENT_DIRECTORY" file
+    "Directory on tmpfs, with setgid, whose group may have the credentials."
+  )
   (setting "database" "EDGEROTATE_DATABASE" file
     "The SQLite database that the heartbeat is written to."
   )

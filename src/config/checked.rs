@@ -8,7 +8,8 @@ use std::{
 use log::LevelFilter;
 
 use super::{
-    Config, Guard, Heartbeat, Litestream, Mend, Pin, PrivateKey, Provider, Verify, Warning,
+    Config, Delivery, Guard, Heartbeat, Litestream, Mend, Outlets, Pin, PrivateKey, Provider,
+    Verify, Warning,
     check::{Check, UnknownKeys},
     duration,
     endpoint::Endpoint,
@@ -30,7 +31,12 @@ const RUNTIME_FILES: &[&str] = &[
     "mend.sock",
     "pin-refused",
     "pin-accepted",
+    "endpoint.json",
+    "endpoint.env",
 ];
+
+/// What is written below the client directory.
+const CLIENT_FILES: &[&str] = &["endpoint.env", "credentials.json"];
 
 /// What is written below the state directory.
 const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted", "suspect", "litestream-version"];
@@ -60,6 +66,7 @@ impl Config {
             "/var/lib/edgerotate",
         );
         let litestream = check.litestream(region, &runtime_directory);
+        let outlets = check.outlets();
         let heartbeat = check.heartbeat();
         let verify = check.verify();
         let guard = check.guard();
@@ -71,6 +78,7 @@ impl Config {
             let config = Self {
                 provider,
                 litestream,
+                outlets,
                 heartbeat,
                 verify,
                 guard,
@@ -226,6 +234,14 @@ impl Check<'_> {
         })
     }
 
+    fn outlets(&mut self) -> Outlets {
+        Outlets {
+            delivery: self.or(&settings::DELIVERY, values::delivery, Delivery::EnvironmentFile),
+            listen: self.optional(&settings::ENDPOINT_LISTEN, values::listen),
+            client_directory: self.optional(&settings::CLIENT_DIRECTORY, values::path),
+        }
+    }
+
     fn litestream_program(&mut self) -> PathBuf {
         self.or(&settings::LITESTREAM, values::file, PathBuf::from("/usr/bin/litestream"))
     }
@@ -334,6 +350,9 @@ fn files(config: &Config) -> Vec<NamedFile> {
         .map(|name| own(config.runtime_directory.join(name)))
         .chain(STATE_FILES.iter().map(|name| own(config.state_directory.join(name))))
         .collect();
+    if let Some(directory) = &config.outlets.client_directory {
+        files.extend(CLIENT_FILES.iter().map(|name| own(directory.join(name))));
+    }
     let database = &config.heartbeat.database;
     files.extend(["-wal", "-shm", "-journal"].map(|suffix| {
         let mut path = database.clone().into_os_string();

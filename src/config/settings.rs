@@ -113,6 +113,21 @@ pub const ENVIRONMENT_FILE: Setting = Setting::new(
     "the file with the credentials that Litestream's unit reads; belongs on tmpfs",
 )
 .article("SYSTEMD_LITESTREAM_CONFIG_PATH");
+pub const DELIVERY: Setting = Setting::new(
+    "EDGEROTATE_DELIVERY",
+    "`environment-file`",
+    "how Litestream gets the credentials: `environment-file` (and a restart at each rotation) or `endpoint` (it asks on loopback, and nothing restarts)",
+);
+pub const ENDPOINT_LISTEN: Setting = Setting::new(
+    "EDGEROTATE_ENDPOINT_LISTEN",
+    "`127.0.0.1:9170` with `endpoint`, else none",
+    "`127.0.0.1:PORT`, where programs on this device ask for the credentials as they do in a container; how is in `endpoint.env` in the client or runtime directory",
+);
+pub const CLIENT_DIRECTORY: Setting = Setting::new(
+    "EDGEROTATE_CLIENT_DIRECTORY",
+    "none",
+    "directory on tmpfs, with setgid, whose group may have the credentials: `endpoint.env` and what `edgerotate credential-process` reads are kept there",
+);
 pub const DATABASE: Setting = Setting::new(
     "EDGEROTATE_DATABASE",
     "required",
@@ -213,7 +228,7 @@ pub const STATE_DIRECTORY: Setting = Setting::new(
 pub const ROTATION_LEAD: Setting = Setting::new(
     "EDGEROTATE_ROTATION_LEAD",
     "`5min`",
-    "how long before expiry a rotation begins, at most half the lifetime: `1s` to `1h`",
+    "how long before expiry a rotation begins, at most half the lifetime; 8min at least where there is an endpoint: `1s` to `1h`",
 );
 pub const CONNECT_TIMEOUT: Setting = Setting::new(
     "EDGEROTATE_CONNECT_TIMEOUT",
@@ -239,7 +254,7 @@ pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 37] = [
+pub static SETTINGS: [&Setting; 40] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -251,7 +266,10 @@ pub static SETTINGS: [&Setting; 37] = [
     &MODULE_ENVIRONMENT,
     &CA_FILE,
     &REGION,
+    &DELIVERY,
     &ENVIRONMENT_FILE,
+    &ENDPOINT_LISTEN,
+    &CLIENT_DIRECTORY,
     &DATABASE,
     &HEARTBEAT_INTERVAL,
     &HEARTBEAT_KEEP_ROWS,

@@ -150,8 +150,9 @@ pub const CASES: &[Case] = &[
             put(bench.state_directory.join("suspect"), &text)
         },
         line: "WRONG replica a replica may lack rows: DEVICE/data/device.db (nobody kept its WAL)",
-        remedy: "stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); then let \
-                 `edgerotate verify` take the mark back (docs/troubleshooting.md has the commands)",
+        remedy: "systemctl restart litestream, if its unit runs `edgerotate mend` (systemctl cat litestream); else stop \
+                 Litestream, run `litestream replicate -once -force-snapshot` (0.5) with its environment, and start it; \
+                 then `edgerotate verify`",
         ..CASE
     },
     Case {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Cloud, Generation, Litestream, Process, SOON, Scratch, Token,
+    Cloud, Generation, Litestream, Port, Process, SOON, Scratch, Token,
     cloud::Certificate,
     process::{Seen, descendants, tied},
     token::SOFTHSM,
@@ -43,6 +43,8 @@ pub struct Device {
     /// A copy of edgerotate to run instead.
     program: Option<PathBuf>,
     log: PathBuf,
+    /// Of the endpoint, once there is one.
+    port: Option<Port>,
     pub scratch: Scratch,
 }
 
@@ -120,6 +122,7 @@ impl Device {
             wrapper: Vec::new(),
             program: None,
             log: scratch.join("edgerotate.log"),
+            port: None,
             scratch,
         }
     }
@@ -127,6 +130,23 @@ impl Device {
     /// Changes a setting; the daemon sees it at its next start.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.settings.insert(format!("EDGEROTATE_{key}"), value.into());
+    }
+
+    /// Hands the credentials on by the endpoint.
+    pub fn use_endpoint(&mut self) {
+        self.set("DELIVERY", "endpoint");
+        self.open_endpoint();
+    }
+
+    /// Opens the endpoint, whoever it is for.
+    pub fn open_endpoint(&mut self) {
+        let port = self.port.get_or_insert_with(Port::claim).number;
+        self.set("ENDPOINT_LISTEN", format!("127.0.0.1:{port}"));
+    }
+
+    /// Of the endpoint.
+    pub fn port(&self) -> u16 {
+        self.port.as_ref().expect("an endpoint").number
     }
 
     /// Leaves a setting out, and returns what it was.

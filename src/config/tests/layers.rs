@@ -100,12 +100,12 @@ fn everything_wrong_is_told_at_once_in_the_order_of_the_layers() {
 #[test]
 fn unknown_keys_are_warnings_on_a_device_and_errors_in_a_build() {
     let text = least_file()
-        + "AWS_SECRET_ACCESS_KEY=x\nDEVICE_CERT_PAHT=/x\nEDGEROTATE_DELIVERY=endpoint\nhunter2=x\n";
+        + "AWS_SECRET_ACCESS_KEY=x\nDEVICE_CERT_PAHT=/x\nEDGEROTATE_TELEMETRY=endpoint\nhunter2=x\n";
     let files = Files::new().with("device.env", text);
     let expected = [
         "device.env:6: AWS_SECRET_ACCESS_KEY: is not a setting",
         "device.env:7: DEVICE_CERT_PAHT: is not a setting; is DEVICE_CERT_PATH meant?",
-        "device.env:8: EDGEROTATE_DELIVERY: is not a setting",
+        "device.env:8: EDGEROTATE_TELEMETRY: is not a setting",
         "device.env:9: is not a setting",
         "environment: EDGEROTATE_LOGG: is not a setting; is EDGEROTATE_LOG meant?",
     ];

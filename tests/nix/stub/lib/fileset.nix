@@ -1,6 +1,7 @@
 # Files of a source by name: whatever is, is below, or leads to one of them.
 lib: {
   unions = lib.flatten;
+  maybeMissing = path: path;
   toSource =
     { root, fileset }:
     let
