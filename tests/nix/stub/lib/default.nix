@@ -20,16 +20,6 @@ let
 
     # Functions
     id = x: x;
-    fix =
-      f:
-      let
-        x = f x;
-      in
-      x;
-    flip =
-      f: a: b:
-      f b a;
-    pipe = builtins.foldl' (x: f: f x);
     makeOverridable =
       f: args:
       f args
@@ -48,7 +38,6 @@ let
     # Attribute sets
     genAttrs = names: f: builtins.listToAttrs (map (name: self.nameValuePair name (f name)) names);
     nameValuePair = name: value: { inherit name value; };
-    mapAttrs' = f: set: builtins.listToAttrs (self.mapAttrsToList f set);
     mapAttrsToList = f: set: map (name: f name set.${name}) (builtins.attrNames set);
     filterAttrs =
       f: set:
@@ -85,7 +74,6 @@ let
     # Lists
     optional = condition: x: if condition then [ x ] else [ ];
     optionals = condition: list: if condition then list else [ ];
-    singleton = x: [ x ];
     last = list: builtins.elemAt list (builtins.length list - 1);
     flatten = x: if builtins.isList x then builtins.concatMap self.flatten x else [ x ];
     unique = builtins.foldl' (seen: x: if builtins.elem x seen then seen else seen ++ [ x ]) [ ];
@@ -98,7 +86,6 @@ let
     concatMapStringsSep =
       separator: f: list:
       builtins.concatStringsSep separator (map f list);
-    concatLines = self.concatMapStrings (line: line + "\n");
     hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
     hasSuffix =
       suffix: text:
@@ -107,12 +94,6 @@ let
       in
       rest >= 0 && builtins.substring rest (-1) text == suffix;
     hasInfix = infix: text: builtins.length (builtins.split (self.escapeRegex infix) text) > 1;
-    removePrefix =
-      prefix: text:
-      if self.hasPrefix prefix text then
-        builtins.substring (builtins.stringLength prefix) (-1) text
-      else
-        text;
     removeSuffix =
       suffix: text:
       if self.hasSuffix suffix text then
@@ -126,11 +107,6 @@ let
       map (c: "\\" + c) (self.characters "\\[{()^$?*+|.")
     );
     characters = text: builtins.genList (i: builtins.substring i 1 text) (builtins.stringLength text);
-    toUpper = builtins.replaceStrings (self.characters "abcdefghijklmnopqrstuvwxyz") (
-      self.characters "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    );
-    escapeShellArg = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString text)}'";
-    escapeShellArgs = self.concatMapStringsSep " " self.escapeShellArg;
     showOption = builtins.concatStringsSep ".";
     boolToString = b: if b then "true" else "false";
 
@@ -144,7 +120,6 @@ let
     getDev = self.getOutput "dev";
     getBin = self.getOutput "bin";
     getExe = package: "${self.getBin package}/bin/${package.meta.mainProgram or package.pname}";
-    getExe' = package: name: "${self.getBin package}/bin/${name}";
     makeBinPath = self.concatMapStringsSep ":" (package: "${self.getBin package}/bin");
     licenses = self.genAttrs [ "mit" "asl20" ] (spdxId: {
       inherit spdxId;

@@ -7,9 +7,6 @@
   hostPlatform,
 }:
 let
-  # The attributes as one gets them: finalAttrs, if it is asked for.
-  resolved = attrs: if builtins.isFunction attrs then lib.fix attrs else attrs;
-
   derivation =
     script: attrs:
     let
@@ -47,7 +44,6 @@ in
 {
   stdenv = {
     inherit buildPlatform hostPlatform;
-    mkDerivation = attrs: derivation ./phases.sh (resolved attrs);
   };
 
   runCommand =
