@@ -14,6 +14,13 @@ test: ## all that must pass before a change goes in
 check: ## the quick loop: format, lints, unit tests
 	@tests/prepare build && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked --lib --bins
 
+.PHONY: nix-check nix-eval
+nix-check: ## the Nix flake: evaluated, and the package built, with a stand-in for nixpkgs
+	@tests/prepare test && tests/nix/check
+
+nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that has nixos/, and LIB=DIR, one that has lib/
+	@tests/prepare test && tests/nix/check with_nixos "$(NIXOS)" "$(LIB)"
+
 test-all: test demo ## the tests with those that take ten minutes, and the demo with both generations of Litestream
 	@cargo test --locked --test guard -- --ignored && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo

@@ -353,8 +353,11 @@ impl Device {
     }
 }
 
-/// edgerotate as cargo built it for this test, or beside the demo.
+/// edgerotate as cargo built it for this test, or beside the demo; or another build of it, which somebody wants tested.
 pub fn program() -> PathBuf {
+    if let Some(path) = env::var_os("EDGEROTATE_PROGRAM") {
+        return path.into();
+    }
     if let Some(path) = option_env!("CARGO_BIN_EXE_edgerotate") {
         return path.into();
     }
