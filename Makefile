@@ -14,9 +14,9 @@ test: ## all that must pass before a change goes in
 check: ## the quick loop: format, lints, unit tests
 	@tests/prepare build && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked --lib --bins
 
-test-all: test demo ## the tests, the demo with both generations of Litestream, and rotations of credentials that live 20 s
+test-all: test demo ## the tests with those that take ten minutes, and the demo with both generations of Litestream
+	@cargo test --locked --test guard -- --ignored && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
-	@ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture
 
 soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every client without a restart
 	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture

@@ -15,13 +15,13 @@ use log::LevelFilter;
 use crate::{
     check::{self, Scope},
     clock,
-    config::{Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
+    config::{self, Config, LayerFile, Layers, UnknownKeys, Warning, help as settings_help},
     core_dump,
     credential_process::{self, Refused},
     daemon,
     fetch::child,
     fetch_child::{ByHandError, Launcher, by_hand},
-    service_manager, status, verify,
+    mend, service_manager, status, verify,
 };
 
 const USAGE: &str = "\
@@ -36,6 +36,7 @@ Commands:
   check    go through everything the device needs: ok, or what is wrong and what to do
   status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
+  mend     before Litestream starts: make a new snapshot of a replica that may lack rows
   credential-process
            print the daemon's credentials, for a program whose AWS profile names this command
 
@@ -53,10 +54,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0   done; for run: stopped by a signal; for verify: whole; for check and status: nothing is wrong
   64  the command line was not understood
-  65  for verify: rows are missing in the replica, or it can't be restored soundly; for status: a
-      replica is suspect
-  69  a part of this device is broken (a file, the PKCS#11 module, the token); for status: the
-      daemon does not run, or heartbeats or the hand-over to Litestream fail
+  65  for verify: rows are missing in the replica, or it can't be restored soundly
+  69  a part of this device is broken (a file, the PKCS#11 module, the token); for check and
+      status: a replica is suspect; for status: the daemon does not run, or heartbeats or the
+      hand-over to Litestream fail
   74  standard output could not be written
   75  provider, network or clock away: try later; for run: another one is running; for verify:
       behind, or too early to tell
@@ -94,6 +95,9 @@ const BAD_USAGE: u8 = 64;
 /// A part of this device is broken (EX_UNAVAILABLE).
 const BROKEN_DEVICE: u8 = 69;
 
+/// What was to be done could not be done now (EX_TEMPFAIL).
+const TRY_LATER: u8 = 75;
+
 /// Wrong settings (EX_CONFIG).
 const BAD_SETTINGS: u8 = 78;
 
@@ -120,6 +124,7 @@ enum Command {
         json: bool,
     },
     CredentialProcess(Files),
+    Mend(Files),
     /// What becomes Litestream for `verify`; not for people.
     Become(Vec<OsString>),
     Help(Topic),
@@ -154,6 +159,7 @@ enum Topic {
     Status,
     Verify,
     CredentialProcess,
+    Mend,
 }
 
 /// Does what the arguments (without the program's name) ask for.
@@ -184,6 +190,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::CredentialProcess(files)) => {
             with_config(files, |config, _, program| credential_process(&config, program))
         }
+        Ok(Command::Mend(files)) => mend(files),
         Ok(Command::Become(words)) => verify::tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
         Ok(Command::Version) => print(concat!("edgerotate ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -197,7 +204,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
     let command = arguments
         .next()
-        .ok_or("which command? run, fetch, check, status, verify or credential-process")?;
+        .ok_or("which command? run, fetch, check, status, verify, mend or credential-process")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
@@ -207,10 +214,11 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         "check" => Topic::Check,
         "status" => Topic::Status,
         "verify" => Topic::Verify,
+        "mend" => Topic::Mend,
         "credential-process" => Topic::CredentialProcess,
         other => {
             return Err(format!(
-                "there is no command {other:?}; there are run, fetch, check, status, verify and credential-process"
+                "there is no command {other:?}; there are run, fetch, check, status, verify, mend and credential-process"
             ));
         }
     };
@@ -260,6 +268,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         Topic::Status => Command::Status { files, json, watch },
         Topic::Verify => Command::Verify { files, json },
         Topic::CredentialProcess => Command::CredentialProcess(files),
+        Topic::Mend => Command::Mend(files),
         _ => Command::Run(files),
     })
 }
@@ -304,6 +313,13 @@ fn help(topic: &Topic) -> String {
              them. In the profile of a program:\n\n  credential_process = /usr/bin/edgerotate credential-process\n\n\
              A program of another user than edgerotate's needs EDGEROTATE_CLIENT_DIRECTORY. Without a daemon the\n\
              provider is asked, and the answer is kept in XDG_RUNTIME_DIR for the next time.\n\n{EXIT_CODES}"
+        ),
+        Topic::Mend => write!(
+            text,
+            "Usage: edgerotate mend [--config FILE]...\n\nFor what starts Litestream (ExecStartPre=-/usr/bin/edgerotate \
+             mend), to be run before each start with\nLitestream's user and environment. Asks the daemon whether a \
+             replica may lack rows; if so, makes a\nforced snapshot. Where nothing is to be done, or no daemon runs, it \
+             ends at once.\n`edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
         ),
     };
     text
@@ -435,6 +451,20 @@ fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -
     }
 }
 
+fn mend(files: Files) -> ExitCode {
+    start_log(LevelFilter::Info);
+    let config = config::Mend::from_layers(&Layers::read(&files.layers(), env::vars_os()));
+    let mended = env::current_exe().and_then(|program| mend::run(&config, &program));
+    match mended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(TRY_LATER),
+        Err(e) => {
+            complain(&e.to_string());
+            ExitCode::from(BROKEN_DEVICE)
+        }
+    }
+}
+
 /// In the journal: a priority and no time, which it has itself. Elsewhere: RFC 3339 with the offset.
 fn start_log(level: LevelFilter) {
     let journal_stream = env::var("JOURNAL_STREAM").ok();
@@ -519,11 +549,11 @@ mod tests {
     fn what_is_not_understood_is_named() {
         assert_eq!(
             parsed("").unwrap_err(),
-            "which command? run, fetch, check, status, verify or credential-process"
+            "which command? run, fetch, check, status, verify, mend or credential-process"
         );
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch, check, status, verify and credential-process"
+            "there is no command \"start\"; there are run, fetch, check, status, verify, mend and credential-process"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");

@@ -36,7 +36,7 @@ pub use self::{
     problem::{ConfigErrors, Place, Problem, Warning},
     settings::{SETTINGS, Setting, help},
 };
-use crate::{fetch::refused_pin::Directories, secret::Secret};
+use crate::{fetch::refused_pin::Directories, litestream_metrics::Address, secret::Secret};
 
 /// Every setting, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,6 +176,19 @@ pub struct Litestream {
     /// The program, and litestream.yml, for a restore.
     pub program: PathBuf,
     pub configuration: PathBuf,
+    /// Where its metrics are, if it serves any.
+    pub metrics: Option<Address>,
+    /// How long a forced snapshot may take while Litestream waits to start.
+    pub snapshot_timeout: Duration,
+}
+
+/// What `edgerotate mend` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mend {
+    pub runtime_directory: PathBuf,
+    pub program: PathBuf,
+    pub configuration: PathBuf,
+    pub snapshot_timeout: Duration,
 }
 
 /// The heartbeat and its database.

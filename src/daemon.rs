@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    sync::Mutex,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -23,6 +24,7 @@ use crate::{
     fetch_reply::FetchReply,
     lifetime::{self, Lifetime},
     litestream::{Litestream, RestartError, Start, Written},
+    litestream_version::LitestreamVersion,
     rotation::{Action, Event, Fetch, Policy, Restart, Rotation, Write},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
@@ -32,20 +34,24 @@ mod guard;
 mod hand_over;
 mod heartbeat;
 pub mod instance;
+mod mend;
 mod metrics_file;
 mod outlets;
 mod publisher;
 mod repeats;
 mod report;
 mod setup;
+mod uploads;
 
-use guard::GuardThread;
+use guard::{GuardThread, News};
 use hand_over::holds;
 use heartbeat::{Beat, HeartbeatThread};
+use mend::Door;
 use outlets::Outlets;
 use publisher::{Board, Publisher};
 use report::Report;
 use setup::{Signals, device, jitter, prepare, seed};
+use uploads::UploadsWatch;
 
 /// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -53,6 +59,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// A heartbeat that reports neither success nor failure for so long, beyond its interval, is stuck, and the watchdog is
 /// no longer fed. Above the five seconds that SQLite waits for a lock.
 const HEARTBEAT_STUCK: Duration = Duration::from_secs(60);
+
+/// Seen with 0.5.17 after kills; its log says why, and a restart helps it.
+const STUCK: &str = "Litestream runs, and reads nothing of it any more";
 
 /// What is given to the row being written when the daemon is told to stop; two seconds are promised for all.
 const TIME_TO_STOP: Duration = Duration::from_millis(1500);
@@ -129,6 +138,9 @@ struct Daemon {
     outlets: Outlets,
     heartbeat: HeartbeatThread,
     guard: GuardThread,
+    door: Door,
+    litestream_version: Arc<Mutex<LitestreamVersion>>,
+    uploads: UploadsWatch,
     report: Report,
     publisher: Publisher,
     board: Board,
@@ -197,6 +209,10 @@ impl Daemon {
             board.clone(),
         )
         .map_err(device("the guard's thread can't be started"))?;
+        let litestream_version =
+            LitestreamVersion::new(&config.litestream.program, &config.state_directory);
+        let door = Door::open(&config.runtime_directory)
+            .map_err(device("EDGEROTATE_RUNTIME_DIRECTORY: no socket can be made there"))?;
         Ok(Self {
             launcher: Arc::new(Launcher::new(program, &config)),
             litestream,
@@ -212,6 +228,9 @@ impl Daemon {
             outlets,
             heartbeat,
             guard,
+            door,
+            uploads: UploadsWatch::start(&config),
+            litestream_version: Arc::new(Mutex::new(litestream_version)),
             report,
             publisher,
             board,
@@ -223,6 +242,8 @@ impl Daemon {
 
     async fn run(&mut self) -> Result<(), Stopped> {
         let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
+        let (version, asked) = (Arc::clone(&self.litestream_version), self.guard.asked());
+        tokio::spawn(async move { mend::look_at_version(&version, &asked).await });
         self.tell(Event::Woke);
         if let Some(endpoint) = self.outlets.start() {
             self.tasks.spawn(endpoint);
@@ -249,11 +270,12 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
-                suspect = self.guard.next() => match suspect {
-                    Some(suspect) => {
+                news = self.guard.next() => match news {
+                    Some(News::Suspect(suspect)) => {
                         self.report.suspect(&suspect);
                         self.board.set(|record| &mut record.suspect, Some(suspect));
                     }
+                    Some(News::RestartWanted) => self.tell(Event::RestartWanted),
                     None => {
                         log::error!("the guard's thread has ended; the service manager starts it all again");
                         return Err(Stopped::Device);
@@ -266,6 +288,17 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
+                stream = self.door.next() => {
+                    let litestream = Arc::clone(&self.litestream);
+                    let version = Arc::clone(&self.litestream_version);
+                    tokio::spawn(mend::answer(stream, litestream, version, self.guard.asked()));
+                }
+                look = self.uploads.next() => {
+                    if self.uploads.looked(look, &self.board, clock::boottime()) {
+                        self.guard.asked().suspect(Some(&self.config.heartbeat.database), STUCK);
+                        self.tell(Event::RestartWanted);
+                    }
+                }
                 () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
@@ -302,6 +335,9 @@ impl Daemon {
     fn beat(&mut self, beat: Beat) {
         let now = clock::boottime();
         self.heartbeat_seen = Instant::now();
+        if beat.is_ok() {
+            self.uploads.beat(now);
+        }
         self.board.beat(&beat, now);
         self.report.beat(beat, &self.config.heartbeat, now);
         if !self.ready {
@@ -331,6 +367,7 @@ impl Daemon {
             }
             Done::Restarted(restart, Ok(start)) => {
                 self.guard.restart_is_over(true);
+                self.uploads.litestream_starts(clock::boottime());
                 self.board.restarted(clock::boottime());
                 self.report.restarted(start.as_ref());
                 self.tell(Event::Restarted(restart));

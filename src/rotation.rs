@@ -100,6 +100,8 @@ pub enum Event {
     /// Litestream was seen to start after the write.
     Restarted(Restart),
     RestartFailed(Restart),
+    /// Litestream is to be restarted with the credentials that it has, for the sake of what its start does.
+    RestartWanted,
 }
 
 /// What is to be done. Fetch, write and restart end in an event that hands the ticket back.
@@ -289,6 +291,13 @@ impl Rotation {
                     now,
                     HandOver::RestartDue { at, restart: Restart { failures } },
                 );
+            }
+            Event::RestartWanted => {
+                // With credentials that have expired its start would do nothing; and one that is due does as well.
+                let is_good = self.held.is_some_and(|held| held.expires > now);
+                if is_good && matches!(self.hand_over, HandOver::Done) {
+                    self.hand_over = write_at(now);
+                }
             }
         }
         self.due(now)

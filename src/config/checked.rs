@@ -8,8 +8,8 @@ use std::{
 use log::LevelFilter;
 
 use super::{
-    Config, Delivery, Guard, Heartbeat, Litestream, Outlets, Pin, PrivateKey, Provider, Verify,
-    Warning,
+    Config, Delivery, Guard, Heartbeat, Litestream, Mend, Outlets, Pin, PrivateKey, Provider,
+    Verify, Warning,
     check::{Check, UnknownKeys},
     duration,
     endpoint::Endpoint,
@@ -19,13 +19,16 @@ use super::{
     settings::{self, Setting},
     values, words,
 };
+use crate::litestream_metrics::Address;
 
 /// What is written below the runtime directory, beside the environment file: state, locks, marks.
 const RUNTIME_FILES: &[&str] = &[
     "state.json",
     "status.json",
+    "guard.json",
     "edgerotate.lock",
     "token.lock",
+    "mend.sock",
     "pin-refused",
     "pin-accepted",
     "endpoint.json",
@@ -36,7 +39,7 @@ const RUNTIME_FILES: &[&str] = &[
 const CLIENT_FILES: &[&str] = &["endpoint.env", "credentials.json"];
 
 /// What is written below the state directory.
-const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted"];
+const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted", "suspect", "litestream-version"];
 
 impl Config {
     /// Checks every setting.
@@ -88,6 +91,24 @@ impl Config {
             return check.finish(config);
         }
         Err(check.failed())
+    }
+}
+
+impl Mend {
+    /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's unit, whose
+    /// `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
+    pub fn from_layers(layers: &Layers) -> Self {
+        let mut check = Check::new(layers, UnknownKeys::Warn);
+        Self {
+            runtime_directory: check.directory(
+                &settings::RUNTIME_DIRECTORY,
+                None,
+                "/run/edgerotate",
+            ),
+            program: check.litestream_program(),
+            configuration: check.litestream_configuration(),
+            snapshot_timeout: check.snapshot_timeout(),
+        }
     }
 }
 
@@ -196,13 +217,9 @@ impl Check<'_> {
         let unit =
             self.or(&settings::LITESTREAM_UNIT, values::unit, "litestream.service".to_owned());
         let pid_file = self.optional(&settings::LITESTREAM_PID_FILE, values::file);
-        let program =
-            self.or(&settings::LITESTREAM, values::file, PathBuf::from("/usr/bin/litestream"));
-        let configuration = self.or(
-            &settings::LITESTREAM_CONFIG,
-            values::file,
-            PathBuf::from("/etc/litestream.yml"),
-        );
+        let program = self.litestream_program();
+        let configuration = self.litestream_configuration();
+        let snapshot_timeout = self.snapshot_timeout();
         Some(Litestream {
             environment_file,
             region: region?,
@@ -212,6 +229,8 @@ impl Check<'_> {
             pid_file,
             program,
             configuration,
+            metrics: self.optional(&settings::LITESTREAM_METRICS, Address::parse),
+            snapshot_timeout,
         })
     }
 
@@ -221,6 +240,23 @@ impl Check<'_> {
             listen: self.optional(&settings::ENDPOINT_LISTEN, values::listen),
             client_directory: self.optional(&settings::CLIENT_DIRECTORY, values::path),
         }
+    }
+
+    fn litestream_program(&mut self) -> PathBuf {
+        self.or(&settings::LITESTREAM, values::file, PathBuf::from("/usr/bin/litestream"))
+    }
+
+    fn litestream_configuration(&mut self) -> PathBuf {
+        self.or(&settings::LITESTREAM_CONFIG, values::file, PathBuf::from("/etc/litestream.yml"))
+    }
+
+    fn snapshot_timeout(&mut self) -> Duration {
+        self.duration(
+            &settings::SNAPSHOT_TIMEOUT,
+            Duration::from_secs(1),
+            Duration::from_secs(3600),
+            Duration::from_secs(60),
+        )
     }
 
     fn verify(&mut self) -> Verify {

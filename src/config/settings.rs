@@ -180,6 +180,16 @@ pub const LITESTREAM_CONFIG: Setting = Setting::new(
     "`/etc/litestream.yml`",
     "Litestream's configuration, the one that its unit uses",
 );
+pub const LITESTREAM_METRICS: Setting = Setting::new(
+    "EDGEROTATE_LITESTREAM_METRICS",
+    "none: uploads are not watched",
+    "Litestream's metrics (`addr:` in litestream.yml), on loopback: `http://127.0.0.1:9090/metrics`",
+);
+pub const SNAPSHOT_TIMEOUT: Setting = Setting::new(
+    "EDGEROTATE_SNAPSHOT_TIMEOUT",
+    "`60s`",
+    "how long `edgerotate mend` may take for a forced snapshot before Litestream starts: `1s` to `1h`",
+);
 pub const VERIFY_MAX_LAG: Setting = Setting::new(
     "EDGEROTATE_VERIFY_MAX_LAG",
     "`5min`",
@@ -198,12 +208,12 @@ pub const GUARD_DATABASES: Setting = Setting::new(
 pub const GUARD_MAX_TIME: Setting = Setting::new(
     "EDGEROTATE_GUARD_MAX_TIME",
     "`2min`",
-    "how long a guard waits for a Litestream that runs and takes no read lock: `1s` to `1h`",
+    "how long a guard waits for a Litestream that runs and takes no read lock, and how long heartbeats pause for it: `1s` to `1h`",
 );
 pub const GUARD_MAX_WAL: Setting = Setting::new(
     "EDGEROTATE_GUARD_MAX_WAL",
     "`64M`",
-    "size of a guarded database's WAL at which the guard is given up: `1M` to `16G`",
+    "size of a guarded database's WAL at which the guard is given up, and near which the WAL is checkpointed: `1M` to `16G`",
 );
 pub const RUNTIME_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_RUNTIME_DIRECTORY",
@@ -244,7 +254,7 @@ pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 38] = [
+pub static SETTINGS: [&Setting; 40] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -270,6 +280,8 @@ pub static SETTINGS: [&Setting; 38] = [
     &LITESTREAM_PID_FILE,
     &LITESTREAM,
     &LITESTREAM_CONFIG,
+    &LITESTREAM_METRICS,
+    &SNAPSHOT_TIMEOUT,
     &VERIFY_MAX_LAG,
     &VERIFY_STALL,
     &GUARD_DATABASES,

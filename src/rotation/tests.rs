@@ -43,6 +43,21 @@ fn fetches_at_once_then_writes_then_restarts_then_waits_until_five_minutes_befor
 }
 
 #[test]
+fn a_restart_that_is_wanted_is_one_with_the_same_credentials() {
+    let mut rotation = running();
+    let actions = rotation.handle(Event::RestartWanted, s(10));
+    assert!(matches!(actions[..], [Action::Write(_)]), "{actions:?}");
+    assert_eq!(rotation.handle(Event::RestartWanted, s(11)), [], "one is under way");
+    assert_eq!(rotation.next_fetch(), Some(s(3600 - 300)));
+    // Expired ones would be of no use; nor without any.
+    let mut rotation = running();
+    let actions = rotation.handle(Event::RestartWanted, s(3600));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Write(_))), "{actions:?}");
+    let actions = fresh().handle(Event::RestartWanted, s(0));
+    assert!(matches!(actions[..], [Action::Fetch(_)]), "{actions:?}");
+}
+
+#[test]
 fn short_credentials_rotate_at_half_their_life_and_jitter_makes_it_earlier() {
     let held = Held { expires: s(1000), lifetime: Duration::from_secs(20) };
     assert_eq!(rotation_due(&POLICY, held), s(990));

@@ -174,6 +174,12 @@ impl Device {
         self.program = Some(program.to_owned());
     }
 
+    /// From now on each start of Litestream mends first what is suspect.
+    pub fn mend_at_starts(&self) {
+        let command = [program(), "mend".into(), "--config".into(), self.settings_file()];
+        self.litestream.before_starts(command.to_vec());
+    }
+
     /// edgerotate with these settings, its environment clean but for what the device gives it.
     pub fn edgerotate(&self, arguments: &[&str]) -> Command {
         let program = self.program.clone().unwrap_or_else(program);

@@ -28,6 +28,8 @@ fn the_least_that_is_needed_gives_the_defaults() {
             pid_file: None,
             program: "/usr/bin/litestream".into(),
             configuration: "/etc/litestream.yml".into(),
+            metrics: None,
+            snapshot_timeout: Duration::from_secs(60),
         },
         outlets: Outlets {
             delivery: Delivery::EnvironmentFile,
