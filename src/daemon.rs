@@ -209,6 +209,7 @@ impl Daemon {
                 () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
+            self.write_outlets();
             let now = clock::boottime();
             self.outlets.ran_out(now).iter().for_each(|one| report::ran_out(one, now));
             self.board.set(|record| &mut record.consumers, self.outlets.consumers());

@@ -198,3 +198,22 @@ fn what_keeps_it_from_asking_is_told_without_a_secret_and_nothing_else_is_printe
     device.set("ROLE_ALIAS", "a b");
     assert_eq!(ask(&device).code, Some(78));
 }
+
+#[test]
+fn a_directory_for_clients_that_comes_late_gets_its_files_without_a_rotation() {
+    let mut device = Device::new("late", Generation::V05, HOUR);
+    let clients = device.scratch.join("clients");
+    device.set("CLIENT_DIRECTORY", clients.to_str().unwrap());
+    device.open_endpoint();
+    device.start();
+    device.wait_for_problem("what other programs read could not be written", SOON);
+    device.wait_until("the fetch", SOON, |device| device.cloud.fetches() == 1);
+    device
+        .wait_until("its end", SOON, |device| device.runtime_directory.join("state.json").exists());
+    fs::create_dir(&clients).unwrap();
+    device.wait_until("the files", SOON, |_| {
+        ["credentials.json", "endpoint.env"].iter().all(|name| clients.join(name).exists())
+    });
+    assert_eq!(device.cloud.fetches(), 1);
+    device.stop();
+}
