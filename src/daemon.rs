@@ -35,7 +35,7 @@ mod mend;
 mod metrics_file;
 mod outlets;
 mod publisher;
-mod repeats;
+pub mod repeats;
 mod report;
 mod setup;
 mod start;
