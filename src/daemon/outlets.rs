@@ -22,7 +22,7 @@ use crate::{
     status::record,
 };
 
-/// The least lead where programs ask. SDKs ask again five minutes before expiry, and would before each of their requests
+/// The least lead where programs ask. Most SDKs ask again five minutes before expiry (boto3: from 15 on), and would before each of their requests
 /// if what they got had less than that left.
 const LEAD: Duration = Duration::from_secs(8 * 60);
 
