@@ -14,6 +14,7 @@ use super::{
     Cloud, Generation, Litestream, Process, SOON, Scratch, Token,
     cloud::Certificate,
     process::{Seen, descendants, tied},
+    machine, root,
     token::SOFTHSM,
     wait_for, wait_until,
 };
@@ -324,8 +325,11 @@ impl Device {
     }
 }
 
-/// edgerotate as cargo built it for this test, or beside the demo.
+/// edgerotate as cargo built it for this test, or beside the demo, or as `tests/cross` built it for a device.
 pub fn program() -> PathBuf {
+    if let Some(machine) = machine() {
+        return root().join("target/cross").join(machine).join("edgerotate");
+    }
     if let Some(path) = option_env!("CARGO_BIN_EXE_edgerotate") {
         return path.into();
     }
