@@ -11,6 +11,7 @@ mod litestream;
 mod provider;
 mod report;
 mod settings;
+mod step;
 mod token;
 
 use std::{
@@ -23,18 +24,20 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use self::{
-    daemon::Findings,
+    daemon::{Findings, Trust},
     provider::Asked,
-    report::{Line, Report, Step},
+    report::{Found, Line, Report},
     settings::Missing,
+    step::Step,
 };
 use crate::{
     clock,
-    config::{Config, LayerFile, Layers, PrivateKey},
+    config::{Config, LayerFile, Layers, PrivateKey, Provider},
     failure::Failure,
-    fetch::refused_pin,
+    fetch::{material::io_words, refused_pin},
     fetch_child::Launcher,
-    fetch_reply::Looked,
+    fetch_reply::{KeyFacts, Looked},
+    finding::Finding,
     verify::signals::Signals,
 };
 
@@ -106,8 +109,12 @@ pub fn run(
 ) -> io::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
-        let mut signals = Signals::new()?;
-        look_patiently(files, options, program, &mut signals).await
+        let (mut signals, mut inner) = (Signals::new()?, Signals::new()?);
+        tokio::select! {
+            report = look_patiently(files, options, program, &mut inner) => report,
+            // What was under way is killed when it is dropped.
+            () = signals.next() => Err(io::Error::new(io::ErrorKind::Interrupted, "ended by a signal")),
+        }
     })?;
     if options.json {
         writeln!(out, "{:#}", report.json())?;
@@ -157,7 +164,7 @@ async fn look(
     match config {
         Some(config) => {
             if options.pin_changed {
-                refused_pin::forget(config.mark_directories())?;
+                report.add(forget_refusal(&config));
             }
             let settings: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
             look_at_device(&mut report, &config, &settings, options, program, signals).await;
@@ -171,6 +178,15 @@ async fn look(
     Ok(report)
 }
 
+/// A person says that the PIN is right now.
+fn forget_refusal(config: &Config) -> Option<Line> {
+    let error = refused_pin::forget(config.mark_directories()).err()?;
+    let mark = config.state_directory.join(refused_pin::FILE_NAME);
+    let why = format!("({})", io_words(&error));
+    let found = Found::file(Finding::MarkNotRemoved, &mark, &why);
+    Some(Line::wrong(Step::Pin, mark.display().to_string(), found))
+}
+
 async fn look_at_device(
     report: &mut Report,
     config: &Config,
@@ -180,7 +196,12 @@ async fn look_at_device(
     signals: &mut Signals,
 ) {
     let user = files::user(config).map_or("edgerotate".to_owned(), files::name);
-    let (line, daemon_runs, findings) = daemon::look(config, settings, options.pin_changed);
+    let trust = match options.scope {
+        _ if options.pin_changed => Trust::Never,
+        Scope::Gate => Trust::OfThisBoot,
+        Scope::All | Scope::ConfigOnly => Trust::Recent,
+    };
+    let (line, daemon_runs, findings) = daemon::look(config, settings, trust);
     report.add([line]);
     report.add(files::lines(config, &user));
     let launcher = Launcher::new(program.to_owned(), config);
@@ -201,7 +222,7 @@ async fn look_at_fetch(
     // The marks of a refused PIN must have their place before a PIN is tried.
     let missing = [Step::RuntimeDirectory, Step::StateDirectory]
         .into_iter()
-        .find(|step| report.is_wrong(*step))
+        .find(|step| report.has(*step, &[Finding::DirectoryMissing, Finding::DirectoryNotUsable]))
         .filter(|_| matches!(provider.key, PrivateKey::Token(_)));
     let at_key = findings.is_none() && missing.is_none();
     let looked = launcher.look(provider, at_key, unreapable).await;
@@ -213,7 +234,7 @@ async fn look_at_fetch(
         (Some(findings), _) => Some(from_daemon(report, config, findings)),
         (None, Some(key)) => {
             report.add(token::lines(provider, &looked, key));
-            match blocked(report, &looked, key) {
+            match blocked(report, provider, &looked, key) {
                 Some(step) => {
                     report.add(provider::not_reached(step));
                     None
@@ -243,13 +264,16 @@ async fn look_at_fetch(
 /// What keeps the provider from being asked.
 fn blocked(
     report: &Report,
+    provider: &Provider,
     looked: &Looked,
-    key: &Result<crate::fetch_reply::KeyFacts, Failure>,
+    key: &Result<KeyFacts, Failure>,
 ) -> Option<Step> {
+    if let Err(failure) = key {
+        return Some(cause::step(failure.cause, provider));
+    }
     let steps = [
         (Step::CertificateFile, !matches!(looked.certificate, Some(Ok(_)))),
         (Step::CaFile, report.is_wrong(Step::CaFile)),
-        (Step::Key, key.is_err()),
         (Step::Pair, matches!(looked.pair, Some(Err(_)))),
     ];
     steps.into_iter().find_map(|(step, wrong)| wrong.then_some(step))

@@ -31,8 +31,8 @@ Usage: edgerotate <command> [--config FILE]...
 Commands:
   run      the daemon: rotate the credentials, restart Litestream, write the heartbeat
   fetch    ask the provider once, now, and say what came or what is wrong; shows no secret
-  status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
   check    go through everything the device needs: ok, or what is wrong and what to do
+  status   what the daemon does now: credentials, next rotation, last error, heartbeat, replica
   verify   restore the replica and compare: whole, rows missing (which), behind, or too early to tell
 
 Options:
@@ -47,7 +47,7 @@ Options:
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0   done; for run: stopped by a signal; for check and status: nothing is wrong; for verify: whole
+  0   done; for run: stopped by a signal; for verify: whole; for check and status: nothing is wrong
   64  the command line was not understood
   65  for verify: rows are missing in the replica, or it can't be restored soundly; for status: a
       replica is suspect
@@ -93,6 +93,9 @@ const BROKEN_DEVICE: u8 = 69;
 /// Wrong settings (EX_CONFIG).
 const BAD_SETTINGS: u8 = 78;
 
+/// Ended by a signal before there was an answer (EX_TEMPFAIL).
+const TRY_AGAIN: u8 = 75;
+
 /// The answer could not be written (EX_IOERR).
 const NOT_WRITTEN: u8 = 74;
 
@@ -102,12 +105,12 @@ enum Command {
     Fetch(Files),
     /// The inner half of a fetch; not for people.
     FetchChild,
+    Check(Files, check::Options),
     Status {
         files: Files,
         json: bool,
         watch: bool,
     },
-    Check(Files, check::Options),
     Verify {
         files: Files,
         json: bool,
@@ -142,8 +145,8 @@ enum Topic {
     All,
     Run,
     Fetch,
-    Status,
     Check,
+    Status,
     Verify,
 }
 
@@ -165,10 +168,10 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Ok(Command::Fetch(files)) => with_config(files, fetch),
         Ok(Command::FetchChild) => child::child(),
+        Ok(Command::Check(files, options)) => check(files, options),
         Ok(Command::Status { files, json, watch }) => {
             with_config(files, |config, _, _| status(&config, json, watch))
         }
-        Ok(Command::Check(files, options)) => check(files, options),
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
@@ -183,27 +186,27 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let command = arguments.next().ok_or("which command? run, fetch, status, check or verify")?;
+    let command = arguments.next().ok_or("which command? run, fetch, check, status or verify")?;
     let command = command.to_str().ok_or("the command is not text")?;
     let topic = match command {
         "-h" | "--help" | "help" => return Ok(Command::Help(Topic::All)),
         "-V" | "--version" => return Ok(Command::Version),
         "run" => Topic::Run,
         "fetch" => Topic::Fetch,
-        "status" => Topic::Status,
         "check" => Topic::Check,
+        "status" => Topic::Status,
         "verify" => Topic::Verify,
         other => {
             return Err(format!(
-                "there is no command {other:?}; there are run, fetch, status, check and verify"
+                "there is no command {other:?}; there are run, fetch, check, status and verify"
             ));
         }
     };
     let mut files = Files::default();
     let mut child = false;
     let mut json = false;
-    let mut watch = false;
     let mut options = check::Options::default();
+    let mut watch = false;
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("-h" | "--help") => return Ok(Command::Help(topic)),
@@ -241,8 +244,8 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
     Ok(match topic {
         Topic::Fetch if child => Command::FetchChild,
         Topic::Fetch => Command::Fetch(files),
-        Topic::Status => Command::Status { files, json, watch },
         Topic::Check => Command::Check(files, options),
+        Topic::Status => Command::Status { files, json, watch },
         Topic::Verify => Command::Verify { files, json },
         _ => Command::Run(files),
     })
@@ -266,6 +269,7 @@ fn help(topic: &Topic) -> String {
              The credentials are thrown away. It waits for\na daemon that uses the token at this moment. `edgerotate \
              run --help` lists the settings.\n\n{EXIT_CODES}"
         ),
+        Topic::Check => write!(text, "{CHECK}\n{EXIT_CODES}"),
         Topic::Status => write!(
             text,
             "Usage: edgerotate status [--config FILE]... [--json] [--watch]\n\nShows what the daemon does: what is wrong \
@@ -273,7 +277,6 @@ fn help(topic: &Topic) -> String {
              replica. It reads what the daemon wrote down in the runtime\ndirectory, asks nobody, and works also when \
              the daemon is down. NO_COLOR is respected.\n\n{EXIT_CODES}"
         ),
-        Topic::Check => write!(text, "{CHECK}\n{EXIT_CODES}"),
         Topic::Verify => write!(
             text,
             "Usage: edgerotate verify [--config FILE]... [--json]\n\nRestores the heartbeat's database from its replica \
@@ -341,27 +344,6 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
     }
 }
 
-fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
-    let mut out = io::stdout();
-    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let in_place = out.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
-    let manner = status::Manner { json, color: in_place && !is_set("NO_COLOR"), in_place };
-    let shown = if watch {
-        status::watch(&config.runtime_directory, manner, &mut out)
-    } else {
-        status::run(&config.runtime_directory, manner, &mut out)
-    };
-    match shown {
-        Ok(code) => ExitCode::from(code),
-        // `edgerotate status | head` is no fault.
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(e) => {
-            complain(&e.to_string());
-            ExitCode::from(NOT_WRITTEN)
-        }
-    }
-}
-
 fn check(files: Files, options: check::Options) -> ExitCode {
     // What is wrong is in the answer; of the modules' own words nobody asked for any.
     start_log(LevelFilter::Error);
@@ -376,6 +358,30 @@ fn check(files: Files, options: check::Options) -> ExitCode {
     };
     match check::run(&files.layers(), options, &program, &mut io::stdout()) {
         Ok(code) => ExitCode::from(code),
+        // `edgerotate check | head` is no fault.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(e) => {
+            complain(&e.to_string());
+            let ended = e.kind() == io::ErrorKind::Interrupted;
+            ExitCode::from(if ended { TRY_AGAIN } else { NOT_WRITTEN })
+        }
+    }
+}
+
+fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
+    let mut out = io::stdout();
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let in_place = out.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let manner = status::Manner { json, color: in_place && !is_set("NO_COLOR"), in_place };
+    let shown = if watch {
+        status::watch(&config.runtime_directory, manner, &mut out)
+    } else {
+        status::run(&config.runtime_directory, manner, &mut out)
+    };
+    match shown {
+        Ok(code) => ExitCode::from(code),
+        // `edgerotate status | head` is no fault.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(e) => {
             complain(&e.to_string());
             ExitCode::from(NOT_WRITTEN)
@@ -451,10 +457,6 @@ mod tests {
             Ok(Command::Verify { files: files(&["a"]), json: true })
         );
         assert_eq!(parsed("verify"), Ok(Command::Verify { files: files(&[]), json: false }));
-        assert_eq!(
-            parsed("status --watch"),
-            Ok(Command::Status { files: files(&[]), json: false, watch: true })
-        );
         let device = Files { device: Some("c".into()), ..files(&["a"]) };
         assert_eq!(parsed("run --config a --device-config c"), Ok(Command::Run(device)));
         let mut gate = check::Options {
@@ -468,16 +470,20 @@ mod tests {
             parsed("check --gate --json --pin-changed --patience 20"),
             Ok(Command::Check(files(&[]), gate))
         );
+        assert_eq!(
+            parsed("status --watch"),
+            Ok(Command::Status { files: files(&[]), json: false, watch: true })
+        );
         assert_eq!(parsed("run --help"), Ok(Command::Help(Topic::Run)));
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
 
     #[test]
     fn what_is_not_understood_is_named() {
-        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch, status, check or verify");
+        assert_eq!(parsed("").unwrap_err(), "which command? run, fetch, check, status or verify");
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch, status, check and verify"
+            "there is no command \"start\"; there are run, fetch, check, status and verify"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");
@@ -493,7 +499,7 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for topic in [Topic::All, Topic::Fetch, Topic::Status, Topic::Check] {
+        for topic in [Topic::All, Topic::Fetch, Topic::Check, Topic::Status] {
             for line in help(&topic).lines() {
                 assert!(line.chars().count() <= 105, "{line}");
             }

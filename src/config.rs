@@ -47,6 +47,8 @@ pub struct Config {
     /// On the data partition: the marks of a refused PIN and of a replica that may lack rows, and what `verify`
     /// restores.
     pub state_directory: PathBuf,
+    /// What node_exporter's textfile collector reads.
+    pub metrics_file: Option<PathBuf>,
     pub log: LevelFilter,
 }
 

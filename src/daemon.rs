@@ -32,6 +32,7 @@ mod guard;
 mod hand_over;
 mod heartbeat;
 pub mod instance;
+mod metrics_file;
 mod publisher;
 mod repeats;
 mod report;

@@ -1,16 +1,17 @@
 //! The parent's side of a fetch: starts the child, feeds it, and is done with it at the deadline whatever it does.
 
+pub(crate) mod by_hand;
+
 use std::{
     env,
     ffi::OsString,
-    io::{self, Write},
+    io,
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
-use chrono::SecondsFormat;
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -23,14 +24,12 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
+pub use self::by_hand::{ByHandError, by_hand};
 use crate::{
-    clock,
     config::{Config, Pin, PrivateKey, Provider, Route, Token},
-    credentials::Credentials,
     failure::{Cause, Failure},
     fetch::refused_pin::{self, Directories},
     fetch_reply::{Envelope, FetchReply, Looked, MAX_REPLY_BYTES, Order, Purpose, REPLY_END},
-    lifetime::{self, KnownBy, Lifetime},
 };
 
 /// What the child's libraries may read from the environment, beside the names in `Token::module_environment`. No
@@ -329,80 +328,5 @@ fn hung(provider: &Provider) -> String {
             format!("after {seconds} s, with module {}", token.module.display())
         }
         PrivateKey::File(_) => format!("after {seconds} s"),
-    }
-}
-
-/// `edgerotate fetch` for a person: one fetch, supervised as the daemon's, and a summary without secrets.
-///
-/// # Errors
-/// The failure of the fetch, or of the writing.
-pub async fn by_hand(
-    provider: &Provider,
-    launcher: &Launcher,
-    out: &mut dyn Write,
-) -> Result<(), ByHandError> {
-    let started = Instant::now();
-    let on_unreapable = |id| {
-        log::warn!("the fetch (process {id}) does not die: its PKCS#11 module hangs in the kernel")
-    };
-    let reply = launcher.fetch(provider, on_unreapable).await;
-    let (credentials, date) = match reply {
-        FetchReply::Credentials { credentials, date } => (credentials, date),
-        FetchReply::Failed { failure, .. } => return Err(ByHandError::Fetch(failure)),
-    };
-    let write = |out: &mut dyn Write| -> io::Result<()> {
-        let thing = provider.thing_name.as_deref().unwrap_or("none");
-        writeln!(out, "endpoint       {}:{}", provider.host, provider.port)?;
-        writeln!(out, "role alias     {}", provider.role_alias)?;
-        writeln!(out, "thing name     {thing}")?;
-        writeln!(out, "access key id  {}", credentials.access_key_id)?;
-        writeln!(out, "good for       {}", good_for(&credentials, date.as_deref()))?;
-        writeln!(out, "took           {:.2} s", started.elapsed().as_secs_f32())?;
-        writeln!(out, "clock          {}", skew(date.as_deref()))
-    };
-    write(out).map_err(ByHandError::Write)
-}
-
-/// How long the credentials live, reckoned as the daemon does: not with this device's clock.
-fn good_for(credentials: &Credentials, date: Option<&str>) -> String {
-    let until = credentials.expiration.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let date = date.and_then(lifetime::parse_date);
-    match lifetime::lifetime(credentials.expiration, date, clock::wall(), clock::EARLIEST) {
-        Some(Lifetime { duration, known_by: KnownBy::Assumption }) => {
-            format!("{} s at least, until {until}", duration.as_secs())
-        }
-        Some(Lifetime { duration, .. }) => format!("{} s, until {until}", duration.as_secs()),
-        None => format!("nothing: they expired at {until}, before they came"),
-    }
-}
-
-/// Why `edgerotate fetch` failed.
-#[derive(Debug)]
-pub enum ByHandError {
-    Fetch(Failure),
-    Write(io::Error),
-}
-
-/// What this device's clock says, against the provider's. The header has whole seconds and was written some time ago.
-fn skew(date: Option<&str>) -> String {
-    let Some(date) = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok()) else {
-        return "the answer has no Date to compare with".to_owned();
-    };
-    let seconds = (clock::wall() - date.to_utc()).num_seconds();
-    match seconds {
-        -2..=2 => "agrees with the provider's".to_owned(),
-        3.. => format!("{seconds} s ahead of the provider's{}", consequence(seconds)),
-        _ => format!("{} s behind the provider's{}", -seconds, consequence(-seconds)),
-    }
-}
-
-/// S3 refuses requests whose time is further off (error RequestTimeTooSkewed).
-const SKEW_OF_S3_SECONDS: i64 = 15 * 60;
-
-fn consequence(seconds: i64) -> &'static str {
-    if seconds < SKEW_OF_S3_SECONDS {
-        "; S3 refuses uploads from 15 min on"
-    } else {
-        "; S3 refuses what Litestream signs with it: look at the time synchronisation"
     }
 }

@@ -26,6 +26,8 @@ pub enum Gate {
 /// Exit codes after sysexits.h, as for a fetch.
 mod exit {
     pub const FINE: u8 = 0;
+    /// A replica that may lack rows.
+    pub const DATA: u8 = 65;
     pub const DEVICE: u8 = 69;
     pub const AWAY: u8 = 75;
     pub const NOT_PERMITTED: u8 = 77;
@@ -133,6 +135,10 @@ findings! {
         "the environment file can't be read by this user"
         "run check as the daemon's user or as root";
 
+    MarkNotRemoved "mark-not-removed" NOT_PERMITTED Warns
+        "the mark of a refused PIN can't be removed"
+        "run check --pin-changed as root or as the daemon's user; or remove FILE";
+
     // The certificate.
     CertificateExpired "certificate-expired" DEVICE Warns
         "the device's certificate has expired"
@@ -226,9 +232,9 @@ findings! {
     GuardDatabaseMissing "guard-database-missing" FINE Warns
         "a database in EDGEROTATE_GUARD_DATABASES is not there"
         "nothing, if its application makes it later; else correct EDGEROTATE_GUARD_DATABASES";
-    Suspect "suspect" DEVICE Warns
+    Suspect "suspect" DATA Warns
         "a replica may lack rows"
-        "make a new snapshot (docs/troubleshooting.md), then let `edgerotate verify` take the mark back";
+        "stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); then let `edgerotate verify` take the mark back";
     SuspectUnknown "suspect-unknown" DEVICE Warns
         "which replicas may lack rows can't be told"
         "let this user read FILE; if it is broken, remove it and make new snapshots";
@@ -258,7 +264,7 @@ mod tests {
                     assert!(known || !word.starts_with("EDGEROTATE_"), "{name}: {word}");
                 }
             }
-            assert!([0, 69, 75, 77, 78].contains(&finding.exit_code()));
+            assert!([0, 65, 69, 75, 77, 78].contains(&finding.exit_code()));
             assert!(
                 finding.gate() == Gate::Warns || finding.level() == Level::Error,
                 "{name}: no warning gives an image back"

@@ -6,6 +6,7 @@
 
 pub mod findings;
 mod json;
+pub mod metrics;
 pub mod record;
 mod screen;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where a failed fetch stands among the steps, and what the update gate makes of it.
 
-use super::report::Step;
+use super::step::Step;
 use crate::{
     config::{PrivateKey, Provider},
     failure::Cause,

@@ -16,7 +16,10 @@ use nix::{
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
-use super::report::{Found, Line, Step};
+use super::{
+    report::{Found, Line},
+    step::Step,
+};
 use crate::{
     config::Config, fetch::material::io_words, finding::Finding, heartbeat_store::is_volatile,
     restart_guard::Guard, suspect::SuspectFile,
@@ -77,12 +80,14 @@ fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Op
         Ok(opened) => match opened.look() {
             Ok(Ok(seen)) => (Line::new(step, format!("{shown}: {seen}"), found), Some(opened)),
             Ok(Err(finding)) => {
+                opened.close();
                 found.push(finding.by(user));
-                (Line::new(step, shown, found), Some(opened))
+                (Line::new(step, shown, found), None)
             }
             Err(e) => {
+                opened.close();
                 found.push(explained(path, &e).by(user));
-                (Line::new(step, shown, found), Some(opened))
+                (Line::new(step, shown, found), None)
             }
         },
         Err(e) => {
@@ -116,6 +121,11 @@ impl Opened {
     fn look(&self) -> rusqlite::Result<Result<String, Found>> {
         let text = |sql| self.connection.query_row(sql, (), |row| row.get::<_, String>(0));
         self.connection.execute_batch("SELECT 1 FROM sqlite_schema; BEGIN IMMEDIATE; ROLLBACK")?;
+        // Where it may not write, SQLite opens for reading alone and lets a writer's transaction begin.
+        if self.connection.is_readonly("main")? {
+            let why = "(it can only be read)";
+            return Ok(Err(Found::file(Finding::DatabaseNotUsable, &self.path, why)));
+        }
         let size = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
         let through = size <= READ_THROUGH;
         if through {

@@ -13,7 +13,8 @@ use nix::unistd::{AccessFlags, Uid, User, access};
 
 use super::{
     cause,
-    report::{Found, Line, Step},
+    report::{Found, Line},
+    step::Step,
 };
 use crate::{
     config::{Config, Pin, PrivateKey},

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::{
     files,
-    report::{Found, Line, Step},
+    report::{Found, Line},
+    step::Step,
 };
 use crate::{
     clock,
@@ -160,7 +161,7 @@ fn runs_now(config: &Config) -> Line {
     let found = Found::new(finding, seen.clone()).about(file);
     // The daemon gives a restart so long.
     let young = is_young(file, config.litestream.restart_timeout);
-    Line::wrong(step, seen, if young { found.only_warned() } else { found })
+    Line::wrong(step, seen, if young { found.softened() } else { found })
 }
 
 /// The credentials in the environment file, or the endpoint's token.

@@ -4,18 +4,16 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{
     cause,
-    report::{Found, Line, Step},
+    report::{Found, Line},
+    step::Step,
     token,
 };
 use crate::{
-    clock, config::Provider, credentials::Credentials, failure::Failure, fetch_reply::FetchReply,
-    finding::Finding, lifetime,
+    clock, config::Provider, credentials::Credentials, failure::Failure,
+    fetch_child::by_hand::SKEW_OF_S3_SECONDS, fetch_reply::FetchReply, finding::Finding, lifetime,
 };
 
 const STEPS: [Step; 3] = [Step::Endpoint, Step::Tls, Step::RoleAlias];
-
-/// S3 refuses requests whose time is further off (error RequestTimeTooSkewed).
-const SKEW_OF_S3_S: i64 = 15 * 60;
 
 /// More than a synchronised clock is off by, and than a request takes.
 const SKEW_S: i64 = 60;
@@ -97,7 +95,7 @@ pub fn clock_line(asked: Option<&Asked>, now: DateTime<Utc>) -> Line {
             };
             let finding = match ahead.abs() {
                 0..SKEW_S => return Line::ok(step, format!("{shown}, as the provider's")),
-                SKEW_S..SKEW_OF_S3_S => Finding::ClockOff,
+                SKEW_S..SKEW_OF_S3_SECONDS => Finding::ClockOff,
                 _ => Finding::ClockWrong,
             };
             Line::wrong(step, shown, Found::new(finding, detail))

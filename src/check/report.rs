@@ -4,64 +4,11 @@ use std::{fmt::Write as _, path::Path};
 
 use serde_json::{Value, json};
 
+use super::step::Step;
 use crate::{
     failure::Failure,
     finding::{Finding, Gate, Level},
 };
-
-macro_rules! steps {
-    ($($step:ident $name:literal $label:literal;)*) => {
-        /// What is looked at, in the order in which it is told.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Step {
-            $($step,)*
-        }
-
-        impl Step {
-            pub const ALL: &[Self] = &[$(Self::$step),*];
-
-            /// The stable name, in kebab case.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$step => $name),* }
-            }
-
-            /// As a person reads it.
-            pub fn label(self) -> &'static str {
-                match self { $(Self::$step => $label),* }
-            }
-        }
-    };
-}
-
-steps! {
-    Settings "settings" "settings";
-    Daemon "daemon" "daemon";
-    RuntimeDirectory "runtime-directory" "runtime directory";
-    StateDirectory "state-directory" "state directory";
-    CertificateFile "certificate-file" "certificate file";
-    KeyFile "key-file" "key file";
-    PinFile "pin-file" "PIN file";
-    CaFile "ca-file" "CA file";
-    Module "module" "PKCS#11 module";
-    Token "token" "token";
-    Pin "pin" "PIN";
-    Key "key" "key";
-    Certificate "certificate" "certificate";
-    Pair "key-and-certificate" "key and certificate";
-    ThingName "thing-name" "thing name";
-    Endpoint "endpoint" "endpoint";
-    Tls "tls" "TLS";
-    RoleAlias "role-alias" "role alias";
-    Clock "clock" "clock";
-    EnvironmentFile "environment-file" "environment file";
-    Database "database" "database";
-    Room "room" "room";
-    Litestream "litestream" "Litestream";
-    LitestreamConfig "litestream-config" "litestream.yml";
-    LitestreamProcess "litestream-process" "Litestream runs";
-    Guard "guard" "guard";
-    Replica "replica" "replica";
-}
 
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +77,7 @@ impl Found {
     }
 
     /// The same, but it can wait.
-    pub fn only_warned(mut self) -> Self {
+    pub fn softened(mut self) -> Self {
         self.exit_code = 0;
         self
     }
@@ -213,9 +160,9 @@ impl Line {
     /// Adds where it is known from.
     pub fn say(&mut self, source: &str) {
         if let Outcome::Looked(found) = &mut self.outcome {
-            self.seen = format!("{}, {source}", self.seen);
+            self.seen = format!("{} {source}", self.seen);
             for found in found {
-                found.detail = format!("{}, {source}", found.detail);
+                found.detail = format!("{} {source}", found.detail);
             }
         }
     }
@@ -241,7 +188,7 @@ pub struct Report {
 }
 
 /// Which exit code counts where several would: settings first, as whoever corrects them changes all the rest.
-const WORST_FIRST: [u8; 4] = [78, 69, 77, 75];
+const WORST_FIRST: [u8; 5] = [78, 69, 77, 65, 75];
 
 impl Report {
     /// Adds lines. Where a step has one already, as a file's has from a look at its rights, what went wrong stays, and
@@ -263,6 +210,11 @@ impl Report {
 
     pub fn is_wrong(&self, step: Step) -> bool {
         self.lines.iter().any(|line| line.step == step && line.is_wrong())
+    }
+
+    pub fn has(&self, step: Step, findings: &[Finding]) -> bool {
+        let lines = self.lines.iter().filter(|line| line.step == step);
+        lines.flat_map(Line::found).any(|found| findings.iter().any(|f| f.name() == found.code))
     }
 
     /// Whether all that speaks against the image may only be late.

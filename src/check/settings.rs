@@ -1,6 +1,9 @@
 //! The settings: which files there are, and all that is wrong in them.
 
-use super::report::{Found, Line, Step};
+use super::{
+    report::{Found, Line},
+    step::Step,
+};
 use crate::{
     config::{Config, Layers, Place, Problem, UnknownKeys},
     finding::Finding,

@@ -4,7 +4,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::{
     cause, files,
-    report::{Found, Line, Step},
+    report::{Found, Line},
+    step::Step,
 };
 use crate::{
     config::{Pin, PrivateKey, Provider, Route},

@@ -54,6 +54,7 @@ impl Config {
         let heartbeat = check.heartbeat();
         let verify = check.verify();
         let guard = check.guard();
+        let metrics_file = check.optional(&settings::METRICS_FILE, values::metrics_file);
         let log = check.or(&settings::LOG, values::log_level, LevelFilter::Info);
         if let (Some(provider), Some(litestream), Some(heartbeat)) =
             (provider, litestream, heartbeat)
@@ -66,6 +67,7 @@ impl Config {
                 guard,
                 runtime_directory,
                 state_directory,
+                metrics_file,
                 log,
             };
             check.one_file_for_two(&config);
@@ -311,6 +313,9 @@ fn files(config: &Config) -> Vec<NamedFile> {
                 files.push(read(&settings::PKCS11_PIN_FILE, path));
             }
         }
+    }
+    if let Some(path) = &config.metrics_file {
+        files.push(written(&settings::METRICS_FILE, path));
     }
     // Litestream writes it.
     if let Some(path) = &config.litestream.pid_file {

@@ -220,11 +220,16 @@ pub const FETCH_DEADLINE: Setting = Setting::new(
     "`60s`",
     "when a fetch is killed, whatever it hangs in: more than `EDGEROTATE_FETCH_TIMEOUT`, up to `10min`",
 );
+pub const METRICS_FILE: Setting = Setting::new(
+    "EDGEROTATE_METRICS_FILE",
+    "none",
+    "file for node_exporter's textfile collector, whose name ends in `.prom`; its directory must be there",
+);
 pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 34] = [
+pub static SETTINGS: [&Setting; 35] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -258,6 +263,7 @@ pub static SETTINGS: [&Setting; 34] = [
     &CONNECT_TIMEOUT,
     &FETCH_TIMEOUT,
     &FETCH_DEADLINE,
+    &METRICS_FILE,
     &LOG,
 ];
 

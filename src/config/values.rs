@@ -53,6 +53,15 @@ pub(super) fn file(text: &str) -> Result<PathBuf, String> {
     path(text)
 }
 
+/// The collector passes over every other file.
+pub(super) fn metrics_file(text: &str) -> Result<PathBuf, String> {
+    let path = file(text)?;
+    if path.extension().is_none_or(|extension| extension != "prom") {
+        return Err("must have a name that ends in .prom".to_owned());
+    }
+    Ok(path)
+}
+
 /// Several of them, each one once; one with a space in it is quoted as an argument of a command is.
 pub(super) fn files(text: &str) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();

@@ -10,7 +10,7 @@ use std::{
 use chrono::TimeDelta;
 use tokio::sync::Notify;
 
-use super::{heartbeat::Beat, repeats::Repeats, repeats::in_a_row};
+use super::{heartbeat::Beat, metrics_file::MetricsFile, repeats::Repeats, repeats::in_a_row};
 use crate::{
     atomic_file, clock,
     clock::Boottime,
@@ -63,6 +63,7 @@ pub struct Publisher {
     board: Board,
     file: PathBuf,
     published: Option<Record>,
+    metrics: Option<MetricsFile>,
     failures: Repeats<String>,
 }
 
@@ -73,6 +74,7 @@ impl Publisher {
             board: Board(Arc::new(Shared { record, changed: Notify::new() })),
             file: config.runtime_directory.join(record::FILE_NAME),
             published: None,
+            metrics: config.metrics_file.clone().map(MetricsFile::new),
             failures: Repeats::default(),
         }
     }
@@ -86,16 +88,19 @@ impl Publisher {
         self.board.0.changed.notified().await;
     }
 
-    /// Writes the record if it has changed.
+    /// Writes the record if it has changed, and the metrics when it is time.
     pub fn publish(&mut self, rotation: &Rotation) {
         let mut record = {
             let mut record = self.board.record();
             take(&mut record, rotation);
-            if self.published.as_ref() == Some(&record) {
-                return;
-            }
             record.clone()
         };
+        if let Some(metrics) = &mut self.metrics {
+            metrics.show(&record, &clocks());
+        }
+        if self.published.as_ref() == Some(&record) {
+            return;
+        }
         self.published = Some(record.clone());
         record.clocks = clocks();
         match write(&self.file, &record) {

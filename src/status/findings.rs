@@ -59,7 +59,7 @@ kinds! {
     StateNotPermitted "state-not-permitted" 77
         "what edgerotate wrote down may not be read"
         "run it as edgerotate's user (sudo -u edgerotate), as root, or as a member of the group that the directory belongs to";
-    NotRunning "not-running" 69
+    NotRunning "daemon-not-running" 69
         "edgerotate does not run"
         "journalctl -u edgerotate says why it ended; systemctl start edgerotate starts it";
     RunningUnknown "running-unknown" 69
@@ -74,9 +74,6 @@ kinds! {
     CredentialsExpired "credentials-expired" 75
         "the credentials have expired, and there are no newer ones: Litestream can't upload"
         "newer ones come with the next fetch that succeeds; what keeps it from that stands above, if anything does";
-    NoCredentials "no-credentials" 75
-        "there are no credentials yet"
-        "look again in a minute; if it stays so, look at edgerotate's log";
     HandOverFails "hand-over-fails" 69
         "Litestream does not get the newest credentials"
         AS_SAID;
@@ -89,7 +86,7 @@ kinds! {
     HeartbeatSilent "heartbeat-silent" 69
         "no heartbeat was written, and none failed"
         "look at the storage (dmesg); the watchdog ends edgerotate, and systemd starts it again";
-    Suspect "suspect" 65
+    Suspect "suspect" 69
         "a replica may lack rows"
         suspect::REMEDY;
     GuardNotHad "guard-not-had" 69
@@ -101,9 +98,15 @@ kinds! {
     ReplicaBehind "replica-behind" 75
         "the replica has not moved for longer than EDGEROTATE_VERIFY_MAX_LAG"
         "look at Litestream's log, and at the network to S3; `edgerotate verify` tells whether rows are missing";
-    ClockRefused "clock-refused" 75
+    ClockWrong "clock-wrong" 75
         "this device's clock is so far off that S3 refuses uploads"
         "look at the time synchronisation (timedatectl)";
+    NoCredentials "no-credentials" 75
+        "there are no credentials yet"
+        "look again in a minute; if it stays so, look at edgerotate's log";
+    NotHandedOver "not-handed-over" 75
+        "Litestream does not have its first credentials yet"
+        "look again in a minute; if it stays so, look at edgerotate's log";
     ClockOff "clock-off" 0
         "this device's clock is off"
         "look at the time synchronisation (timedatectl)";
@@ -174,7 +177,7 @@ fn word(worst: &Finding) -> &'static str {
     let is = |kinds: &[Kind]| kinds.iter().any(|kind| kind.name() == worst.name);
     if is(&[Kind::NotRunning]) {
         "down"
-    } else if is(&[Kind::NoCredentials, Kind::StateNotWritten]) {
+    } else if is(&[Kind::NoCredentials, Kind::NotHandedOver, Kind::StateNotWritten]) {
         "starting"
     } else {
         "wrong"
@@ -204,7 +207,7 @@ pub fn of(seen: &Seen) -> Vec<Finding> {
     }
     match &seen.record {
         Err(NoRecord::NotPermitted) => {
-            findings.insert(0, Finding::new(Kind::StateNotPermitted, &file.to_string()));
+            findings.push(Finding::new(Kind::StateNotPermitted, &file.to_string()));
         }
         Err(NoRecord::Unreadable(why)) => {
             findings.push(Finding::new(Kind::StateUnreadable, &format!("{file}: {why}")));
@@ -218,8 +221,9 @@ pub fn of(seen: &Seen) -> Vec<Finding> {
             of_any(record, &times, &mut findings);
         }
     }
-    // What was found first stays first among equals.
-    findings.sort_by_key(|finding| finding.exit_code == 0);
+    // A failed fetch, which has no place in the table, is the reason for what comes after it.
+    let place = |name| Kind::ALL.iter().position(|kind| kind.name() == name);
+    findings.sort_by_key(|finding| (finding.exit_code == 0, place(finding.name)));
     findings
 }
 
@@ -278,16 +282,21 @@ fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Findin
             since: Some(row(failure.times, times, failure.since.at, failure.last.at)),
             remedy: failure.cause.remedy(),
         };
-        // It is why there are none, and says more.
-        findings.insert(0, finding);
+        findings.push(finding);
     }
     if let Some(failing) = &record.hand_over.failing {
         findings.push(Finding::failing(Kind::HandOverFails, failing, times));
     }
     let litestream = &record.litestream;
-    let may_start = record.credentials.is_some() && record.hand_over.state == HandingOver::Done;
-    if litestream.can_be_seen && litestream.start.is_none() && may_start {
-        findings.push(Finding::new(Kind::LitestreamNotRunning, ""));
+    match record.hand_over.state {
+        _ if record.credentials.is_none() => {}
+        _ if !litestream.can_be_seen || litestream.start.is_some() => {}
+        HandingOver::Done => findings.push(Finding::new(Kind::LitestreamNotRunning, "")),
+        // A later restart is a matter of seconds.
+        _ if litestream.last_confirmed.is_some() => {}
+        HandingOver::Due | HandingOver::UnderWay => {
+            findings.push(Finding::new(Kind::NotHandedOver, ""));
+        }
     }
     of_heartbeat(record, times, findings);
     of_guard(record, findings);
@@ -333,7 +342,7 @@ fn of_guard(record: &Record, findings: &mut Vec<Finding>) {
 fn of_clock(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
     if times.clock_is_wrong() {
         let says = format!("it says {}", times.now());
-        findings.push(Finding::new(Kind::ClockRefused, &says));
+        findings.push(Finding::new(Kind::ClockWrong, &says));
         return;
     }
     let Some(clock) = record.clock else { return };
@@ -341,7 +350,7 @@ fn of_clock(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
     if off <= SKEW {
         return;
     }
-    let kind = if off > SKEW_OF_S3 { Kind::ClockRefused } else { Kind::ClockOff };
+    let kind = if off > SKEW_OF_S3 { Kind::ClockWrong } else { Kind::ClockOff };
     let direction = if clock.ahead_s > 0 { "ahead of" } else { "behind" };
     let size = span(off.to_std().unwrap_or_default());
     let seen = format!("seen at the answer of {}", times.show(clock.seen));

@@ -22,6 +22,8 @@ use crate::{
     suspect::{Reason, Suspect},
 };
 
+mod machines;
+
 /// Eight hours after boot, at 14:12:11 in the device's time zone.
 const NOW: u64 = 8 * 3600;
 const WALL: &str = "2026-11-22T14:12:11+01:00";
@@ -109,16 +111,21 @@ fn seen(record: Record) -> Seen {
     }
 }
 
-/// Compares with a screen as it was read and found good; `UPDATE_SCREENS=1` writes it anew.
+/// Compares with a text as it was read and found good; `UPDATE_SCREENS=1` writes it anew.
+#[track_caller]
+fn assert_text(name: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/status/screens").join(name);
+    if std::env::var_os("UPDATE_SCREENS").is_some() {
+        std::fs::write(&file, text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&file).unwrap(), "{name}");
+}
+
 #[track_caller]
 fn assert_screen(name: &str, exit_code: u8, seen: &Seen) {
     let findings = seen.findings();
     let text = text(seen, &findings, Paint::new(false));
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/status/screens").join(name);
-    if std::env::var_os("UPDATE_SCREENS").is_some() {
-        std::fs::write(&file, &text).unwrap();
-    }
-    assert_eq!(text, std::fs::read_to_string(&file).unwrap(), "{name}");
+    assert_text(name, &text);
     assert_eq!(verdict(&findings).exit_code, exit_code, "{name}");
 }
 
@@ -127,8 +134,8 @@ fn all_is_well() {
     assert_screen("well", 0, &seen(record()));
 }
 
-#[test]
-fn everything_a_device_may_have() {
+/// With every section filled.
+fn full() -> Record {
     let mut record = record();
     record.uploads = Some(Uploads {
         last_moved: Some(at(-3)),
@@ -146,8 +153,13 @@ fn everything_a_device_may_have() {
     let mut over = failure(Cause::ServerError, "c1.…: HTTP 503, Slow down", 3, -4200, -4100);
     over.as_mut().unwrap().over = Some(at(-4090));
     record.fetch.failure = over;
-    record.daemon.started = at(-30 * 3600 / 4);
-    assert_screen("all-sections", 0, &seen(record));
+    record.hand_over.next = Some(at(10));
+    record
+}
+
+#[test]
+fn everything_a_device_may_have() {
+    assert_screen("all-sections", 0, &seen(full()));
 }
 
 #[test]
@@ -253,6 +265,9 @@ fn a_start() {
     record.heartbeat.last_id = None;
     record.clock = None;
     assert_screen("starting", 75, &seen(record.clone()));
+    record.credentials = Some(Credentials { fetched: at(-1), expires: at(3599) });
+    record.hand_over.state = HandingOver::UnderWay;
+    assert_screen("first-hand-over", 75, &seen(record.clone()));
     // Another daemon holds the lock, and has written nothing yet.
     let mut seen = seen(record);
     seen.lock = Lock::Held(PID + 1);

@@ -56,3 +56,33 @@ fn show_again(seen: &Seen, manner: Manner, out: &mut dyn Write) -> io::Result<u8
     out.flush()?;
     Ok(exit_code)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{Lock, NoRecord, times::Now};
+
+    #[test]
+    fn on_a_terminal_each_state_is_in_the_place_of_the_one_before() {
+        let seen = Seen {
+            directory: "/run/edgerotate".into(),
+            lock: Lock::Free,
+            record: Err(NoRecord::Missing),
+            now: Now {
+                boottime: crate::clock::Boottime::from_millis(1),
+                wall: "2026-11-22T14:12:11+01:00".parse().unwrap(),
+                boot_id: String::new(),
+            },
+        };
+        let shown = |in_place| {
+            let manner = Manner { json: false, color: false, in_place };
+            let mut text = Vec::new();
+            assert_eq!(show_again(&seen, manner, &mut text).unwrap(), 69);
+            String::from_utf8(text).unwrap()
+        };
+        let in_place = shown(true);
+        assert!(in_place.starts_with("\u{1b}[Hedgerotate: NOT RUNNING\u{1b}[K\n"), "{in_place:?}");
+        assert!(in_place.ends_with("\u{1b}[K\n\u{1b}[J"), "{in_place:?}");
+        assert!(!shown(false).contains('\u{1b}') && shown(false).ends_with("\n\n"));
+    }
+}

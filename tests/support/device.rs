@@ -320,7 +320,10 @@ impl Device {
         let path = self.scratch.join("device.env");
         let text: String =
             self.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        fs::write(&path, text).expect("the settings");
+        // Untouched where nothing changed, as on a device: whoever looks at its time sees a change otherwise.
+        if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            fs::write(&path, text).expect("the settings");
+        }
         path
     }
 }

@@ -43,6 +43,7 @@ fn the_least_that_is_needed_gives_the_defaults() {
         },
         runtime_directory: "/run/edgerotate".into(),
         state_directory: "/var/lib/edgerotate".into(),
+        metrics_file: None,
         log: LevelFilter::Info,
     };
     assert_eq!(config, expected);
@@ -71,6 +72,7 @@ fn every_value_gets_where_it_belongs() {
         ("EDGEROTATE_LITESTREAM_CONFIG", "/data/litestream.yml"),
         ("EDGEROTATE_VERIFY_MAX_LAG", "1h"),
         ("EDGEROTATE_VERIFY_STALL", "30s"),
+        ("EDGEROTATE_METRICS_FILE", "/run/metrics/edgerotate.prom"),
         ("EDGEROTATE_GUARD_DATABASES", "/data/a.db  '/data/b c.db' /data/a.db"),
         ("EDGEROTATE_GUARD_MAX_TIME", "30s"),
         ("EDGEROTATE_GUARD_MAX_WAL", "2G"),
@@ -114,6 +116,7 @@ fn every_value_gets_where_it_belongs() {
     assert_eq!(config.verify, limits);
     assert_eq!(config.heartbeat.interval, Duration::from_millis(100));
     assert_eq!(config.heartbeat.keep_rows, 100);
+    assert_eq!(config.metrics_file, Some("/run/metrics/edgerotate.prom".into()));
     assert!(config.heartbeat.allow_volatile_database);
     let guard = &config.guard;
     assert_eq!(guard.databases, [Path::new("/data/a.db"), Path::new("/data/b c.db")]);
@@ -193,6 +196,8 @@ fn a_bad_value_is_told_in_one_line() {
         ("HEARTBEAT_INTERVAL", "99ms", "must be 100ms to 1h"),
         ("HEARTBEAT_INTERVAL", "1h 1ms", "must be 100ms to 1h"),
         ("HEARTBEAT_INTERVAL", "often", DURATION),
+        ("METRICS_FILE", "/run/metrics/edgerotate.txt", "must have a name that ends in .prom"),
+        ("METRICS_FILE", "edgerotate.prom", "must be an absolute path"),
         ("HEARTBEAT_KEEP_ROWS", "99", ROWS),
         ("HEARTBEAT_KEEP_ROWS", "-1", ROWS),
         ("HEARTBEAT_KEEP_ROWS", "+100", ROWS),
