@@ -13,8 +13,9 @@ use std::{
 use super::{
     Cloud, Generation, Litestream, Process, SOON, Scratch, Token,
     cloud::Certificate,
+    machine,
     process::{Seen, descendants, tied},
-    machine, root,
+    root,
     token::SOFTHSM,
     wait_for, wait_until,
 };
