@@ -1,6 +1,6 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-all cross cross-test msrv clean
+.PHONY: help demo test check test-all cross cross-test msrv soak-endpoint image image-shell yocto-check yocto-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -14,7 +14,15 @@ test: ## all that must pass before a change goes in
 check: ## the quick loop: format, lints, unit tests
 	@tests/prepare build && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked --lib --bins
 
-test-all: test demo ## the tests, then the demo with both generations of Litestream, then edgerotate for armv7
+.PHONY: nix-check nix-eval
+nix-check: ## the Nix flake: evaluated, and the package built, with a stand-in for nixpkgs
+	@tests/prepare test && tests/nix/check
+
+nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that has nixos/, and LIB=DIR, one that has lib/
+	@tests/prepare test && tests/nix/check with_nixos "$(NIXOS)" "$(LIB)"
+
+test-all: test demo ## the tests with those that take ten minutes, the demo with both generations of Litestream, and armv7
+	@cargo test --locked --test guard -- --ignored && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
 	@tests/cross test armv7
 
@@ -26,6 +34,21 @@ cross-test: ## rotations, uploads and restores with them, under qemu
 
 msrv: ## the unit tests with Rust 1.85, the oldest that is promised
 	@tests/prepare cross && tests/cross unit
+
+soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every client without a restart
+	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture
+
+image: ## a device's root, as the tests boot it: units, edgerotate, Litestream, read-only (as root)
+	@tests/prepare test && cargo build --locked --quiet && tests/image/build $(LITESTREAM)
+
+image-shell: ## boot that image, provisioned, with a cloud beside it, and get a shell in it (as root)
+	@tests/prepare test && cargo build --locked --quiet --bins && cargo run --locked --quiet --example image-shell
+
+yocto-check: ## look through the Yocto layer, without BitBake
+	@tests/prepare test && target/tools/venv/bin/python tests/yocto/check
+
+yocto-build: ## build the layer's recipe with BitBake (OE=DIR BITBAKE=DIR META_OE=DIR, LAYERS='DIR…' for further layers)
+	@tests/prepare yocto && tests/yocto/build
 
 clean: ## remove all that was built and fetched
 	@rm -rf target tests/cloud/target

@@ -21,7 +21,11 @@ mod spelling;
 mod values;
 mod words;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+    time::Duration,
+};
 
 use log::LevelFilter;
 use serde::{Deserialize, Serialize};
@@ -32,13 +36,14 @@ pub use self::{
     problem::{ConfigErrors, Place, Problem, Warning},
     settings::{SETTINGS, Setting, help},
 };
-use crate::{fetch::refused_pin::Directories, secret::Secret};
+use crate::{fetch::refused_pin::Directories, litestream_metrics::Address, secret::Secret};
 
 /// Every setting, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub provider: Provider,
     pub litestream: Litestream,
+    pub outlets: Outlets,
     pub heartbeat: Heartbeat,
     pub verify: Verify,
     pub guard: Guard,
@@ -119,7 +124,46 @@ pub enum Route {
     Provider,
 }
 
-/// How the credentials are handed to Litestream.
+/// How the credentials get out, to Litestream and to other programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlets {
+    pub delivery: Delivery,
+    /// Where the endpoint is to listen; see [`Outlets::has_endpoint`].
+    pub listen: Option<SocketAddrV4>,
+    /// Its group may have the credentials.
+    pub client_directory: Option<PathBuf>,
+}
+
+impl Outlets {
+    /// Where it listens if neither a setting nor a socket unit says otherwise.
+    pub const DEFAULT_LISTEN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9170);
+
+    /// Whether there is an endpoint: for Litestream, or for others alone.
+    pub fn has_endpoint(&self) -> bool {
+        self.delivery == Delivery::Endpoint || self.listen.is_some()
+    }
+}
+
+/// What Litestream's environment file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It holds the credentials; Litestream restarts at each rotation.
+    EnvironmentFile,
+    /// It says where to ask for them.
+    Endpoint,
+}
+
+impl Delivery {
+    /// As the setting has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EnvironmentFile => "environment-file",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
+/// Litestream, and how it is restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Litestream {
     pub environment_file: PathBuf,
@@ -132,6 +176,19 @@ pub struct Litestream {
     /// The program, and litestream.yml, for a restore.
     pub program: PathBuf,
     pub configuration: PathBuf,
+    /// Where its metrics are, if it serves any.
+    pub metrics: Option<Address>,
+    /// How long a forced snapshot may take while Litestream waits to start.
+    pub snapshot_timeout: Duration,
+}
+
+/// What `edgerotate mend` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mend {
+    pub runtime_directory: PathBuf,
+    pub program: PathBuf,
+    pub configuration: PathBuf,
+    pub snapshot_timeout: Duration,
 }
 
 /// The heartbeat and its database.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    sync::Mutex,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -23,6 +24,7 @@ use crate::{
     fetch_reply::FetchReply,
     lifetime::{self, Lifetime},
     litestream::{Litestream, RestartError, Start, Written},
+    litestream_version::LitestreamVersion,
     rotation::{Action, Event, Fetch, Policy, Restart, Rotation, Write},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
@@ -32,18 +34,24 @@ mod guard;
 mod hand_over;
 mod heartbeat;
 pub mod instance;
+mod mend;
 mod metrics_file;
+mod outlets;
 mod publisher;
 mod repeats;
 mod report;
 mod setup;
+mod uploads;
 
-use guard::GuardThread;
+use guard::{GuardThread, News};
 use hand_over::holds;
 use heartbeat::{Beat, HeartbeatThread};
+use mend::Door;
+use outlets::Outlets;
 use publisher::{Board, Publisher};
 use report::Report;
 use setup::{Signals, device, jitter, prepare, seed};
+use uploads::UploadsWatch;
 
 /// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -51,6 +59,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// A heartbeat that reports neither success nor failure for so long, beyond its interval, is stuck, and the watchdog is
 /// no longer fed. Above the five seconds that SQLite waits for a lock.
 const HEARTBEAT_STUCK: Duration = Duration::from_secs(60);
+
+/// Seen with 0.5.17 after kills; its log says why, and a restart helps it.
+const STUCK: &str = "Litestream runs, and reads nothing of it any more";
 
 /// What is given to the row being written when the daemon is told to stop; two seconds are promised for all.
 const TIME_TO_STOP: Duration = Duration::from_millis(1500);
@@ -124,8 +135,12 @@ struct Daemon {
     written: Option<Written>,
     tasks: JoinSet<Done>,
     pin_watch: Watch,
+    outlets: Outlets,
     heartbeat: HeartbeatThread,
     guard: GuardThread,
+    door: Door,
+    litestream_version: Arc<Mutex<LitestreamVersion>>,
+    uploads: UploadsWatch,
     report: Report,
     publisher: Publisher,
     board: Board,
@@ -139,6 +154,7 @@ impl Daemon {
         let manager = ServiceManager::new(|name| env::var_os(name))
             .map_err(device("NOTIFY_SOCKET can't be used"))?;
         let boot_id = clock::boot_id().map_err(device("the boot has no id"))?;
+        let outlets = Outlets::open(&config, &boot_id)?;
         let state_file = StateFile::in_directory(&config.runtime_directory);
         let now = clock::boottime();
         let kept = state_file.load(&boot_id).unwrap_or_else(|e| {
@@ -154,14 +170,20 @@ impl Daemon {
             Look::StillRefused(refused) => Some(refused),
             Look::Changed | Look::Unknown => None,
         };
+        // Somebody may have removed the file, or put another image's settings in place; and a Litestream that is
+        // seen not to run takes nothing.
+        let credentials = kept.as_ref().map(|state| &state.credentials);
+        let is_current = holds(&config, &outlets, credentials)
+            && (!litestream.can_be_seen() || litestream.current_start().is_some());
         let mut resumed = kept.as_ref().map(State::resumed);
-        if let (Some(state), Some(resumed)) = (&kept, &mut resumed) {
-            // Somebody may have removed the file, or put another image's settings in place; and a
-            // Litestream that is seen not to run takes nothing.
-            resumed.handed_over &= holds(&config, &state.credentials)
-                && (!litestream.can_be_seen() || litestream.current_start().is_some());
+        if let Some(resumed) = &mut resumed {
+            resumed.handed_over &= is_current;
         }
-        let policy = Policy { lead: config.provider.lead, jitter: jitter(&config) };
+        let policy = Policy {
+            lead: outlets.lead(config.provider.lead),
+            jitter: jitter(&config),
+            delivery: outlets.delivery(is_current),
+        };
         let rotation = Rotation::new(policy, seed(), resumed, refused.is_some(), now);
 
         let publisher = Publisher::new(&config, &boot_id, litestream.can_be_seen());
@@ -174,6 +196,9 @@ impl Daemon {
         if let Some(held) = rotation.held() {
             report.resumed(held.expires.since(now));
         }
+        if let Some(Err(e)) = kept.as_ref().map(|state| outlets.offer(state)) {
+            report.not_offered(&e, now);
+        }
         let heartbeat = HeartbeatThread::start(config.heartbeat.clone(), clock::wall())
             .map_err(device("the heartbeat's thread can't be started"))?;
         let guard = GuardThread::start(
@@ -184,6 +209,10 @@ impl Daemon {
             board.clone(),
         )
         .map_err(device("the guard's thread can't be started"))?;
+        let litestream_version =
+            LitestreamVersion::new(&config.litestream.program, &config.state_directory);
+        let door = Door::open(&config.runtime_directory)
+            .map_err(device("EDGEROTATE_RUNTIME_DIRECTORY: no socket can be made there"))?;
         Ok(Self {
             launcher: Arc::new(Launcher::new(program, &config)),
             litestream,
@@ -196,8 +225,12 @@ impl Daemon {
             written: None,
             tasks: JoinSet::new(),
             pin_watch,
+            outlets,
             heartbeat,
             guard,
+            door,
+            uploads: UploadsWatch::start(&config),
+            litestream_version: Arc::new(Mutex::new(litestream_version)),
             report,
             publisher,
             board,
@@ -209,7 +242,12 @@ impl Daemon {
 
     async fn run(&mut self) -> Result<(), Stopped> {
         let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
+        let (version, asked) = (Arc::clone(&self.litestream_version), self.guard.asked());
+        tokio::spawn(async move { mend::look_at_version(&version, &asked).await });
         self.tell(Event::Woke);
+        if let Some(endpoint) = self.outlets.start() {
+            self.tasks.spawn(endpoint);
+        }
         loop {
             self.manager.status(self.report.status(&self.rotation, clock::boottime()));
             self.publisher.publish(&self.rotation);
@@ -232,11 +270,12 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
-                suspect = self.guard.next() => match suspect {
-                    Some(suspect) => {
+                news = self.guard.next() => match news {
+                    Some(News::Suspect(suspect)) => {
                         self.report.suspect(&suspect);
                         self.board.set(|record| &mut record.suspect, Some(suspect));
                     }
+                    Some(News::RestartWanted) => self.tell(Event::RestartWanted),
                     None => {
                         log::error!("the guard's thread has ended; the service manager starts it all again");
                         return Err(Stopped::Device);
@@ -249,9 +288,23 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
+                stream = self.door.next() => {
+                    let litestream = Arc::clone(&self.litestream);
+                    let version = Arc::clone(&self.litestream_version);
+                    tokio::spawn(mend::answer(stream, litestream, version, self.guard.asked()));
+                }
+                look = self.uploads.next() => {
+                    if self.uploads.looked(look, &self.board, clock::boottime()) {
+                        self.guard.asked().suspect(Some(&self.config.heartbeat.database), STUCK);
+                        self.tell(Event::RestartWanted);
+                    }
+                }
                 () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
+            let now = clock::boottime();
+            self.outlets.ran_out(now).iter().for_each(|one| report::ran_out(one, now));
+            self.board.set(|record| &mut record.consumers, self.outlets.consumers());
             self.feed_watchdog();
         }
     }
@@ -282,6 +335,9 @@ impl Daemon {
     fn beat(&mut self, beat: Beat) {
         let now = clock::boottime();
         self.heartbeat_seen = Instant::now();
+        if beat.is_ok() {
+            self.uploads.beat(now);
+        }
         self.board.beat(&beat, now);
         self.report.beat(beat, &self.config.heartbeat, now);
         if !self.ready {
@@ -311,6 +367,7 @@ impl Daemon {
             }
             Done::Restarted(restart, Ok(start)) => {
                 self.guard.restart_is_over(true);
+                self.uploads.litestream_starts(clock::boottime());
                 self.board.restarted(clock::boottime());
                 self.report.restarted(start.as_ref());
                 self.tell(Event::Restarted(restart));
@@ -429,6 +486,10 @@ impl Daemon {
     }
 
     fn keep_state(&mut self) {
+        let now = clock::boottime();
+        if let Err(e) = self.outlets.keep_handed_over(self.rotation.is_handed_over()) {
+            self.report.state_not_kept(&e, now);
+        }
         let (Some(resumable), Some(credentials)) = (self.rotation.resumable(), &self.credentials)
         else {
             return;
@@ -437,9 +498,12 @@ impl Daemon {
         if self.kept.as_ref() == Some(&state) {
             return;
         }
+        if let Err(e) = self.outlets.offer(&state) {
+            self.report.not_offered(&e, now);
+        }
         match self.state_file.save(&state) {
             Ok(()) => self.kept = Some(state),
-            Err(e) => self.report.state_not_kept(&e, clock::boottime()),
+            Err(e) => self.report.state_not_kept(&e, now),
         }
     }
 }

@@ -26,8 +26,6 @@ pub enum Gate {
 /// Exit codes after sysexits.h, as for a fetch.
 mod exit {
     pub const FINE: u8 = 0;
-    /// A replica that may lack rows.
-    pub const DATA: u8 = 65;
     pub const DEVICE: u8 = 69;
     pub const AWAY: u8 = 75;
     pub const NOT_PERMITTED: u8 = 77;
@@ -217,7 +215,7 @@ findings! {
         "where there is no systemd, set EDGEROTATE_LITESTREAM_PID_FILE";
     LitestreamNotRunning "litestream-not-running" DEVICE Warns
         "Litestream does not run"
-        "start its unit (EDGEROTATE_LITESTREAM_UNIT), and see its log: journalctl -u litestream";
+        "systemctl start litestream (or what EDGEROTATE_LITESTREAM_UNIT names), and see its log: journalctl -u litestream";
     LitestreamNoCredentials "litestream-no-credentials" DEVICE Warns
         "Litestream runs without the environment file"
         "write EnvironmentFile=FILE into its unit (systemctl edit litestream), then restart it";
@@ -232,9 +230,9 @@ findings! {
     GuardDatabaseMissing "guard-database-missing" FINE Warns
         "a database in EDGEROTATE_GUARD_DATABASES is not there"
         "nothing, if its application makes it later; else correct EDGEROTATE_GUARD_DATABASES";
-    Suspect "suspect" DATA Warns
+    Suspect "suspect" DEVICE Warns
         "a replica may lack rows"
-        "stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); then let `edgerotate verify` take the mark back";
+        "systemctl restart litestream, if its unit runs `edgerotate mend` (systemctl cat litestream); else stop Litestream, run `litestream replicate -once -force-snapshot` (0.5) with its environment, and start it; then `edgerotate verify`";
     SuspectUnknown "suspect-unknown" DEVICE Warns
         "which replicas may lack rows can't be told"
         "let this user read FILE; if it is broken, remove it and make new snapshots";
@@ -264,7 +262,7 @@ mod tests {
                     assert!(known || !word.starts_with("EDGEROTATE_"), "{name}: {word}");
                 }
             }
-            assert!([0, 65, 69, 75, 77, 78].contains(&finding.exit_code()));
+            assert!([0, 69, 75, 77, 78].contains(&finding.exit_code()));
             assert!(
                 finding.gate() == Gate::Warns || finding.level() == Level::Error,
                 "{name}: no warning gives an image back"

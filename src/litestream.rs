@@ -37,6 +37,9 @@ const NOT_HANDED_ON: &[&str] = &[
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
 ];
 
 /// One start of Litestream, told from every other.
@@ -141,7 +144,12 @@ impl Litestream {
 
     /// Whether a process is Litestream's: the one in the pid file or a child of it, or one in the unit's control group.
     /// Both can be read without privilege. `None` where neither tells.
+    ///
+    /// One that runs for a forced snapshot is not the one that stays.
     pub fn is(&self, pid: u32) -> Option<bool> {
+        if runs_once(pid) {
+            return Some(false);
+        }
         match &self.place {
             Place::PidFile(path) => {
                 // Without a pid file no Litestream runs, and nobody else is one.
@@ -299,6 +307,12 @@ fn process_start(pid_file: &Path) -> Option<Start> {
 
 fn read_pid(pid_file: &Path) -> Option<u32> {
     fs::read_to_string(pid_file).ok()?.trim().parse().ok()
+}
+
+/// `litestream replicate -once`.
+fn runs_once(pid: u32) -> bool {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    arguments.split(|byte| *byte == 0).any(|word| matches!(word, b"-once" | b"--once"))
 }
 
 fn stat(pid: u32) -> Option<String> {

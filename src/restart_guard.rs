@@ -6,7 +6,8 @@
 //!
 //! Each rule below was paid for:
 //! - **Only databases in WAL mode.** On a rollback journal a read transaction locks the writers out.
-//! - **Never a checkpoint**, neither when the WAL is long nor when a connection closes: it is what does the damage.
+//! - **Never a checkpoint**, neither when the WAL is long nor when a connection closes: it is what does the damage. Only
+//!   where the replica is suspect already and the WAL would fill the disk, one is made ([`Guard::checkpoint`]).
 //! - **The database, its -wal and its -shm are opened through SQLite alone.** Closing another descriptor of them
 //!   would drop all of this process's locks, SQLite's included.
 //! - **Only a proven guard counts.** A reader that finds all of the WAL copied into the database takes slot 0, which
@@ -187,15 +188,51 @@ impl Guard {
 
     /// The WAL as it is now.
     pub fn wal(&self) -> Option<Wal> {
-        // NOOP only looks: no lock, no copying.
-        let (frames, copied): (i64, i64) = self
-            .looking
-            .query_row("PRAGMA wal_checkpoint(NOOP)", (), |row| Ok((row.get(1)?, row.get(2)?)))
-            .ok()?;
-        let page: i64 = self.looking.query_row("PRAGMA page_size", (), |row| row.get(0)).ok()?;
-        let bytes = u64::try_from(frames.checked_mul(page + FRAME_HEADER)?).ok()?;
-        Some(Wal { bytes, copied: copied == frames })
+        wal(&self.looking)
     }
+
+    /// Copies the WAL into the database, so that the next write begins it anew: what Litestream has not read is gone from
+    /// it. For a guard that rests, and a replica that is marked as suspect.
+    ///
+    /// # Errors
+    /// As SQLite gives them.
+    pub fn checkpoint(&self) -> Result<(), NotGuarded> {
+        copy(&self.looking).map_err(|e| NotGuarded::new(&self.path, &e))
+    }
+}
+
+/// The last resort where the guard could not even be had; see [`Guard::checkpoint`]. Nothing is done where the WAL is
+/// smaller than `limit`, or was copied already; `before` is called if something is.
+///
+/// # Errors
+/// As for [`Guard::take`].
+pub fn checkpoint_where_larger(
+    path: &Path,
+    limit: u64,
+    before: impl FnOnce(),
+) -> Result<(), NotGuarded> {
+    let told = |e| NotGuarded::new(path, &e);
+    let looking = open(path).map_err(told)?;
+    if wal(&looking).is_some_and(|wal| wal.bytes >= limit && !wal.copied) {
+        before();
+        copy(&looking).map_err(told)?;
+    }
+    Ok(())
+}
+
+/// Passive: it waits for nobody and keeps nobody waiting.
+fn copy(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))
+}
+
+fn wal(connection: &Connection) -> Option<Wal> {
+    // NOOP only looks: no lock, no copying.
+    let (frames, copied): (i64, i64) = connection
+        .query_row("PRAGMA wal_checkpoint(NOOP)", (), |row| Ok((row.get(1)?, row.get(2)?)))
+        .ok()?;
+    let page: i64 = connection.query_row("PRAGMA page_size", (), |row| row.get(0)).ok()?;
+    let bytes = u64::try_from(frames.checked_mul(page + FRAME_HEADER)?).ok()?;
+    Some(Wal { bytes, copied: copied == frames })
 }
 
 /// Before each page in a WAL.
@@ -236,8 +273,10 @@ pub struct Facts {
     /// The guard is one that pins.
     pub pins: bool,
     pub wal: Option<Wal>,
-    /// How long Litestream has been running, if it runs.
+    /// How long Litestream has been running, if it runs, and could have taken over.
     pub runs_for: Option<Duration>,
+    /// How long heartbeats have paused for this guard.
+    pub paused_for: Option<Duration>,
 }
 
 /// Up to where a guard is held.
@@ -262,8 +301,16 @@ pub enum Verdict {
 /// A Litestream in slot 0 that was seen there for so long has read what there was to read when it started.
 const HAS_READ: Duration = Duration::from_secs(10);
 
+impl Limits {
+    /// Where heartbeats pause, and where nobody guards a checkpoint is made.
+    pub fn large(&self) -> u64 {
+        self.wal / 4 * 3
+    }
+}
+
 /// Decides. The time counts only while Litestream runs: a device that boots without a network has no Litestream for as
-/// long as that lasts, and giving up on the guard would help nobody. The WAL's size counts always.
+/// long as that lasts, and giving up on the guard would help nobody. The WAL's size counts always. Near its limit the
+/// heartbeats pause, as Litestream may come back; but not for long, as they are there to be written.
 pub fn verdict(facts: &Facts, limits: &Limits) -> Verdict {
     let takes_over = facts.litestream.is_some_and(|hold| match hold.slot {
         Slot::Pins => true,
@@ -276,11 +323,11 @@ pub fn verdict(facts: &Facts, limits: &Limits) -> Verdict {
         return Verdict::LetGo;
     }
     let bytes = facts.wal.map_or(0, |wal| wal.bytes);
-    if bytes >= limits.wal {
+    if bytes >= limits.wal || facts.paused_for.is_some_and(|time| time >= limits.time) {
         Verdict::TooLarge
     } else if facts.runs_for.is_some_and(|time| time >= limits.time) {
         Verdict::TooLong
-    } else if bytes >= limits.wal / 4 * 3 {
+    } else if bytes >= limits.large() {
         Verdict::HoldWithoutHeartbeats
     } else {
         Verdict::Hold

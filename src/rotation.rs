@@ -34,6 +34,17 @@ pub struct Policy {
     /// This device's place in the fleet, from 0 to 1: a rotation begins earlier by this share of
     /// [`JITTER`] of the lifetime, so that devices which booted together drift apart.
     pub jitter: f64,
+    pub delivery: Delivery,
+}
+
+/// How Litestream gets at what was fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Each time anew: the credentials are written, and Litestream restarts with them.
+    EachTime,
+    /// It asks for them itself. Where to ask is written once, and Litestream is started with that; `done`: it was,
+    /// by an earlier daemon of this boot.
+    Once { done: bool },
 }
 
 /// The share of the lifetime over which a fleet's rotations are spread.
@@ -89,6 +100,8 @@ pub enum Event {
     /// Litestream was seen to start after the write.
     Restarted(Restart),
     RestartFailed(Restart),
+    /// Litestream is to be restarted with the credentials that it has, for the sake of what its start does.
+    RestartWanted,
 }
 
 /// What is to be done. Fetch, write and restart end in an event that hands the ticket back.
@@ -96,7 +109,7 @@ pub enum Event {
 pub enum Action {
     /// Ask the provider, once.
     Fetch(Fetch),
-    /// Put the newest credentials in the environment file.
+    /// Put in the environment file what Litestream needs: the newest credentials, or where it asks for them.
     Write(Write),
     /// Restart Litestream and see it start.
     Restart(Restart),
@@ -185,7 +198,7 @@ enum Acquire {
 
 #[derive(Debug)]
 enum HandOver {
-    /// Litestream runs with the newest credentials (or there are none).
+    /// Litestream runs with the newest credentials (or there are none), or knows where to ask for them.
     Done,
     WriteDue {
         at: Boottime,
@@ -238,10 +251,11 @@ impl Rotation {
                 Acquire::Due { at, failed: Failed::NEVER }
             }
         };
-        let hand_over = match resumed {
-            Some(resumed) if !resumed.handed_over => write_at(now),
-            _ => HandOver::Done,
+        let owed = match policy.delivery {
+            Delivery::EachTime => resumed.is_some_and(|resumed| !resumed.handed_over),
+            Delivery::Once { done } => !done,
         };
+        let hand_over = if owed { write_at(now) } else { HandOver::Done };
         Self { policy, random, held, expiry_said: false, acquire, hand_over }
     }
 
@@ -278,6 +292,13 @@ impl Rotation {
                     HandOver::RestartDue { at, restart: Restart { failures } },
                 );
             }
+            Event::RestartWanted => {
+                // With credentials that have expired its start would do nothing; and one that is due does as well.
+                let is_good = self.held.is_some_and(|held| held.expires > now);
+                if is_good && matches!(self.hand_over, HandOver::Done) {
+                    self.hand_over = write_at(now);
+                }
+            }
         }
         self.due(now)
     }
@@ -299,8 +320,13 @@ impl Rotation {
 
     /// What a daemon that comes after this one should be told, so that it need not fetch.
     pub fn resumable(&self) -> Option<Resumed> {
-        let handed_over = matches!(self.hand_over, HandOver::Done);
+        let handed_over = self.is_handed_over();
         self.held.map(|held| Resumed { held, handed_over })
+    }
+
+    /// Whether Litestream was seen to start with the newest that was written for it.
+    pub fn is_handed_over(&self) -> bool {
+        matches!(self.hand_over, HandOver::Done)
     }
 
     /// The credentials that are held, expired or not.
@@ -323,9 +349,10 @@ impl Rotation {
         // The floor is for credentials that came at the end of their life: the device slept meanwhile.
         let at = rotation_due(&self.policy, held).max(now + PASSING.floor);
         self.acquire = Acquire::Due { at, failed: Failed::NEVER };
-        match &mut self.hand_over {
-            HandOver::UnderWay { newer } => *newer = true,
-            idle => *idle = write_at(now),
+        match (self.policy.delivery, &mut self.hand_over) {
+            (Delivery::Once { .. }, _) => {}
+            (Delivery::EachTime, HandOver::UnderWay { newer }) => *newer = true,
+            (Delivery::EachTime, idle) => *idle = write_at(now),
         }
     }
 

@@ -24,6 +24,11 @@ const FILE_NAME: &str = "state.json";
 /// Only its owner: it holds the credentials.
 const MODE: u32 = 0o600;
 
+const CLIENTS_FILE_NAME: &str = "credentials.json";
+
+/// The group that the image gave their directory.
+const CLIENTS_MODE: u32 = 0o640;
+
 /// The form of the file; a daemon of another version that wrote another form left no state.
 const VERSION: u32 = 1;
 
@@ -55,6 +60,13 @@ impl State {
         }
     }
 
+    /// Whether it was written in this boot, by a program of this version.
+    pub fn is_of(&self, boot_id: &str) -> bool {
+        self.version == VERSION
+            && self.boot_id == boot_id
+            && Duration::from_millis(self.lifetime_ms) <= LONGEST_LIFE
+    }
+
     /// What the state machine is told of it.
     pub fn resumed(&self) -> Resumed {
         let held =
@@ -63,13 +75,21 @@ impl State {
     }
 }
 
-/// The state file of a runtime directory.
+/// The state file of a runtime directory, or the copy of it for other users' programs.
 #[derive(Clone, Debug)]
-pub struct StateFile(PathBuf);
+pub struct StateFile {
+    pub path: PathBuf,
+    mode: u32,
+}
 
 impl StateFile {
     pub fn in_directory(directory: &Path) -> Self {
-        Self(directory.join(FILE_NAME))
+        Self { path: directory.join(FILE_NAME), mode: MODE }
+    }
+
+    /// Where other users' programs find the daemon's credentials, by `credential-process`.
+    pub fn for_clients(directory: &Path) -> Self {
+        Self { path: directory.join(CLIENTS_FILE_NAME), mode: CLIENTS_MODE }
     }
 
     /// The state that an earlier daemon of the boot `boot_id` left, if it left any.
@@ -77,20 +97,17 @@ impl StateFile {
     /// # Errors
     /// What is wrong with the file, in words; the daemon then starts as after a boot.
     pub fn load(&self, boot_id: &str) -> Result<Option<State>, String> {
-        let text = match fs::read(&self.0) {
+        let text = match fs::read(&self.path) {
             Ok(text) => Zeroizing::new(text),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(format!("{}: {e}", self.0.display())),
+            Err(e) => return Err(format!("{}: {e}", self.path.display())),
         };
         // An error of serde_json quotes what it found, which may be a secret: only its place is told.
         let state: State = serde_json::from_slice(&text).map_err(|e| {
             let (line, column) = (e.line(), e.column());
-            format!("{}:{line}:{column}: not a state of this version", self.0.display())
+            format!("{}:{line}:{column}: not a state of this version", self.path.display())
         })?;
-        let known = state.version == VERSION
-            && state.boot_id == boot_id
-            && Duration::from_millis(state.lifetime_ms) <= LONGEST_LIFE;
-        Ok(Some(state).filter(|_| known))
+        Ok(Some(state).filter(|state| state.is_of(boot_id)))
     }
 
     /// Keeps the state; whole at every moment.
@@ -102,7 +119,7 @@ impl StateFile {
         let size = 1024 + state.credentials.session_token.expose().len();
         let mut text = Zeroizing::new(Vec::with_capacity(size));
         serde_json::to_writer(&mut *text, state)?;
-        atomic_file::replace(&self.0, &text, MODE)
+        atomic_file::replace(&self.path, &text, self.mode)
     }
 }
 

@@ -50,7 +50,8 @@ impl Suspect {
         Some(parts.fold(first, |line, part| line + ", " + &part))
     }
 
-    fn add(&mut self, database: &Path, what: &str, now: DateTime<Utc>) -> bool {
+    /// Whether it is news.
+    pub fn add(&mut self, database: &Path, what: &str, now: DateTime<Utc>) -> bool {
         let reasons = self.databases.entry(database.to_owned()).or_default();
         if reasons.iter().any(|reason| reason.what == what) || reasons.len() >= REASONS {
             return false;
@@ -61,13 +62,18 @@ impl Suspect {
 }
 
 /// What mends a replica that may lack rows.
-pub const REMEDY: &str = "a forced snapshot mends it: stop Litestream, and with its environment run \
-     `litestream replicate -once -force-snapshot` (0.5); `edgerotate verify` takes the mark back when it finds the \
-     replica whole";
+pub const REMEDY: &str = "a forced snapshot mends it: `edgerotate mend` makes one at Litestream's next start, where its unit \
+     runs that; else stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); \
+     `edgerotate verify` takes the mark back when it finds the replica whole";
 
-/// What a person is told of a mark that is new.
-pub fn line(database: &Path, why: &str) -> String {
-    format!("{}: its replica may lack rows: {why}; {REMEDY}", database.display())
+/// What a person is told of a mark that is new. `mends_itself`: whatever starts Litestream runs `edgerotate mend`.
+pub fn line(database: &Path, why: &str, mends_itself: bool) -> String {
+    let remedy = if mends_itself {
+        "a forced snapshot mends it when Litestream starts next"
+    } else {
+        REMEDY
+    };
+    format!("{}: its replica may lack rows: {why}; {remedy}", database.display())
 }
 
 /// The file in the state directory. The daemon marks, `verify` clears.

@@ -28,6 +28,7 @@ use std::{
 
 use tokio::{task::spawn_blocking, time::sleep};
 
+pub use self::answer::databases as databases_in;
 use self::{
     database::{Before, Interrupts, Read},
     lag::Now,
@@ -96,11 +97,15 @@ async fn verify(config: &Config, program: &Path) -> Result<Report, Trouble> {
     let litestream = Litestream::new(program, &config.litestream, config.verify.stall);
     let version = litestream.version(&mut signals).await?;
     let mut not_proven = litestream.databases(&mut signals).await?;
+    let guarded = config.guard.databases.iter().filter(|path| *path != live);
+    let not_replicated =
+        guarded.filter(|path| !not_proven.contains(path)).cloned().collect::<Vec<_>>();
     not_proven.retain(|path| path != live);
     let found = look_and_compare(config, &litestream, &mut signals).await?;
     let mut report = Report {
         database: live.clone(),
         not_proven,
+        not_replicated,
         litestream: version,
         max_lag: config.verify.max_lag,
         found,

@@ -21,8 +21,9 @@ use support::{
     root, skip,
 };
 
-const UNITS: [&str; 5] = [
+const UNITS: [&str; 6] = [
     "edgerotate.service",
+    "edgerotate-health.service",
     "edgerotate-restart.path",
     "edgerotate-restart@litestream.service",
     "edgerotate-settings.path",

@@ -8,7 +8,8 @@ use std::{
 use log::LevelFilter;
 
 use super::{
-    Config, Guard, Heartbeat, Litestream, Pin, PrivateKey, Provider, Verify, Warning,
+    Config, Delivery, Guard, Heartbeat, Litestream, Mend, Outlets, Pin, PrivateKey, Provider,
+    Verify, Warning,
     check::{Check, UnknownKeys},
     duration,
     endpoint::Endpoint,
@@ -18,13 +19,27 @@ use super::{
     settings::{self, Setting},
     values, words,
 };
+use crate::litestream_metrics::Address;
 
 /// What is written below the runtime directory, beside the environment file: state, locks, marks.
-const RUNTIME_FILES: &[&str] =
-    &["state.json", "status.json", "edgerotate.lock", "token.lock", "pin-refused", "pin-accepted"];
+const RUNTIME_FILES: &[&str] = &[
+    "state.json",
+    "status.json",
+    "guard.json",
+    "edgerotate.lock",
+    "token.lock",
+    "mend.sock",
+    "pin-refused",
+    "pin-accepted",
+    "endpoint.json",
+    "endpoint.env",
+];
+
+/// What is written below the client directory.
+const CLIENT_FILES: &[&str] = &["endpoint.env", "credentials.json"];
 
 /// What is written below the state directory.
-const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted"];
+const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted", "suspect", "litestream-version"];
 
 impl Config {
     /// Checks every setting.
@@ -51,6 +66,7 @@ impl Config {
             "/var/lib/edgerotate",
         );
         let litestream = check.litestream(region, &runtime_directory);
+        let outlets = check.outlets();
         let heartbeat = check.heartbeat();
         let verify = check.verify();
         let guard = check.guard();
@@ -62,6 +78,7 @@ impl Config {
             let config = Self {
                 provider,
                 litestream,
+                outlets,
                 heartbeat,
                 verify,
                 guard,
@@ -74,6 +91,24 @@ impl Config {
             return check.finish(config);
         }
         Err(check.failed())
+    }
+}
+
+impl Mend {
+    /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's unit, whose
+    /// `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
+    pub fn from_layers(layers: &Layers) -> Self {
+        let mut check = Check::new(layers, UnknownKeys::Warn);
+        Self {
+            runtime_directory: check.directory(
+                &settings::RUNTIME_DIRECTORY,
+                None,
+                "/run/edgerotate",
+            ),
+            program: check.litestream_program(),
+            configuration: check.litestream_configuration(),
+            snapshot_timeout: check.snapshot_timeout(),
+        }
     }
 }
 
@@ -182,13 +217,9 @@ impl Check<'_> {
         let unit =
             self.or(&settings::LITESTREAM_UNIT, values::unit, "litestream.service".to_owned());
         let pid_file = self.optional(&settings::LITESTREAM_PID_FILE, values::file);
-        let program =
-            self.or(&settings::LITESTREAM, values::file, PathBuf::from("/usr/bin/litestream"));
-        let configuration = self.or(
-            &settings::LITESTREAM_CONFIG,
-            values::file,
-            PathBuf::from("/etc/litestream.yml"),
-        );
+        let program = self.litestream_program();
+        let configuration = self.litestream_configuration();
+        let snapshot_timeout = self.snapshot_timeout();
         Some(Litestream {
             environment_file,
             region: region?,
@@ -198,7 +229,34 @@ impl Check<'_> {
             pid_file,
             program,
             configuration,
+            metrics: self.optional(&settings::LITESTREAM_METRICS, Address::parse),
+            snapshot_timeout,
         })
+    }
+
+    fn outlets(&mut self) -> Outlets {
+        Outlets {
+            delivery: self.or(&settings::DELIVERY, values::delivery, Delivery::EnvironmentFile),
+            listen: self.optional(&settings::ENDPOINT_LISTEN, values::listen),
+            client_directory: self.optional(&settings::CLIENT_DIRECTORY, values::path),
+        }
+    }
+
+    fn litestream_program(&mut self) -> PathBuf {
+        self.or(&settings::LITESTREAM, values::file, PathBuf::from("/usr/bin/litestream"))
+    }
+
+    fn litestream_configuration(&mut self) -> PathBuf {
+        self.or(&settings::LITESTREAM_CONFIG, values::file, PathBuf::from("/etc/litestream.yml"))
+    }
+
+    fn snapshot_timeout(&mut self) -> Duration {
+        self.duration(
+            &settings::SNAPSHOT_TIMEOUT,
+            Duration::from_secs(1),
+            Duration::from_secs(3600),
+            Duration::from_secs(60),
+        )
     }
 
     fn verify(&mut self) -> Verify {
@@ -292,6 +350,9 @@ fn files(config: &Config) -> Vec<NamedFile> {
         .map(|name| own(config.runtime_directory.join(name)))
         .chain(STATE_FILES.iter().map(|name| own(config.state_directory.join(name))))
         .collect();
+    if let Some(directory) = &config.outlets.client_directory {
+        files.extend(CLIENT_FILES.iter().map(|name| own(directory.join(name))));
+    }
     let database = &config.heartbeat.database;
     files.extend(["-wal", "-shm", "-journal"].map(|suffix| {
         let mut path = database.clone().into_os_string();

@@ -113,6 +113,21 @@ pub const ENVIRONMENT_FILE: Setting = Setting::new(
     "the file with the credentials that Litestream's unit reads; belongs on tmpfs",
 )
 .article("SYSTEMD_LITESTREAM_CONFIG_PATH");
+pub const DELIVERY: Setting = Setting::new(
+    "EDGEROTATE_DELIVERY",
+    "`environment-file`",
+    "how Litestream gets the credentials: `environment-file` (and a restart at each rotation) or `endpoint` (it asks on loopback, and nothing restarts)",
+);
+pub const ENDPOINT_LISTEN: Setting = Setting::new(
+    "EDGEROTATE_ENDPOINT_LISTEN",
+    "`127.0.0.1:9170` with `endpoint`, else none",
+    "`127.0.0.1:PORT`, where programs on this device ask for the credentials as they do in a container; how is in `endpoint.env` in the client or runtime directory",
+);
+pub const CLIENT_DIRECTORY: Setting = Setting::new(
+    "EDGEROTATE_CLIENT_DIRECTORY",
+    "none",
+    "directory on tmpfs, with setgid, whose group may have the credentials: `endpoint.env` and what `edgerotate credential-process` reads are kept there",
+);
 pub const DATABASE: Setting = Setting::new(
     "EDGEROTATE_DATABASE",
     "required",
@@ -165,6 +180,16 @@ pub const LITESTREAM_CONFIG: Setting = Setting::new(
     "`/etc/litestream.yml`",
     "Litestream's configuration, the one that its unit uses",
 );
+pub const LITESTREAM_METRICS: Setting = Setting::new(
+    "EDGEROTATE_LITESTREAM_METRICS",
+    "none: uploads are not watched",
+    "Litestream's metrics (`addr:` in litestream.yml), on loopback: `http://127.0.0.1:9090/metrics`",
+);
+pub const SNAPSHOT_TIMEOUT: Setting = Setting::new(
+    "EDGEROTATE_SNAPSHOT_TIMEOUT",
+    "`60s`",
+    "how long `edgerotate mend` may take for a forced snapshot before Litestream starts: `1s` to `1h`",
+);
 pub const VERIFY_MAX_LAG: Setting = Setting::new(
     "EDGEROTATE_VERIFY_MAX_LAG",
     "`5min`",
@@ -183,12 +208,12 @@ pub const GUARD_DATABASES: Setting = Setting::new(
 pub const GUARD_MAX_TIME: Setting = Setting::new(
     "EDGEROTATE_GUARD_MAX_TIME",
     "`2min`",
-    "how long a guard waits for a Litestream that runs and takes no read lock: `1s` to `1h`",
+    "how long a guard waits for a Litestream that runs and takes no read lock, and how long heartbeats pause for it: `1s` to `1h`",
 );
 pub const GUARD_MAX_WAL: Setting = Setting::new(
     "EDGEROTATE_GUARD_MAX_WAL",
     "`64M`",
-    "size of a guarded database's WAL at which the guard is given up: `1M` to `16G`",
+    "size of a guarded database's WAL at which the guard is given up, and near which the WAL is checkpointed: `1M` to `16G`",
 );
 pub const RUNTIME_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_RUNTIME_DIRECTORY",
@@ -203,7 +228,7 @@ pub const STATE_DIRECTORY: Setting = Setting::new(
 pub const ROTATION_LEAD: Setting = Setting::new(
     "EDGEROTATE_ROTATION_LEAD",
     "`5min`",
-    "how long before expiry a rotation begins, at most half the lifetime: `1s` to `1h`",
+    "how long before expiry a rotation begins, at most half the lifetime; 8min at least where there is an endpoint: `1s` to `1h`",
 );
 pub const CONNECT_TIMEOUT: Setting = Setting::new(
     "EDGEROTATE_CONNECT_TIMEOUT",
@@ -229,7 +254,7 @@ pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 35] = [
+pub static SETTINGS: [&Setting; 40] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -241,7 +266,10 @@ pub static SETTINGS: [&Setting; 35] = [
     &MODULE_ENVIRONMENT,
     &CA_FILE,
     &REGION,
+    &DELIVERY,
     &ENVIRONMENT_FILE,
+    &ENDPOINT_LISTEN,
+    &CLIENT_DIRECTORY,
     &DATABASE,
     &HEARTBEAT_INTERVAL,
     &HEARTBEAT_KEEP_ROWS,
@@ -252,6 +280,8 @@ pub static SETTINGS: [&Setting; 35] = [
     &LITESTREAM_PID_FILE,
     &LITESTREAM,
     &LITESTREAM_CONFIG,
+    &LITESTREAM_METRICS,
+    &SNAPSHOT_TIMEOUT,
     &VERIFY_MAX_LAG,
     &VERIFY_STALL,
     &GUARD_DATABASES,

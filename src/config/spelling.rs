@@ -54,7 +54,7 @@ mod tests {
             ("EDGROTATE_LOG", Some("EDGEROTATE_LOG")),
             ("DEVICE_CERT_PAHT", Some("DEVICE_CERT_PATH")),
             ("SQLITE_SAMPLE_DB_PATH", Some("SQLITE3_SAMPLE_DB_PATH")),
-            ("EDGEROTATE_DELIVERY", None),
+            ("EDGEROTATE_TELEMETRY", None),
             ("AWS_ACCESS_KEY_ID", None),
             ("PATH", None),
         ] {

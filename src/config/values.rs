@@ -1,10 +1,13 @@
 //! The values of single settings, each from its text; an error says what is wrong, the caller adds where.
 
-use std::path::PathBuf;
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+};
 
 use log::LevelFilter;
 
-use super::{Route, endpoint, words};
+use super::{Delivery, Route, endpoint, words};
 
 pub(super) fn role_alias(text: &str) -> Result<String, String> {
     let is_usual = |c: char| c.is_ascii_alphanumeric() || "_=,@-".contains(c);
@@ -84,6 +87,21 @@ pub(super) fn wal_size(text: &str) -> Result<u64, String> {
     match number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)) {
         Some(bytes) if is_number && (1 << 20..=16 << 30).contains(&bytes) => Ok(bytes),
         _ => Err("must be a size such as 64M: 1M to 16G".to_owned()),
+    }
+}
+
+pub(super) fn delivery(text: &str) -> Result<Delivery, String> {
+    [Delivery::EnvironmentFile, Delivery::Endpoint]
+        .into_iter()
+        .find(|delivery| delivery.name() == text)
+        .ok_or_else(|| "must be environment-file or endpoint".to_owned())
+}
+
+/// SDKs send credentials' token over plain HTTP to loopback alone, and this address is loopback for all of them.
+pub(super) fn listen(text: &str) -> Result<SocketAddrV4, String> {
+    match text.parse::<SocketAddrV4>() {
+        Ok(address) if *address.ip() == Ipv4Addr::LOCALHOST && address.port() > 0 => Ok(address),
+        _ => Err("must be 127.0.0.1 and a port, such as 127.0.0.1:9170".to_owned()),
     }
 }
 

@@ -4,12 +4,12 @@ use std::{fs, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::{Daemon, Done, Guarded};
+use super::{Daemon, Done, Guarded, outlets::Outlets};
 use crate::{
     atomic_file, clock,
     config::Config,
     credentials::Credentials,
-    environment_file,
+    environment_file::{self, Contents},
     rotation::{Event, Restart, Write},
 };
 
@@ -57,11 +57,8 @@ impl Daemon {
     }
 
     fn write_environment_file(&mut self) -> Result<(), String> {
-        let Some(credentials) = &self.credentials else {
-            return Err("there are no credentials to write".to_owned());
-        };
         let path = &self.config.litestream.environment_file;
-        let text = environment_text(&self.config, credentials)?;
+        let text = environment_text(&self.config, &self.outlets, self.credentials.as_ref())?;
         atomic_file::replace(path, text.as_bytes(), ENVIRONMENT_FILE_MODE).map_err(|e| {
             let directory = path.parent().filter(|directory| !directory.is_dir());
             match directory {
@@ -77,27 +74,37 @@ impl Daemon {
         })?;
         self.written = Some(self.litestream.just_written(clock::boottime()));
         self.board.written(clock::boottime());
-        let left = self.rotation.held().map(|held| held.expires.since(clock::boottime()));
-        self.report.written(path, left.unwrap_or_default());
+        match self.outlets.told_to_litestream() {
+            Some(_) => self.report.endpoint_written(path),
+            None => {
+                let left = self.rotation.held().map(|held| held.expires.since(clock::boottime()));
+                self.report.written(path, left.unwrap_or_default());
+            }
+        }
         Ok(())
     }
 }
 
 fn environment_text(
     config: &Config,
-    credentials: &Credentials,
+    outlets: &Outlets,
+    credentials: Option<&Credentials>,
 ) -> Result<Zeroizing<String>, String> {
+    let contents = outlets
+        .told_to_litestream()
+        .or(credentials.map(Contents::Credentials))
+        .ok_or("there are no credentials to write")?;
     environment_file::text(
-        credentials,
+        &contents,
         &config.litestream.region,
         config.provider.thing_name.as_deref(),
     )
 }
 
-/// Whether the environment file holds just these credentials.
-pub(super) fn holds(config: &Config, credentials: &Credentials) -> bool {
+/// Whether the environment file holds just what it should with these credentials.
+pub(super) fn holds(config: &Config, outlets: &Outlets, credentials: Option<&Credentials>) -> bool {
     let found = fs::read(&config.litestream.environment_file).map(Zeroizing::new);
-    match (found, environment_text(config, credentials)) {
+    match (found, environment_text(config, outlets, credentials)) {
         (Ok(found), Ok(text)) => *found == text.as_bytes(),
         _ => false,
     }

@@ -241,7 +241,7 @@ fn first(config: &Config, boot_id: &str, can_be_seen: bool) -> Record {
             thing_name: config.provider.thing_name.clone(),
             endpoint: config.provider.host.clone(),
             role_alias: config.provider.role_alias.clone(),
-            delivery: "environment-file".to_owned(),
+            delivery: config.outlets.delivery.name().to_owned(),
         },
         credentials: None,
         fetch: record::Fetch {

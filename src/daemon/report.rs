@@ -11,6 +11,7 @@ use super::{heartbeat::Beat, repeats::Repeats, repeats::in_a_row};
 use crate::{
     clock::{self, Boottime},
     config::{self, Config, Warning},
+    endpoint::consumers::Consumer,
     failure::{Cause, Class, Failure},
     lifetime::{KnownBy, SKEW, SKEW_OF_S3},
     litestream::{Litestream, Start},
@@ -30,6 +31,7 @@ pub struct Report {
     restart: Repeats<String>,
     write: Repeats<String>,
     state: Repeats<String>,
+    offer: Repeats<String>,
     heartbeat: Repeats<String>,
     heartbeat_failed: bool,
     last_beat: Option<i64>,
@@ -80,6 +82,15 @@ pub fn guard_is_late(waited: Duration) {
         "the guard over Litestream's restart was not taken within {} s; the rotation goes on without it. Look at the \
          storage (dmesg)",
         waited.as_secs()
+    );
+}
+
+/// A program that used to ask the endpoint in time.
+pub fn ran_out(consumer: &Consumer, now: Boottime) {
+    log::warn!(
+        "{} no longer asks for credentials since {}, and the last that it got have run out: see whether it still runs",
+        consumer.name,
+        span(now.since(consumer.asked)),
     );
 }
 
@@ -182,6 +193,11 @@ impl Report {
         );
     }
 
+    pub fn endpoint_written(&mut self, path: &Path) {
+        self.write.over();
+        log::info!("where Litestream asks for credentials is in {}", path.display());
+    }
+
     pub fn write_failed(&mut self, error: &str, now: Boottime) {
         if let Some(times) = self.write.came(error.to_owned(), now) {
             log::error!(
@@ -221,6 +237,16 @@ impl Report {
         if let Some(times) = self.state.came(error.to_string(), now) {
             log::warn!(
                 "the state could not be kept{}: {error}; a restarted daemon would fetch again",
+                in_a_row(times)
+            );
+        }
+    }
+
+    pub fn not_offered(&mut self, error: &io::Error, now: Boottime) {
+        if let Some(times) = self.offer.came(error.to_string(), now) {
+            log::error!(
+                "EDGEROTATE_CLIENT_DIRECTORY: the credentials could not be put there{}: {error}; make the directory, for \
+                 edgerotate's user and the group of the programs, with mode 2750",
                 in_a_row(times)
             );
         }

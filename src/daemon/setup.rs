@@ -79,10 +79,14 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
 
 /// Credentials are short-lived, but flash remembers; and a device can be stolen.
 fn warn_of_secrets_on_flash(config: &Config) {
+    let clients = &config.outlets.client_directory;
     for (setting, path) in [
         ("EDGEROTATE_RUNTIME_DIRECTORY", &config.runtime_directory),
         ("EDGEROTATE_ENVIRONMENT_FILE", &config.litestream.environment_file),
-    ] {
+    ]
+    .into_iter()
+    .chain(clients.iter().map(|path| ("EDGEROTATE_CLIENT_DIRECTORY", path)))
+    {
         if let Ok(false) = heartbeat_store::is_volatile(path) {
             log::warn!(
                 "{setting}: {} is not on tmpfs: credentials are written to storage; put it below /run",

@@ -127,6 +127,33 @@ fn closing_it_leaves_the_wal_to_litestream() {
 }
 
 #[test]
+fn the_last_resort_makes_the_wal_begin_anew_and_waits_for_nobody() {
+    let scratch = Scratch::new("guard-last-resort");
+    let (path, app) = scratch.database("WAL");
+    for _ in 0..20 {
+        insert(&app);
+    }
+    let is_copied = |limit| {
+        let mut copied = false;
+        checkpoint_where_larger(&path, limit, || copied = true).unwrap();
+        copied
+    };
+    assert!(!is_copied(1 << 20));
+    let mut guard = Guard::take(&path).unwrap();
+    guard.rest().unwrap();
+    let large = guard.wal().unwrap();
+    assert!(large.bytes >= 20 * 4096 && !large.copied, "{large:?}");
+    guard.checkpoint().unwrap();
+    assert!(guard.wal().unwrap().copied);
+    insert(&app);
+    let small = guard.wal().unwrap();
+    assert!(small.bytes < 3 * 5000, "{small:?}");
+
+    assert!(is_copied(1));
+    assert!(!is_copied(1), "nothing is left to copy");
+}
+
+#[test]
 fn is_let_go_when_litestream_holds_its_own_and_no_earlier() {
     let seconds = Duration::from_secs;
     let limits = Limits { time: seconds(120), wal: 64 << 20 };
@@ -137,6 +164,7 @@ fn is_let_go_when_litestream_holds_its_own_and_no_earlier() {
         pins: true,
         wal: wal(1 << 20, false),
         runs_for: Some(seconds(5)),
+        paused_for: None,
     };
     let cases = [
         (nothing, Verdict::Hold),
@@ -154,6 +182,15 @@ fn is_let_go_when_litestream_holds_its_own_and_no_earlier() {
         (Facts { runs_for: Some(seconds(120)), ..nothing }, Verdict::TooLong),
         (Facts { runs_for: None, ..nothing }, Verdict::Hold),
         (Facts { wal: wal(48 << 20, false), ..nothing }, Verdict::HoldWithoutHeartbeats),
+        (
+            Facts { wal: wal(48 << 20, false), paused_for: Some(seconds(119)), ..nothing },
+            Verdict::HoldWithoutHeartbeats,
+        ),
+        // Heartbeats are there to be written: they don't pause for weeks.
+        (
+            Facts { wal: wal(48 << 20, false), paused_for: Some(seconds(120)), ..nothing },
+            Verdict::TooLarge,
+        ),
         (Facts { wal: wal(64 << 20, false), runs_for: None, ..nothing }, Verdict::TooLarge),
         (
             Facts { litestream: hold(Slot::Pins, 0), wal: wal(64 << 20, false), ..nothing },

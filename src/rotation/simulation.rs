@@ -16,7 +16,12 @@ mod provider;
 use provider::{Answer, Provider};
 
 const LIFETIME: Duration = Duration::from_secs(900);
-const POLICY: Policy = Policy { lead: Duration::from_secs(300), jitter: 0.5 };
+const POLICY: Policy =
+    Policy { lead: Duration::from_secs(300), jitter: 0.5, delivery: Delivery::EachTime };
+
+/// As the daemon has it where programs ask for the credentials themselves.
+const ENDPOINT: Policy =
+    Policy { lead: Duration::from_secs(480), delivery: Delivery::Once { done: false }, ..POLICY };
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// The slowest fetch that succeeds, and the deadline after which a hanging one is killed.
@@ -84,6 +89,7 @@ struct Count {
 struct World {
     seed: u64,
     weather: Weather,
+    policy: Policy,
     random: Random,
     now: Boottime,
     queue: BTreeMap<(Boottime, u64), Happens>,
@@ -114,14 +120,21 @@ struct World {
     excused_until: Boottime,
     /// A fetch is under way that began while the provider was not willing.
     doomed: bool,
+    /// The least that was ever left of the credentials when newer ones had come, or anything else happened.
+    lowest_left: Duration,
 }
 
 impl World {
     fn new(seed: u64, weather: Weather) -> Self {
+        Self::with(POLICY, seed, weather)
+    }
+
+    fn with(policy: Policy, seed: u64, weather: Weather) -> Self {
         let now = Boottime::from_millis(5_000);
         let mut world = Self {
             seed,
             weather,
+            policy,
             random: Random::new(seed),
             now,
             queue: BTreeMap::new(),
@@ -131,7 +144,7 @@ impl World {
             clock_error: TimeDelta::zero(),
             sends_date: true,
             daemon: 0,
-            rotation: Rotation::new(POLICY, seed, None, false, now),
+            rotation: Rotation::new(policy, seed, None, false, now),
             saved: None,
             valid_until: now,
             fetching: false,
@@ -146,6 +159,7 @@ impl World {
             not_before: now,
             excused_until: now,
             doomed: false,
+            lowest_left: LIFETIME,
         };
         for (rate, what) in [
             (weather.outages, Happens::ProviderBecomes(Provider::Down { retry_after: None })),
@@ -160,7 +174,7 @@ impl World {
         world
     }
 
-    fn run(mut self, span: Duration) -> Count {
+    fn run(&mut self, span: Duration) -> Count {
         let end = self.now + span;
         self.tell(Event::Woke);
         while self.now < end {
@@ -180,7 +194,7 @@ impl World {
             }
             self.check_promises();
         }
-        self.count
+        mem::take(&mut self.count)
     }
 
     fn happen(&mut self, what: Happens) {
@@ -233,8 +247,11 @@ impl World {
                 self.not_before = self.now;
                 // It comes back spread out where unexpired credentials leave the time for it.
                 self.excuse(self.left() / 2);
+                if let Delivery::Once { done } = &mut self.policy.delivery {
+                    *done = self.rotation.is_handed_over();
+                }
                 self.rotation = Rotation::new(
-                    POLICY,
+                    self.policy,
                     self.random.next_u64(),
                     self.saved,
                     self.pin_marked,
@@ -324,6 +341,10 @@ impl World {
             self.act(action);
         }
         self.saved = self.rotation.resumable();
+        self.lowest_left = match self.rotation.held() {
+            Some(_) => self.lowest_left.min(self.left()),
+            None => self.lowest_left,
+        };
         let late = self.rotation.next_wake().is_some_and(|at| at <= self.now);
         self.check(!late, "it wants to be woken in the past");
     }
@@ -421,11 +442,22 @@ fn a_calm_year_has_no_gap_and_no_fetch_too_many() {
     assert!(count.fetches.abs_diff(expected) < expected / 50, "{count:?}, expected {expected}");
 }
 
+/// SDKs ask again five minutes before expiry: whoever were given less would ask before each of its requests.
+#[test]
+fn what_is_asked_for_in_a_calm_year_has_more_than_five_minutes_left_and_nothing_restarts() {
+    let mut world = World::with(ENDPOINT, 1, CALM);
+    let count = world.run(YEAR);
+    assert!(count.rotations > 50_000 && count.gaps == 0, "{count:?}");
+    assert_eq!(count.restarts, 1);
+    assert!(world.lowest_left > Duration::from_secs(300), "{:?}", world.lowest_left);
+}
+
 #[test]
 fn years_of_storms_hold_every_promise() {
     let mut all = Count::default();
     for seed in 0..4 {
-        let count = World::new(seed, STORM).run(YEAR);
+        let policy = if seed == 3 { ENDPOINT } else { POLICY };
+        let count = World::with(policy, seed, STORM).run(YEAR);
         all.fetches += count.fetches;
         all.rotations += count.rotations;
         all.restarts += count.restarts;

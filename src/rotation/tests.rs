@@ -2,7 +2,8 @@
 
 use super::*;
 
-const POLICY: Policy = Policy { lead: Duration::from_secs(300), jitter: 0.0 };
+const POLICY: Policy =
+    Policy { lead: Duration::from_secs(300), jitter: 0.0, delivery: Delivery::EachTime };
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn s(seconds: u64) -> Boottime {
@@ -39,6 +40,21 @@ fn running() -> Rotation {
 #[test]
 fn fetches_at_once_then_writes_then_restarts_then_waits_until_five_minutes_before_expiry() {
     assert_eq!(running().next_wake(), Some(s(3600 - 300)));
+}
+
+#[test]
+fn a_restart_that_is_wanted_is_one_with_the_same_credentials() {
+    let mut rotation = running();
+    let actions = rotation.handle(Event::RestartWanted, s(10));
+    assert!(matches!(actions[..], [Action::Write(_)]), "{actions:?}");
+    assert_eq!(rotation.handle(Event::RestartWanted, s(11)), [], "one is under way");
+    assert_eq!(rotation.next_fetch(), Some(s(3600 - 300)));
+    // Expired ones would be of no use; nor without any.
+    let mut rotation = running();
+    let actions = rotation.handle(Event::RestartWanted, s(3600));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Write(_))), "{actions:?}");
+    let actions = fresh().handle(Event::RestartWanted, s(0));
+    assert!(matches!(actions[..], [Action::Fetch(_)]), "{actions:?}");
 }
 
 #[test]
@@ -158,4 +174,34 @@ fn good_credentials_of_an_earlier_daemon_are_taken_up_again() {
     let (actions, rotation) = resume(true, s(3400));
     assert_eq!(actions, []);
     assert!(rotation.next_fetch().unwrap() <= s(3500));
+}
+
+#[test]
+fn where_litestream_asks_itself_it_is_started_once_and_before_any_credentials() {
+    let once = |done| Policy { delivery: Delivery::Once { done }, ..POLICY };
+    let mut rotation = Rotation::new(once(false), 1, None, false, s(0));
+    let mut actions = rotation.handle(Event::Woke, s(0));
+    let (Some(Action::Write(write)), Some(Action::Fetch(ticket))) = (actions.pop(), actions.pop())
+    else {
+        panic!("no write and no fetch")
+    };
+    assert!(!rotation.is_handed_over());
+    let Some(Action::Restart(restart)) = rotation.handle(Event::Written(write), s(0)).pop() else {
+        panic!("no restart")
+    };
+    // Credentials that come meanwhile are served; there is nothing to write.
+    assert_eq!(rotation.handle(Event::Fetched { fetch: ticket, lifetime: HOUR }, s(1)), []);
+    assert_eq!(rotation.handle(Event::Restarted(restart), s(2)), []);
+    assert!(rotation.is_handed_over());
+    let ticket = fetch(&mut rotation, s(3300));
+    assert_eq!(rotation.handle(Event::Fetched { fetch: ticket, lifetime: HOUR }, s(3301)), []);
+    assert_eq!(rotation.next_wake(), Some(s(6600)));
+
+    // The daemon alone was restarted; then nothing is done for Litestream, with credentials at hand or without.
+    let held = Held { expires: s(3600), lifetime: HOUR };
+    let resumed = Some(Resumed { held, handed_over: true });
+    let mut rotation = Rotation::new(once(true), 1, resumed, false, s(100));
+    assert_eq!(rotation.handle(Event::Woke, s(100)), []);
+    let mut rotation = Rotation::new(once(true), 1, None, false, s(100));
+    assert!(matches!(rotation.handle(Event::Woke, s(100))[..], [Action::Fetch(_)]));
 }

@@ -110,6 +110,9 @@ kinds! {
     ClockOff "clock-off" 0
         "this device's clock is off"
         "look at the time synchronisation (timedatectl)";
+    ConsumerRanOut "consumer-ran-out" 0
+        "a program no longer asks for credentials, and what it got has run out"
+        "see whether it still runs, and what it logs";
     UploadsUnseen "uploads-unseen" 0
         "Litestream's uploads can't be watched"
         AS_SAID;
@@ -311,6 +314,12 @@ fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Findin
         }
     }
     of_clock(record, times, findings);
+    for consumer in record.consumers.iter().flatten().filter(|consumer| consumer.stays) {
+        if consumer.expires.is_some_and(|at| times.is_over(at)) {
+            let since = format!("it asked last at {}", times.show(consumer.last_request));
+            findings.push(Finding::new(Kind::ConsumerRanOut, &consumer.program).since(since));
+        }
+    }
 }
 
 fn of_heartbeat(record: &Record, times: &Times, findings: &mut Vec<Finding>) {

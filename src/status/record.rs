@@ -245,4 +245,6 @@ pub struct Consumer {
     pub served: String,
     /// When what it got expires.
     pub expires: Option<Moment>,
+    /// It asked for newer ones in time before, so it is missed when it does not.
+    pub stays: bool,
 }

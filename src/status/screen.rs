@@ -103,8 +103,10 @@ fn lines(record: &Record, times: &Times, lock: &Lock) -> Vec<(&'static str, Stri
         lines.push(("clock", clock(delta.ahead_s, &times.show(delta.seen))));
     }
     for consumer in record.consumers.iter().flatten() {
-        let expires =
-            consumer.expires.map_or(String::new(), |at| format!(", good until {}", times.show(at)));
+        let expires = consumer.expires.map_or(String::new(), |at| {
+            let word = if times.is_over(at) { "run out since" } else { "good until" };
+            format!(", {word} {}", times.show(at))
+        });
         let (program, served) = (&consumer.program, &consumer.served);
         let asked = times.show(consumer.last_request);
         lines.push(("consumer", format!("{program} asked at {asked}; it got {served}{expires}")));

@@ -149,6 +149,7 @@ fn full() -> Record {
         last_request: at(-200),
         served: "credentials".to_owned(),
         expires: Some(at(3120)),
+        stays: true,
     }]);
     let mut over = failure(Cause::ServerError, "c1.…: HTTP 503, Slow down", 3, -4200, -4100);
     over.as_mut().unwrap().over = Some(at(-4090));
@@ -160,6 +161,20 @@ fn full() -> Record {
 #[test]
 fn everything_a_device_may_have() {
     assert_screen("all-sections", 0, &seen(full()));
+}
+
+#[test]
+fn a_program_that_no_longer_asks_is_missed_if_it_used_to_stay() {
+    let mut record = record();
+    let consumer = |program: &str, stays| Consumer {
+        program: program.to_owned(),
+        last_request: at(-4000),
+        served: "credentials".to_owned(),
+        expires: Some(at(-400)),
+        stays,
+    };
+    record.consumers = Some(vec![consumer("aws-sdk-go/1.44", true), consumer("aws-cli/2", false)]);
+    assert_screen("ran-out", 0, &seen(record));
 }
 
 #[test]

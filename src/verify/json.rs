@@ -24,6 +24,7 @@ impl Report {
                 Mark::Stays(_) => "stays",
             },
             "not_proven": self.not_proven,
+            "not_replicated": self.not_replicated,
             "litestream": self.litestream,
             "max_lag_s": self.max_lag.as_secs_f64(),
             "lag_s": null,

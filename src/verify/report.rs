@@ -36,6 +36,8 @@ pub struct Report {
     pub database: PathBuf,
     /// Databases that this says nothing about.
     pub not_proven: Vec<PathBuf>,
+    /// Databases that are guarded, but that litestream.yml does not name.
+    pub not_replicated: Vec<PathBuf>,
     pub litestream: String,
     pub max_lag: Duration,
     pub found: Found,
@@ -166,9 +168,16 @@ impl Report {
             Mark::TakenBack => line("suspect", "it was; the mark is taken back"),
             Mark::Stays(why) => line("suspect", &format!("the mark stays: {why}")),
         }
+        let shown = |paths: &[PathBuf]| {
+            paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+        };
         if !self.not_proven.is_empty() {
-            let paths: Vec<_> = self.not_proven.iter().map(|p| p.display().to_string()).collect();
-            line("not looked at", &paths.join(", "));
+            line("not looked at", &shown(&self.not_proven));
+        }
+        if !self.not_replicated.is_empty() {
+            let paths = shown(&self.not_replicated);
+            let why = "in EDGEROTATE_GUARD_DATABASES, but not in litestream.yml";
+            line("no replica", &format!("{paths} ({why})"));
         }
         if let Some(remedy) = self.remedy() {
             line("what to do", &remedy);

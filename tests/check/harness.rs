@@ -86,7 +86,17 @@ impl Bench {
         let mut bench = Self::new(name, generation);
         bench.start();
         bench.wait_for_log("restart success litestream", SOON);
+        bench.wait_for_record(|record| !record["fetch"]["last_success"].is_null());
         bench
+    }
+
+    /// Waits for something in the daemon's record, which it writes after it has logged it.
+    pub fn wait_for_record(&self, mut has: impl FnMut(&Value) -> bool) {
+        let path = self.runtime_directory.join("status.json");
+        self.wait_until("the daemon's record", SOON, |_| {
+            let text = fs::read(&path).unwrap_or_default();
+            serde_json::from_slice(&text).is_ok_and(|record| has(&record))
+        });
     }
 
     /// A path below the device's directory.

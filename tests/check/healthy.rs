@@ -64,6 +64,7 @@ fn what_the_daemon_can_t_do_is_taken_from_it() {
     bench.set("ROLE_ALIAS", "another");
     bench.start();
     bench.wait_for_problem("[role-alias-missing;", SOON);
+    bench.wait_for_record(|record| record["fetch"]["failure"]["cause"] == "role-alias-missing");
     let asked = bench.cloud.requests().len();
     let answer = bench.check(&[]);
     assert_eq!(answer.code, 78, "{answer:?}");
@@ -88,6 +89,11 @@ fn without_a_daemon_the_provider_is_asked_once() {
     answer.assert_has("ok role alias edgerotate-role-alias: credentials for 3599 s came");
     answer.assert_has("ok database DEVICE/data/device.db is not there yet; the daemon makes it");
     assert!(answer.text.ends_with("\n2 to look at, 2 not reached\n"), "{}", answer.text);
+    // No lock of the token's that nobody has made, and of the PIN only that it is good.
+    let left = [&bench.runtime_directory, &bench.state_directory].map(|d| files_below(d));
+    let names: Vec<_> =
+        left.concat().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    assert_eq!(names, ["pin-accepted"]);
 }
 
 /// Every file below a directory, with what is in it.

@@ -141,7 +141,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         finding: Finding::Suspect,
-        code: 65,
+        code: 69,
         given: |bench| {
             let text = format!(
                 r#"{{"databases":{{"{}":[{{"since":"2026-01-01T00:00:00Z","what":"nobody kept its WAL"}}]}}}}"#,
@@ -150,8 +150,9 @@ pub const CASES: &[Case] = &[
             put(bench.state_directory.join("suspect"), &text)
         },
         line: "WRONG replica a replica may lack rows: DEVICE/data/device.db (nobody kept its WAL)",
-        remedy: "stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); then let \
-                 `edgerotate verify` take the mark back",
+        remedy: "systemctl restart litestream, if its unit runs `edgerotate mend` (systemctl cat litestream); else stop \
+                 Litestream, run `litestream replicate -once -force-snapshot` (0.5) with its environment, and start it; \
+                 then `edgerotate verify`",
         ..CASE
     },
     Case {

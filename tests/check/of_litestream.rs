@@ -127,7 +127,8 @@ pub const CASES: &[Case] = &[
             Mend::by(move || fs::remove_file(path).unwrap())
         },
         line: "WRONG Litestream runs Litestream does not run: DEVICE/litestream/pid",
-        remedy: "start its unit (EDGEROTATE_LITESTREAM_UNIT), and see its log: journalctl -u litestream",
+        remedy: "systemctl start litestream (or what EDGEROTATE_LITESTREAM_UNIT names), and see its log: journalctl -u \
+                 litestream",
         ..CASE
     },
     Case {

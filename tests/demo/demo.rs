@@ -1,8 +1,9 @@
 //! `make demo`: a device's minute on real parts, watched.
 //!
 //! A token whose key can't be read, mutual TLS to a cloud that checks what AWS checks, credentials that
-//! live 20 s, the real Litestream restarted before each expiry, and at the end a restore from S3 that is
-//! compared row by row. `LITESTREAM=0.3.13` takes the other generation, `DEMO_SECONDS` another length.
+//! live 20 s, and at the end a restore from S3 that is compared row by row. Two devices live it side by side: one hands
+//! the credentials on by the environment file, and restarts the real Litestream before each expiry; the other by the
+//! endpoint, and restarts nothing. `LITESTREAM=0.3.13` takes the other generation, `DEMO_SECONDS` another length.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,7 +31,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use screen::Screen;
+use chrono::Utc;
+use screen::{Screen, Seen};
 use summary::Summary;
 use support::{
     Cloud, Device, Generation, SOON, Scratch, Token,
@@ -53,9 +55,10 @@ fn main() -> ExitCode {
 
     let interrupted = watch_for_interrupt();
     match play(generation, Duration::from_secs(seconds), &interrupted) {
-        Some(summary) => {
-            summary.publish();
-            if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        Some(summaries) => {
+            summary::publish(&summaries);
+            let good = summaries.iter().all(Summary::is_good);
+            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         None => {
             println!("\nStopped. Everything it started is gone again.");
@@ -64,65 +67,85 @@ fn main() -> ExitCode {
     }
 }
 
+/// At the end come credentials as AWS has them, this long before it: what lives for 20 s an SDK does not keep, and the last
+/// rows are uploaded when edgerotate has stopped.
+const LAST_ONES: (Duration, Duration) = (Duration::from_secs(12), Duration::from_secs(900));
+
 /// How long Litestream gets for the last rows: it uploads every second, and takes two to start.
 const TIME_TO_UPLOAD: Duration = Duration::from_secs(15);
 
-/// The whole story; `None` when somebody pressed Ctrl-C.
-fn play(generation: Generation, length: Duration, interrupted: &AtomicBool) -> Option<Summary> {
-    println!("\nA device's minute: short-lived AWS credentials, and every row in S3\n");
-    let mut device = set_up(generation);
+/// How a device hands the credentials to Litestream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    EnvironmentFile,
+    Endpoint,
+}
 
+impl Delivery {
+    const BOTH: [Self; 2] = [Self::EnvironmentFile, Self::Endpoint];
+
+    /// As the setting has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EnvironmentFile => "environment-file",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
+/// One device's minute.
+pub struct Run {
+    pub delivery: Delivery,
+    pub device: Device,
+}
+
+/// The whole story; `None` when somebody pressed Ctrl-C.
+fn play(
+    generation: Generation,
+    length: Duration,
+    interrupted: &AtomicBool,
+) -> Option<Vec<Summary>> {
+    println!("\nA device's minute, twice: short-lived AWS credentials, and every row in S3\n");
+    let mut runs = Delivery::BOTH.map(|delivery| set_up(generation, delivery));
     say(
-        "Device",
-        "edgerotate fetches, hands the credentials to Litestream, and writes a heartbeat every 0.2 s.",
+        "Devices",
+        "Two of them, each with all of this. edgerotate fetches, hands the credentials to Litestream,",
     );
-    say("", "Now watch it rotate before each expiry.\n");
-    device.start();
-    watch(&mut device, length, interrupted)?;
+    say(
+        "",
+        "and writes a heartbeat every 0.2 s. One has EDGEROTATE_DELIVERY=environment-file: Litestream",
+    );
+    say(
+        "",
+        "restarts with each new file. The other has =endpoint: Litestream asks, and nothing restarts.",
+    );
+    say("", "Now watch them rotate before each expiry.\n");
+    runs.iter_mut().for_each(|run| run.device.start());
+    watch(&mut runs, length, interrupted)?;
 
     println!("\nThe minute is over.\n");
-    device.stop();
-    let on_device = rows(&device.database);
-    say("Stopped", "edgerotate by SIGTERM, and Litestream once it has uploaded what was left.");
-    let copy = device.scratch.join("restored.db");
-    // It may have been restarted a moment ago, and one that is stopped before it has begun uploads nothing. Whatever
-    // is missing after this is missing.
-    let begun = Instant::now();
-    while begun.elapsed() < TIME_TO_UPLOAD
-        && (device.litestream.restore(&copy).is_err() || rows(&copy) != on_device)
-    {
-        thread::sleep(Duration::from_millis(200));
+    for run in &mut runs {
+        run.device.stop();
     }
-    device.litestream.stop();
-
-    let restored = match device.litestream.restore(&copy) {
-        Ok(()) => rows(&copy),
-        Err(e) => {
-            eprintln!("{e}");
-            Vec::new()
-        }
-    };
+    say("Stopped", "edgerotate by SIGTERM, and Litestream once it has uploaded what was left.");
+    let summaries = runs.iter_mut().map(finish).collect();
     say(
         "Restored",
-        "from S3 into a new file, with another key; now compared with the device's, id by id.\n",
+        "from S3 into new files, with another key; now compared with the devices', id by id.\n",
     );
     if interrupted.load(Ordering::Relaxed) {
         return None;
     }
-    let (missing, _) = compare(&on_device, &restored);
-    Some(Summary {
-        generation,
-        timeline: Timeline::of(&device),
-        rows_device: on_device.len(),
-        rows_restored: restored.len(),
-        missing,
-        expired_token_errors: device.cloud.count_error("ExpiredToken"),
-        longest_upload_gap: device.cloud.longest_upload_gap(),
-        integrity: integrity(&copy),
-    })
+    Some(summaries)
 }
 
-fn set_up(generation: Generation) -> Device {
+fn set_up(generation: Generation, delivery: Delivery) -> Run {
+    // The story is told once.
+    let say = |heading: &str, text: &str| {
+        if delivery == Delivery::EnvironmentFile {
+            say(heading, text);
+        }
+    };
     let scratch = Scratch::new("demo");
     let token = Token::new(&scratch);
     say("Token", "a SoftHSM token plays the HSM; the P-256 key was made inside it.");
@@ -142,32 +165,88 @@ fn set_up(generation: Generation) -> Device {
         cloud.issue(&token.certificate_request(THING), THING, &scratch.join("device.pem"));
     say("Certificate", &format!("for the thing {THING}, on a request that the token signed."));
 
-    let device = Device::assemble(scratch, token, cloud, certificate, generation);
-    say(
-        "Litestream",
-        &format!(
-            "{}, the real one; it starts when the first credentials are there.",
-            generation.version()
-        ),
-    );
-    device
+    let mut device = Device::assemble(scratch, token, cloud, certificate, generation);
+    if delivery == Delivery::Endpoint {
+        device.use_endpoint();
+    }
+    say("Litestream", &format!("{}, the real one.", generation.version()));
+    Run { delivery, device }
 }
 
-fn watch(device: &mut Device, length: Duration, interrupted: &AtomicBool) -> Option<()> {
-    device.wait_until("the first heartbeat", SOON, |device| !device.rows().is_empty());
-    let mut screen = Screen::new(device.litestream.generation, length);
+fn watch(runs: &mut [Run; 2], length: Duration, interrupted: &AtomicBool) -> Option<()> {
+    for run in runs.iter() {
+        run.device.wait_until("the first heartbeat", SOON, |device| !device.rows().is_empty());
+    }
+    let mut screen = Screen::new(runs[0].device.litestream.generation, length);
     let start = Instant::now();
-    while start.elapsed() < length {
+    let (before_the_end, lifetime) = LAST_ONES;
+    let mut last_ones = false;
+    while start.elapsed() < length || !runs.iter().all(has_lasting_credentials) {
+        if !last_ones && start.elapsed() + before_the_end > length {
+            runs.iter().for_each(|run| run.device.cloud.set_lifetime(lifetime));
+            last_ones = true;
+        }
         if interrupted.load(Ordering::Relaxed) {
             return None;
         }
-        if let Some(status) = device.daemon().has_exited() {
-            panic!("edgerotate ended with {status}:\n{}", device.log_tail());
+        for run in runs.iter_mut() {
+            if let Some(status) = run.device.daemon().has_exited() {
+                panic!("edgerotate ended with {status}:\n{}", run.device.log_tail());
+            }
         }
-        screen.show(&Timeline::of(device), device.cloud.count_error("ExpiredToken"));
+        let seen = runs.each_ref().map(|run| Seen {
+            delivery: run.delivery,
+            timeline: Timeline::of(&run.device),
+            refused: run.device.cloud.count_error("ExpiredToken"),
+        });
+        screen.show(&seen);
         thread::sleep(Duration::from_millis(100));
     }
     Some(())
+}
+
+/// Litestream uploads with credentials that outlast the demo.
+fn has_lasting_credentials(run: &Run) -> bool {
+    let lasting = Utc::now() + LIFETIME * 2;
+    let issued = run.device.cloud.issued();
+    let uploads = run.device.cloud.uploads();
+    issued.iter().filter(|one| one.expiration > lasting).any(|one| {
+        uploads.iter().any(|upload| upload.access_key_id.as_ref() == Some(&one.access_key_id))
+    })
+}
+
+/// Restores, and compares.
+fn finish(Run { delivery, device }: &mut Run) -> Summary {
+    let on_device = rows(&device.database);
+    let copy = device.scratch.join("restored.db");
+    // Litestream may have been restarted a moment ago, and one that is stopped before it has begun uploads nothing.
+    // Whatever is missing after this is missing.
+    let begun = Instant::now();
+    while begun.elapsed() < TIME_TO_UPLOAD
+        && (device.litestream.restore(&copy).is_err() || rows(&copy) != on_device)
+    {
+        thread::sleep(Duration::from_millis(200));
+    }
+    device.litestream.stop();
+    let restored = match device.litestream.restore(&copy) {
+        Ok(()) => rows(&copy),
+        Err(e) => {
+            eprintln!("{e}");
+            Vec::new()
+        }
+    };
+    let (missing, _) = compare(&on_device, &restored);
+    Summary {
+        delivery: *delivery,
+        generation: device.litestream.generation,
+        timeline: Timeline::of(device),
+        rows_device: on_device.len(),
+        rows_restored: restored.len(),
+        missing,
+        expired_token_errors: device.cloud.count_error("ExpiredToken"),
+        longest_upload_gap: device.cloud.longest_upload_gap(),
+        integrity: integrity(&copy),
+    }
 }
 
 /// One step of the story: a heading in its own column, then plain words.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
-use crate::{HEARTBEAT, LIFETIME, summary::Summary, timeline::Timeline};
+use crate::{Delivery, HEARTBEAT, LIFETIME, summary::Summary, timeline::Timeline};
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 680.0;
@@ -31,8 +31,20 @@ struct Picture<'a> {
     svg: String,
 }
 
-/// The whole picture as SVG.
-pub fn draw(summary: &Summary) -> String {
+/// One below the other, over the same time.
+pub fn draw_all(summaries: &[Summary]) -> String {
+    let height = HEIGHT * summaries.len() as f64;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\">\n"
+    );
+    for (number, summary) in summaries.iter().enumerate() {
+        let y = HEIGHT * number as f64;
+        let _ = write!(svg, "<g transform=\"translate(0 {y})\">\n{}</g>\n", draw(summary));
+    }
+    svg + "</svg>\n"
+}
+
+fn draw(summary: &Summary) -> String {
     let timeline = &summary.timeline;
     let last = timeline.heartbeats.last().copied().unwrap_or(timeline.now);
     let seconds = (timeline.seconds(last) + 1.0).max(1.0);
@@ -65,8 +77,13 @@ impl Picture<'_> {
             }
         );
         self.text(40.0, 56.0, 28.0, INK, "start", true, &title);
+        let what = match self.summary.delivery {
+            Delivery::EnvironmentFile => "restarted at each rotation",
+            Delivery::Endpoint => "asks the endpoint, and is not restarted",
+        };
         let subtitle = format!(
-            "AWS credentials that live {} s, a heartbeat every {} s, Litestream {} restarted at each rotation",
+            "{}: AWS credentials that live {} s, a heartbeat every {} s, Litestream {} {what}",
+            self.summary.delivery.name(),
             LIFETIME.as_secs(),
             HEARTBEAT.as_secs_f64(),
             self.summary.generation.version()
@@ -133,7 +150,11 @@ impl Picture<'_> {
                 self.text(x, y - 14.0, 12.0, BLUE, "middle", false, &format!("{seconds:.1} s"));
             }
         }
-        self.figure(y, &self.timeline.restarts().to_string(), &format!("{longest:.1} s at most"));
+        let at_most = match self.timeline.restarts() {
+            0 => "none is needed".to_owned(),
+            _ => format!("{longest:.1} s at most"),
+        };
+        self.figure(y, &self.timeline.restarts().to_string(), &at_most);
     }
 
     fn uploads(&mut self, y: f64) {
@@ -205,8 +226,12 @@ impl Picture<'_> {
         self.text(WIDTH - 64.0, 624.0, 14.0, colour, "end", false, &checks);
     }
 
-    /// When Litestream first had these credentials.
+    /// When Litestream first had these credentials: started with them, or seen to upload with them.
     fn in_use_from(&self, access_key_id: &str) -> Option<DateTime<Utc>> {
+        if self.summary.delivery == Delivery::Endpoint {
+            let first = self.timeline.uploads.iter().find(|(_, key)| key == access_key_id);
+            return first.map(|(time, _)| *time);
+        }
         self.timeline.starts.iter().find(|s| s.access_key_id == access_key_id).map(|s| s.started)
     }
 

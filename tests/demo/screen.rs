@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    LIFETIME,
+    Delivery, LIFETIME,
     chart::{Chart, gauge},
     support::Generation,
     timeline::Timeline,
@@ -26,9 +26,16 @@ pub struct Screen {
     colours: bool,
     /// Lines drawn last time, to go back over.
     drawn: usize,
-    /// Rotations told of, and the last second that was, where there is no terminal.
-    told: usize,
+    /// Rotations told of each, and the last second that was, where there is no terminal.
+    told: [usize; 2],
     told_at: f64,
+}
+
+/// One of the devices, as it is now.
+pub struct Seen {
+    pub delivery: Delivery,
+    pub timeline: Timeline,
+    pub refused: usize,
 }
 
 /// One line, never wider than the terminal, or it would spoil the drawing over.
@@ -62,19 +69,31 @@ impl Screen {
             columns: terminal.then(columns),
             colours: env::var_os("NO_COLOR").is_none(),
             drawn: 0,
-            told: 0,
+            told: [0; 2],
             told_at: 0.0,
         }
     }
 
-    pub fn show(&mut self, timeline: &Timeline, refused: usize) {
+    pub fn show(&mut self, seen: &[Seen; 2]) {
         match self.columns {
-            Some(columns) => self.draw(timeline, refused, columns),
-            None => self.tell(timeline, refused),
+            Some(columns) => self.draw(seen, columns),
+            None => self.tell(seen),
         }
     }
 
-    fn draw(&mut self, timeline: &Timeline, refused: usize, columns: usize) {
+    fn draw(&mut self, seen: &[Seen; 2], columns: usize) {
+        let mut out = if self.drawn > 0 { format!("\x1b[{}A", self.drawn) } else { String::new() };
+        let rows: Vec<Line> = seen.iter().flat_map(|one| self.rows(one, columns)).collect();
+        self.drawn = rows.len();
+        for line in rows {
+            out += &format!("{}\x1b[K\n", line.text);
+        }
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()).ok();
+    }
+
+    fn rows(&self, seen: &Seen, columns: usize) -> Vec<Line> {
+        let (timeline, refused) = (&seen.timeline, seen.refused);
         let passed = timeline.seconds(timeline.now);
         let cells = columns.saturating_sub(2 + LABEL + NOTES).clamp(10, 72);
         let chart = Chart { cells, total: self.length + 2.0, passed };
@@ -95,13 +114,19 @@ impl Screen {
             timeline.uploads.last().map(|(time, _)| (timeline.now - *time).as_seconds_f64());
         let recovery =
             timeline.starts.iter().skip(1).filter_map(|s| timeline.upload_after(s)).next_back();
+        let recovery = match seen.delivery {
+            Delivery::EnvironmentFile => recovery,
+            Delivery::Endpoint => None,
+        };
         let refused_colour = if refused == 0 { Colour::Faint } else { Colour::Red };
 
-        let rows = vec![
-            self.line().add(Colour::Plain, &self.title).add(
-                Colour::Faint,
-                &format!("   {:.0} s of {:.0} s", passed.min(self.length), self.length),
-            ),
+        vec![
+            self.line()
+                .add(Colour::Plain, &format!("{}: {}", seen.delivery.name(), self.title))
+                .add(
+                    Colour::Faint,
+                    &format!("   {:.0} s of {:.0} s", passed.min(self.length), self.length),
+                ),
             self.line(),
             self.lane("credentials")
                 .add(Colour::Amber, &gauge(remaining / LIFETIME.as_secs_f64(), cells))
@@ -134,40 +159,31 @@ impl Screen {
             self.lane("refused")
                 .add(refused_colour, &" ".repeat(cells))
                 .add(refused_colour, &format!("  {refused:>4}  ExpiredToken")),
-        ];
-
-        let mut out = if self.drawn > 0 { format!("\x1b[{}A", self.drawn) } else { String::new() };
-        self.drawn = rows.len();
-        for line in rows {
-            out += &format!("{}\x1b[K\n", line.text);
-        }
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()).ok();
+            self.line(),
+        ]
     }
 
-    fn tell(&mut self, timeline: &Timeline, refused: usize) {
-        let passed = timeline.seconds(timeline.now);
-        // Told once uploads go on: that is what matters about a restart.
-        let told = timeline.credentials.iter().zip(&timeline.starts).skip(1 + self.told);
-        let ready: Vec<String> = told
-            .map_while(|(credential, start)| {
-                let recovery = timeline.upload_after(start)?;
-                Some(format!(
-                    "new credentials …{}, Litestream restarted, uploading again after {recovery:.1} s",
-                    tail(&credential.access_key_id)
-                ))
-            })
-            .collect();
-        for text in ready {
-            self.told += 1;
-            println!("  {passed:>4.0} s  rotation {}: {text}", self.told);
+    fn tell(&mut self, seen: &[Seen; 2]) {
+        for (one, told) in seen.iter().zip(&mut self.told) {
+            let timeline = &one.timeline;
+            let passed = timeline.seconds(timeline.now);
+            // Told once uploads go on: that is what matters about a rotation.
+            for text in news(one, *told) {
+                *told += 1;
+                let name = one.delivery.name();
+                println!("  {passed:>4.0} s  {name:<16}  rotation {told}: {text}");
+            }
         }
+        let passed = seen[0].timeline.seconds(seen[0].timeline.now);
         if passed - self.told_at >= 10.0 {
             self.told_at = passed;
-            let (rows, uploads) = (timeline.heartbeats.len(), timeline.uploads.len());
-            println!(
-                "  {passed:>4.0} s  {rows} rows on the device, {uploads} uploads, {refused} refused"
-            );
+            for Seen { delivery, timeline, refused } in seen {
+                let (rows, uploads) = (timeline.heartbeats.len(), timeline.uploads.len());
+                let name = delivery.name();
+                println!(
+                    "  {passed:>4.0} s  {name:<16}  {rows} rows on the device, {uploads} uploads, {refused} refused"
+                );
+            }
         }
     }
 
@@ -183,6 +199,27 @@ impl Screen {
     fn lane(&self, label: &str) -> Line {
         self.line().add(Colour::Faint, &format!("{label:<LABEL$}"))
     }
+}
+
+/// The rotations after those already told of.
+fn news(seen: &Seen, told: usize) -> Vec<String> {
+    let timeline = &seen.timeline;
+    let credentials = timeline.credentials.iter().enumerate().skip(1 + told);
+    credentials
+        .map_while(|(number, credential)| {
+            let key = tail(&credential.access_key_id);
+            Some(match seen.delivery {
+                Delivery::EnvironmentFile => {
+                    let after = timeline.upload_after(timeline.starts.get(number)?)?;
+                    format!("…{key}, Litestream restarted, uploading again after {after:.1} s")
+                }
+                Delivery::Endpoint => {
+                    let after = timeline.upload_with(credential)?;
+                    format!("…{key}, no restart, uploading with them after {after:.1} s")
+                }
+            })
+        })
+        .collect()
 }
 
 impl Line {

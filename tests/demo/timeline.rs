@@ -78,6 +78,13 @@ impl Timeline {
         self.heartbeats.windows(2).map(|pair| (pair[1], lag(pair).max(0.0))).collect()
     }
 
+    /// From the issue of credentials to the first upload signed with them, in seconds.
+    pub fn upload_with(&self, credential: &Credential) -> Option<f64> {
+        let key = &credential.access_key_id;
+        let (time, _) = self.uploads.iter().find(|(_, signed)| signed == key)?;
+        Some((*time - credential.issued).as_seconds_f64())
+    }
+
     /// From the request for a restart to the first upload signed with the new credentials, in seconds.
     pub fn upload_after(&self, start: &Start) -> Option<f64> {
         let (time, _) = self.uploads.iter().find(|(_, key)| *key == start.access_key_id)?;

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     application::Application,
-    support::{Device, Generation, SOON, database},
+    support::{Device, Generation, SOON, database, process::run},
 };
 
 const LIFETIME: Duration = Duration::from_secs(8);
@@ -69,6 +69,8 @@ fn rotate_under_load(name: &str, generation: Generation) {
     assert_eq!(database::integrity(&to), "ok");
     let heartbeats = device.rows();
     device.litestream.restore_whole(&device.scratch.join("heartbeats.db"), &heartbeats, 2 * SOON);
+    // The comparison above is the test's own; this is what a person would run.
+    run(&mut device.edgerotate(&["verify"]));
     assert!(!device.state_directory.join("suspect").exists(), "{:#?}", device.problems());
     eprintln!("{name}: {} rows, none lost", rows.len());
     device.stop();

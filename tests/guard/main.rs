@@ -17,4 +17,8 @@ mod support;
 mod application;
 mod hazards;
 mod load;
+mod mend;
+mod offline;
 mod restarts;
+mod unkept;
+mod uploads;

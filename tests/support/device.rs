@@ -11,11 +11,9 @@ use std::{
 };
 
 use super::{
-    Cloud, Generation, Litestream, Process, SOON, Scratch, Token,
+    Cloud, Generation, Litestream, Port, Process, SOON, Scratch, Token,
     cloud::Certificate,
-    machine,
     process::{Seen, descendants, tied},
-    root,
     token::SOFTHSM,
     wait_for, wait_until,
 };
@@ -45,6 +43,8 @@ pub struct Device {
     /// A copy of edgerotate to run instead.
     program: Option<PathBuf>,
     log: PathBuf,
+    /// Of the endpoint, once there is one.
+    port: Option<Port>,
     pub scratch: Scratch,
 }
 
@@ -122,6 +122,7 @@ impl Device {
             wrapper: Vec::new(),
             program: None,
             log: scratch.join("edgerotate.log"),
+            port: None,
             scratch,
         }
     }
@@ -129,6 +130,23 @@ impl Device {
     /// Changes a setting; the daemon sees it at its next start.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.settings.insert(format!("EDGEROTATE_{key}"), value.into());
+    }
+
+    /// Hands the credentials on by the endpoint.
+    pub fn use_endpoint(&mut self) {
+        self.set("DELIVERY", "endpoint");
+        self.open_endpoint();
+    }
+
+    /// Opens the endpoint, whoever it is for.
+    pub fn open_endpoint(&mut self) {
+        let port = self.port.get_or_insert_with(Port::claim).number;
+        self.set("ENDPOINT_LISTEN", format!("127.0.0.1:{port}"));
+    }
+
+    /// Of the endpoint.
+    pub fn port(&self) -> u16 {
+        self.port.as_ref().expect("an endpoint").number
     }
 
     /// Leaves a setting out, and returns what it was.
@@ -154,6 +172,12 @@ impl Device {
     pub fn run_as(&mut self, command: &[&str], program: &Path) {
         self.wrapper = command.iter().map(|word| (*word).to_owned()).collect();
         self.program = Some(program.to_owned());
+    }
+
+    /// From now on each start of Litestream mends first what is suspect.
+    pub fn mend_at_starts(&self) {
+        let command = [program(), "mend".into(), "--config".into(), self.settings_file()];
+        self.litestream.before_starts(command.to_vec());
     }
 
     /// edgerotate with these settings, its environment clean but for what the device gives it.
@@ -329,10 +353,10 @@ impl Device {
     }
 }
 
-/// edgerotate as cargo built it for this test, or beside the demo, or as `tests/cross` built it for a device.
+/// edgerotate as cargo built it for this test, or beside the demo; or another build of it, which somebody wants tested.
 pub fn program() -> PathBuf {
-    if let Some(machine) = machine() {
-        return root().join("target/cross").join(machine).join("edgerotate");
+    if let Some(path) = env::var_os("EDGEROTATE_PROGRAM") {
+        return path.into();
     }
     if let Some(path) = option_env!("CARGO_BIN_EXE_edgerotate") {
         return path.into();

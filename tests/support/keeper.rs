@@ -76,6 +76,8 @@ struct State {
     waits: bool,
     /// Stops are SIGKILLs.
     kills: bool,
+    /// Run before each start, with Litestream's environment, as `ExecStartPre=-` does it.
+    before_start: Vec<PathBuf>,
 }
 
 impl Keeper {
@@ -151,6 +153,11 @@ impl Keeper {
     /// Stops Litestream by SIGKILL from now on.
     pub fn kill_at_restarts(&self) {
         self.shared.state().kills = true;
+    }
+
+    /// Runs a command before each start.
+    pub fn before_starts(&self, command: Vec<PathBuf>) {
+        self.shared.state().before_start = command;
     }
 
     /// Sends Litestream a signal, as something else on the device might.
@@ -274,6 +281,12 @@ impl Shared {
             .map_err(|e| format!("the environment file: {e}"))?;
         let variables: Vec<_> =
             environment.lines().filter_map(|line| line.split_once('=')).collect();
+        let before = self.state().before_start.clone();
+        if let Some((program, arguments)) = before.split_first() {
+            let mut command = tied(program);
+            command.envs(variables.iter().copied()).args(arguments);
+            Process::start("before Litestream", &mut command, &self.job.log).wait(4 * SOON);
+        }
         let process = Process::start(
             "Litestream",
             tied(&self.job.program)

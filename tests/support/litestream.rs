@@ -4,6 +4,7 @@ use std::{
     fs,
     ops::Deref,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU8, Ordering},
     time::{Duration, Instant},
 };
 
@@ -33,6 +34,7 @@ pub struct Litestream {
     thing: String,
     databases: Vec<PathBuf>,
     replica: String,
+    metrics: Option<String>,
     permanent_key: (String, String),
 }
 
@@ -92,6 +94,7 @@ impl Litestream {
             thing: thing.to_owned(),
             databases: vec![database.to_owned()],
             replica,
+            metrics: None,
             permanent_key: cloud.permanent_key(),
         };
         litestream.configure();
@@ -100,12 +103,30 @@ impl Litestream {
 
     /// Replicates another database as well, from the next start on.
     pub fn also(&mut self, database: &Path) {
-        self.databases.push(database.to_owned());
+        if !self.databases.iter().any(|known| known == database) {
+            self.databases.push(database.to_owned());
+        }
         self.configure();
+    }
+
+    /// Serves its metrics on loopback, from the next start on; says where.
+    pub fn serve_metrics(&mut self) -> String {
+        static COUNT: AtomicU8 = AtomicU8::new(1);
+        // An address of this process's own has free ports, and each test takes another.
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let address = format!("127.{high}.{low}.{number}:9090");
+        let url = format!("http://{address}/metrics");
+        self.metrics = Some(address);
+        self.configure();
+        url
     }
 
     fn configure(&self) {
         let text = settings(self.generation, &self.databases, &self.replica);
+        let metrics =
+            self.metrics.as_ref().map_or(String::new(), |address| format!("addr: {address}\n"));
+        let text = metrics + &text;
         fs::write(&self.configuration, text).expect("litestream.yml");
     }
 

@@ -18,6 +18,7 @@ pub mod device;
 pub mod http;
 pub mod keeper;
 pub mod litestream;
+pub mod port;
 pub mod process;
 pub mod scratch;
 pub mod secrets;
@@ -26,6 +27,7 @@ pub mod token;
 pub use cloud::Cloud;
 pub use device::Device;
 pub use litestream::{Generation, Litestream};
+pub use port::Port;
 pub use process::Process;
 pub use scratch::Scratch;
 pub use token::Token;
@@ -54,7 +56,7 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// The machine that edgerotate and Litestream are built for, where `tests/cross` lets qemu run them.
+/// The machine that edgerotate is built for, where `tests/cross` lets qemu run them.
 pub fn machine() -> Option<String> {
     env::var("EDGEROTATE_TEST_MACHINE").ok()
 }

@@ -1,6 +1,7 @@
 //! Child processes that can't outlive the test.
 
 use std::{
+    env,
     ffi::OsStr,
     fs::{self, OpenOptions},
     path::{Path, PathBuf},
@@ -26,11 +27,14 @@ pub struct Process {
 /// A command that is killed when the thread that started it ends: Ctrl-C, a panic, SIGKILL of the test.
 ///
 /// setpriv replaces itself with the program, so the process id and the arguments are the program's own.
-/// Its environment is empty but for a PATH.
+/// Its environment is empty but for a PATH, and for where OpenSSL's engines are if that is said.
 pub fn tied(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    if let Some(engines) = env::var_os("OPENSSL_ENGINES") {
+        command.env("OPENSSL_ENGINES", engines);
+    }
     command
 }
 

@@ -18,9 +18,14 @@ pub struct Scratch {
 impl Scratch {
     /// `name` is for the person who finds it. Short, because socket paths end at 107 bytes.
     pub fn new(name: &str) -> Self {
+        Self::below(&env::temp_dir(), name)
+    }
+
+    /// The same below another directory.
+    pub fn below(directory: &Path, name: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("edgerotate-{name}-{}-{number}", process::id()));
+        let path = directory.join(format!("edgerotate-{name}-{}-{number}", process::id()));
         // A leftover of a killed run that had the same process id.
         fs::remove_dir_all(&path).ok();
         fs::DirBuilder::new().mode(0o700).create(&path).expect("a scratch directory");

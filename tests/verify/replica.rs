@@ -64,6 +64,39 @@ fn a_proof_takes_the_mark_of_a_suspect_replica_back() {
     assert_eq!(json["suspect"], "no");
 }
 
+/// The daemon's mark, and what is run before Litestream starts: nobody has to do anything.
+#[test]
+fn a_suspect_replica_with_a_hole_is_whole_after_litestream_s_next_start() {
+    for generation in Generation::BOTH {
+        let mut device = device("mended", generation);
+        write(&device, 1..=50);
+        let mut command = litestream(&device);
+        command.args(["replicate", "-config"]).arg(&device.litestream.configuration);
+        let log = device.scratch.join("first.log");
+        let mut replicator = Process::start("litestream", &mut command, &log);
+        wait_until_uploaded(&device);
+        replicator.terminate(SOON);
+        replace_replica(&device, "DELETE FROM HealthCheck WHERE id BETWEEN 20 AND 24");
+        let (_, json) = verified(&device);
+        assert_eq!(json["verdict"], "rows-missing");
+        let mark = device.state_directory.join("suspect");
+        let reasons = json!([{"since": "2026-01-01T00:00:00Z", "what": "made up by the test"}]);
+        let marked = json!({"databases": {device.database.to_str().unwrap(): reasons}});
+        fs::write(&mark, marked.to_string()).unwrap();
+
+        device.mend_at_starts();
+        device.start();
+        device.wait_for_log("a new snapshot was made", 2 * SOON);
+        device.wait_until("the mark to be taken back", SOON, |_| !mark.exists());
+        let rows = device.rows();
+        device.litestream.restore_whole(&device.scratch.join("restored.db"), &rows, 2 * SOON);
+        device.stop();
+        let (answer, json) = verified(&device);
+        assert_eq!(json["verdict"], "whole", "{answer:?}");
+        assert_eq!(json["missing"]["rows"], 0);
+    }
+}
+
 #[test]
 fn rows_that_were_pruned_or_are_on_their_way_are_not_missing() {
     for generation in Generation::BOTH {
@@ -204,12 +237,19 @@ fn it_says_which_databases_it_proves_nothing_about() {
         ),
     );
     replicate(&mut device);
+    // One of those that are guarded is not in litestream.yml: it is guarded for nothing.
+    let forgotten = device.scratch.join("forgotten.db");
+    let guarded = format!("{} {}", application.display(), forgotten.display());
+    device.set("GUARD_DATABASES", guarded);
     let answer = verify(&device, &[]);
     assert_eq!(answer.code, Some(0), "{answer:?}");
     let line = answer.text.lines().find(|line| line.contains("not looked at")).unwrap();
     assert!(line.ends_with(&format!(" {}", application.display())), "{line}");
+    let line = answer.text.lines().find(|line| line.contains("no replica")).unwrap();
+    assert!(line.contains("forgotten.db (in EDGEROTATE_GUARD_DATABASES, but"), "{line}");
     let (_, json) = verified(&device);
     assert_eq!(json["not_proven"], json!([application]));
+    assert_eq!(json["not_replicated"], json!([forgotten]));
 }
 
 /// Puts another database's replica where this device's was: what was restored, after `sql`.

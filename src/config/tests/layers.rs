@@ -21,6 +21,20 @@ fn later_layers_win_and_an_empty_value_takes_back() {
 }
 
 #[test]
+fn mending_needs_a_part_of_the_settings_in_the_environment_of_litestream_s_unit() {
+    // Litestream's user may not read all files, and has a runtime directory of its own.
+    let files =
+        Files::new().with("image.env", "EDGEROTATE_SNAPSHOT_TIMEOUT=2min\nEDGEROTATE_X=1\n");
+    let environment =
+        [("RUNTIME_DIRECTORY", "/run/litestream"), ("EDGEROTATE_THING_NAME", "press")];
+    let mend = Mend::from_layers(&Layers::read(&files.files, pairs(&environment)));
+    assert_eq!(mend.runtime_directory, Path::new("/run/edgerotate"));
+    assert_eq!(mend.program, Path::new("/usr/bin/litestream"));
+    assert_eq!(mend.configuration, Path::new("/etc/litestream.yml"));
+    assert_eq!(mend.snapshot_timeout, Duration::from_secs(120));
+}
+
+#[test]
 fn the_articles_names_are_as_good() {
     let config = config(check(&[
         ("CREDENTIAL_ENDPOINT", "https://a1.credentials.iot.ap-northeast-1.amazonaws.com"),
@@ -86,12 +100,12 @@ fn everything_wrong_is_told_at_once_in_the_order_of_the_layers() {
 #[test]
 fn unknown_keys_are_warnings_on_a_device_and_errors_in_a_build() {
     let text = least_file()
-        + "AWS_SECRET_ACCESS_KEY=x\nDEVICE_CERT_PAHT=/x\nEDGEROTATE_DELIVERY=endpoint\nhunter2=x\n";
+        + "AWS_SECRET_ACCESS_KEY=x\nDEVICE_CERT_PAHT=/x\nEDGEROTATE_TELEMETRY=endpoint\nhunter2=x\n";
     let files = Files::new().with("device.env", text);
     let expected = [
         "device.env:6: AWS_SECRET_ACCESS_KEY: is not a setting",
         "device.env:7: DEVICE_CERT_PAHT: is not a setting; is DEVICE_CERT_PATH meant?",
-        "device.env:8: EDGEROTATE_DELIVERY: is not a setting",
+        "device.env:8: EDGEROTATE_TELEMETRY: is not a setting",
         "device.env:9: is not a setting",
         "environment: EDGEROTATE_LOGG: is not a setting; is EDGEROTATE_LOG meant?",
     ];

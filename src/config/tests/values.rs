@@ -28,6 +28,13 @@ fn the_least_that_is_needed_gives_the_defaults() {
             pid_file: None,
             program: "/usr/bin/litestream".into(),
             configuration: "/etc/litestream.yml".into(),
+            metrics: None,
+            snapshot_timeout: Duration::from_secs(60),
+        },
+        outlets: Outlets {
+            delivery: Delivery::EnvironmentFile,
+            listen: None,
+            client_directory: None,
         },
         heartbeat: Heartbeat {
             database: "/data/heartbeat.db".into(),
@@ -60,7 +67,10 @@ fn every_value_gets_where_it_belongs() {
         ("EDGEROTATE_MODULE_ENVIRONMENT", " A_1  _b "),
         ("EDGEROTATE_CA_FILE", "/etc/ca.pem"),
         ("EDGEROTATE_REGION", "us-gov-east-1"),
+        ("EDGEROTATE_DELIVERY", "endpoint"),
         ("EDGEROTATE_ENVIRONMENT_FILE", "/run/a b.env"),
+        ("EDGEROTATE_ENDPOINT_LISTEN", "127.0.0.1:1"),
+        ("EDGEROTATE_CLIENT_DIRECTORY", "/run/clients"),
         ("EDGEROTATE_HEARTBEAT_INTERVAL", "100ms"),
         ("EDGEROTATE_HEARTBEAT_KEEP_ROWS", "100"),
         ("EDGEROTATE_ALLOW_VOLATILE_DATABASE", "On"),
@@ -106,6 +116,9 @@ fn every_value_gets_where_it_belongs() {
     let litestream = &config.litestream;
     assert_eq!(litestream.region, "us-gov-east-1");
     assert_eq!(litestream.environment_file, Path::new("/run/a b.env"));
+    assert_eq!(config.outlets.delivery, Delivery::Endpoint);
+    assert_eq!(config.outlets.listen, Some("127.0.0.1:1".parse().unwrap()));
+    assert_eq!(config.outlets.client_directory, Some("/run/clients".into()));
     assert_eq!(litestream.restart_command, ["/bin/systemctl", "restart", "a b"]);
     assert_eq!(litestream.restart_timeout, Duration::from_secs(600));
     assert_eq!(litestream.unit, "litestream@a\\x2db.service");
@@ -140,6 +153,7 @@ fn a_bad_value_is_told_in_one_line() {
     const MQTT: &str = "is the endpoint for MQTT; the credential provider's is told by \
                         `aws iot describe-endpoint --endpoint-type iot:CredentialProvider`";
     const SIZE: &str = "must be a size such as 64M: 1M to 16G";
+    const LISTEN: &str = "must be 127.0.0.1 and a port, such as 127.0.0.1:9170";
     let long = "a".repeat(129);
     let cases = [
         ("ENDPOINT", "http://a.test", "must be https: credentials go over it"),
@@ -191,6 +205,13 @@ fn a_bad_value_is_told_in_one_line() {
         ("CA_FILE", "ca.pem", "must be an absolute path"),
         ("REGION", "EU-WEST-1", "is not a region such as eu-west-1"),
         ("REGION", "eu west", "is not a region such as eu-west-1"),
+        ("DELIVERY", "both", "must be environment-file or endpoint"),
+        ("ENDPOINT_LISTEN", "0.0.0.0:9170", LISTEN),
+        ("ENDPOINT_LISTEN", "localhost:9170", LISTEN),
+        ("ENDPOINT_LISTEN", "127.0.0.2:9170", LISTEN),
+        ("ENDPOINT_LISTEN", "127.0.0.1:0", LISTEN),
+        ("ENDPOINT_LISTEN", "9170", LISTEN),
+        ("CLIENT_DIRECTORY", "clients", "must be an absolute path"),
         ("ENVIRONMENT_FILE", "litestream.env", "must be an absolute path"),
         ("DATABASE", "file:/data/a.db", "must be an absolute path"),
         ("HEARTBEAT_INTERVAL", "99ms", "must be 100ms to 1h"),
@@ -287,6 +308,7 @@ fn two_settings_do_not_name_one_file() {
         ("DATABASE", "/x/database"),
         ("LITESTREAM_PID_FILE", "/x/pid"),
         ("RUNTIME_DIRECTORY", "/run/r"),
+        ("CLIENT_DIRECTORY", "/run/c"),
         ("STATE_DIRECTORY", "/data/s"),
     ];
     let own = [
@@ -295,6 +317,10 @@ fn two_settings_do_not_name_one_file() {
         "/run/r/token.lock",
         "/run/r/pin-refused",
         "/run/r/pin-accepted",
+        "/run/r/endpoint.json",
+        "/run/r/endpoint.env",
+        "/run/c/endpoint.env",
+        "/run/c/credentials.json",
         "/data/s/pin-refused",
         "/data/s/pin-accepted",
         "/x/database-wal",

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    backoff::Backoff,
     clock::{self, Boottime},
     daemon::heartbeat::HeartbeatHandle,
     litestream::{Litestream, Process},
@@ -30,11 +31,26 @@ const COMMIT: Duration = Duration::from_secs(1);
 /// How often it is looked for.
 const LOOK_FOR_COMMIT: Duration = Duration::from_millis(50);
 
+/// A guard that could not be had is sought again: soon, as somebody may be at work on it, and then rarely.
+const SOUGHT: Backoff = Backoff {
+    floor: Duration::from_secs(5),
+    first: Duration::from_secs(5),
+    cap: Duration::from_secs(300),
+};
+
+/// Said where a restore, or a person, exchanged the file.
+const REPLACED: &str = "another file was put in its place";
+
 /// One database and who keeps its WAL.
 pub struct Database {
     pub path: PathBuf,
     pub is_heartbeat: bool,
     pub keeper: Keeper,
+    /// Since when the guard has been held, or sought in vain.
+    pub since: Boottime,
+    /// How often it was sought in vain, and when it is again.
+    sought: (u32, Boottime),
+    news: bool,
     /// Who read it before the restart: not the new Litestream.
     pub before: Vec<u32>,
     /// Who may be the new Litestream, and since when it has been seen.
@@ -51,8 +67,27 @@ pub enum Keeper {
     Litestream(Process, Option<Guard>),
     Guard(Guard),
     Nobody(NotGuarded),
-    /// The guard was let go at a limit.
-    GivenUp,
+    /// The guard was let go at a limit; it rests.
+    GivenUp(Option<Guard>),
+}
+
+impl Keeper {
+    /// The guard that is held, or rests.
+    pub fn guard(&self) -> Option<&Guard> {
+        match self {
+            Self::Guard(guard) => Some(guard),
+            Self::Litestream(_, guard) | Self::GivenUp(guard) => guard.as_ref(),
+            Self::Nobody(_) => None,
+        }
+    }
+
+    fn into_guard(self) -> Option<Guard> {
+        match self {
+            Self::Guard(guard) => Some(guard),
+            Self::Litestream(_, guard) | Self::GivenUp(guard) => guard,
+            Self::Nobody(_) => None,
+        }
+    }
 }
 
 impl Database {
@@ -60,7 +95,10 @@ impl Database {
         Self {
             path: path.to_owned(),
             is_heartbeat,
-            keeper: Keeper::GivenUp,
+            keeper: Keeper::GivenUp(None),
+            since: clock::boottime(),
+            sought: (0, clock::boottime()),
+            news: false,
             before: Vec::new(),
             candidate: None,
             gap: None,
@@ -74,7 +112,7 @@ impl Database {
             Keeper::Litestream(..) => (GuardState::NotNeeded, None),
             Keeper::Guard(_) => (GuardState::Held, None),
             Keeper::Nobody(why) => (GuardState::CouldNotBeHad, Some(why.to_string())),
-            Keeper::GivenUp => (GuardState::GivenUp, None),
+            Keeper::GivenUp(_) => (GuardState::GivenUp, None),
         };
         Guarded { database: self.path.clone(), state, why }
     }
@@ -95,17 +133,15 @@ impl Database {
     /// Seeks the guard, for some seconds at most.
     pub fn take(&mut self, heartbeat: &HeartbeatHandle) {
         let begun = clock::boottime();
-        let mut unguarded = None;
-        let (old, litestream_runs) = match std::mem::replace(&mut self.keeper, Keeper::GivenUp) {
-            Keeper::Litestream(process, guard) => {
-                (guard.filter(Guard::is_of_this_file), process.is_running())
-            }
-            Keeper::Nobody(why) => {
-                unguarded = Some(why).filter(|why| !why.is_missing());
-                (None, false)
-            }
-            _ => (None, false),
+        let unguarded = match &self.keeper {
+            Keeper::Nobody(why) if !why.is_missing() => Some(why.clone()),
+            _ => None,
         };
+        let litestream_runs =
+            matches!(&self.keeper, Keeper::Litestream(process, _) if process.is_running());
+        let old = self.replace_keeper(Keeper::GivenUp(None)).into_guard();
+        let old = old.filter(Guard::is_of_this_file);
+        let litestream_runs = litestream_runs && old.is_some();
         let taken = if self.is_heartbeat {
             take_heartbeats(&self.path, old, heartbeat, begun)
         } else {
@@ -116,6 +152,8 @@ impl Database {
                 let kind = if guard.pins() { "guarded" } else { "guarded, as long as it is quiet" };
                 log::debug!("{}: {kind}", self.path.display());
                 self.said = None;
+                self.sought.0 = 0;
+                self.since = clock::boottime();
                 // A guard from now on says nothing of the while before it.
                 if let Some(why) = unguarded {
                     self.gap.get_or_insert(format!("nobody kept its WAL for a while: {why}"));
@@ -127,9 +165,54 @@ impl Database {
                     log::warn!("not guarded over Litestream's restarts: {why}");
                     self.said = Some(why.clone());
                 }
+                self.news = true;
+                self.sought.0 = self.sought.0.saturating_add(1);
+                self.sought.1 = clock::boottime() + SOUGHT.delay(self.sought.0, 1.0);
                 Keeper::Nobody(why)
             }
         };
+    }
+
+    fn replace_keeper(&mut self, keeper: Keeper) -> Keeper {
+        std::mem::replace(&mut self.keeper, keeper)
+    }
+
+    /// Whether the guard that can't be had is to be sought again.
+    pub fn is_to_be_sought(&self, now: Boottime) -> bool {
+        match &self.keeper {
+            Keeper::Nobody(why) if why.is_missing() => self.path.exists(),
+            Keeper::Nobody(_) => now >= self.sought.1,
+            _ => false,
+        }
+    }
+
+    /// Whether it was sought in vain since the last look: a good moment to look at what else the database needs.
+    pub fn was_just_sought(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Whether the file is another one than the guard knows: whoever kept the old one's WAL keeps nothing of this one.
+    pub fn was_replaced(&mut self) -> bool {
+        let is_another = self.keeper.guard().is_some_and(|guard| !guard.is_of_this_file());
+        // Where none is there yet, there is nothing to guard.
+        if !is_another || !self.path.exists() {
+            return false;
+        }
+        self.gap.get_or_insert(REPLACED.to_owned());
+        self.anybody_may_be_litestream();
+        true
+    }
+
+    /// The guard is let go at a limit, and rests.
+    pub fn give_up(&mut self) {
+        let guard = self.replace_keeper(Keeper::GivenUp(None)).into_guard();
+        let guard = guard.and_then(|mut guard| guard.rest().is_ok().then_some(guard));
+        self.keeper = Keeper::GivenUp(guard);
+    }
+
+    /// Why nothing would be gained by a new snapshot: the next start of Litestream is unguarded, too.
+    pub fn cannot_be_guarded(&self) -> bool {
+        matches!(&self.keeper, Keeper::Nobody(why) if !why.is_missing())
     }
 
     /// The new Litestream's read transaction, once it is seen to last.
@@ -156,8 +239,12 @@ impl Database {
     /// Litestream holds its own; the guard rests.
     pub fn let_go(&mut self) {
         let Some((process, ..)) = self.candidate.take() else { return };
-        let guard = match std::mem::replace(&mut self.keeper, Keeper::GivenUp) {
-            Keeper::Guard(guard) => Some(guard),
+        let guard = match self.replace_keeper(Keeper::GivenUp(None)) {
+            Keeper::Guard(guard) if guard.is_of_this_file() => Some(guard),
+            Keeper::Guard(_) => {
+                self.gap.get_or_insert(REPLACED.to_owned());
+                None
+            }
             Keeper::Nobody(why) if !why.is_missing() => {
                 self.gap.get_or_insert(format!("Litestream started without a guard: {why}"));
                 None

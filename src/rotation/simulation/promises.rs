@@ -38,7 +38,10 @@ impl World {
     /// Litestream runs with the newest credentials, or is about to.
     fn check_handed_over(&self) {
         let done = matches!(self.rotation.hand_over, HandOver::Done);
-        let current = self.rotation.held().is_none_or(|held| self.in_use == Some(held));
+        let current = match self.policy.delivery {
+            Delivery::EachTime => self.rotation.held().is_none_or(|held| self.in_use == Some(held)),
+            Delivery::Once { done } => done || self.count.restarts > 0,
+        };
         self.check(!done || current, "the newest credentials were never handed over");
     }
 }

@@ -27,6 +27,7 @@ fn report(found: Found) -> Report {
         database: "/data/heartbeat.db".into(),
         suspect: Mark::None,
         not_proven: vec!["/data/app.db".into()],
+        not_replicated: Vec::new(),
         litestream: "0.5.17".to_owned(),
         max_lag: LIMIT,
         found,

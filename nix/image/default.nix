@@ -1,0 +1,27 @@
+# An image for a 64-bit Raspberry Pi or any board that boots from it: edgerotate, a data partition of its own, and the way
+# back to the last good generation. A device's own project imports this and adds its endpoint, its HSM and its access.
+{
+  lib,
+  modulesPath,
+  ...
+}:
+
+{
+  imports = [
+    "${modulesPath}/installer/sd-card/sd-image-aarch64.nix"
+    ../module
+    ./data-partition.nix
+    ./rollback.nix
+  ];
+
+  services.edgerotate = {
+    enable = true;
+    # The fleet's. A device that is not provisioned beats, and says what it lacks.
+    litestream.bucket = lib.mkDefault "example-device-replicas";
+    pkcs11.hsm = lib.mkDefault "tpm2";
+  };
+
+  # Nothing is logged to flash for ever.
+  services.journald.extraConfig = "SystemMaxUse=64M";
+  system.stateVersion = "26.05";
+}

@@ -1,0 +1,124 @@
+//! Clients that are slow, idle, large or not meant: each gets its answer or is closed, and nobody else notices.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    client::{ask, ask_until_served, connect, request, send, token},
+    support::{Device, Generation, SOON},
+};
+
+const LIFETIME: Duration = Duration::from_secs(12);
+
+/// What an allocator may keep of what it had, in KiB. A connection that were kept would cost 8 KiB of its head alone, and
+/// there are thousands.
+const FLAT: u64 = 2048;
+
+#[test]
+fn no_client_keeps_another_from_its_answer_or_the_daemon_from_its_work() {
+    let mut device = Device::new("hostile", Generation::V05, LIFETIME);
+    device.use_endpoint();
+    device.start();
+    ask_until_served(&device);
+    let token = token(&device);
+    // Once around, so that what is allocated once is there.
+    for _ in 0..20 {
+        send(&device, &vec![b'x'; 1 << 20]);
+        ask(&device, &token);
+    }
+    let before = resident(device.pid());
+    let (fetches, rows) = (device.cloud.fetches(), device.rows().len());
+
+    let (end, refused, closed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let served = thread::scope(|scope| {
+        let (device, token, end) = (&device, &*token, &end);
+        let (refused, closed) = (&refused, &closed);
+        let idle: Vec<_> = (0..200).map(|_| connect(device)).collect();
+        scope.spawn(move || {
+            for mut stream in idle {
+                // All of it comes to an end, with an answer or without.
+                let mut answer = Vec::new();
+                let _ = stream.read_to_end(&mut answer);
+                closed.fetch_add(1, Relaxed);
+            }
+        });
+        for _ in 0..4 {
+            scope.spawn(move || slow(device, token, end));
+        }
+        scope.spawn(move || {
+            while !end.load(Relaxed) {
+                let good = request(device, token);
+                let long = format!("\r\nX-Long: {}\r\nAccept", "x".repeat(1 << 20));
+                for bad in [
+                    good.replace(token, &"0".repeat(64)),
+                    good.replace("127.0.0.1", "credentials.example"),
+                    good.replace("\r\nAccept", &long),
+                ] {
+                    let answer = send(device, bad.as_bytes());
+                    assert!([0, 401, 403, 431].contains(&answer.status), "{answer:?}");
+                    refused.fetch_add(1, Relaxed);
+                }
+            }
+        });
+        // Whoever asks properly is answered all the while.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut served = 0;
+            device.wait_until(
+                "two rotations, and the end of all idle connections",
+                8 * LIFETIME,
+                |device| {
+                    let answer = ask(device, token);
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                    served += 1;
+                    device.cloud.fetches() >= fetches + 2 && closed.load(Relaxed) == 200
+                },
+            );
+            served
+        }));
+        end.store(true, Relaxed);
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    assert!(device.rows().len() > rows + 20, "heartbeats went on");
+    let after = resident(device.pid());
+    eprintln!(
+        "hostile: {served} answered, {} refused; the daemon had {before} KiB before and {after} KiB after",
+        refused.load(Relaxed)
+    );
+    assert!(after <= before + FLAT, "{before} KiB became {after} KiB");
+    device.wait_until("no connection left", SOON, |device| sockets(device.pid()) < 10);
+    assert_eq!(device.litestream.restarts(), 0);
+    assert_eq!(device.problems(), [""; 0]);
+    device.stop();
+}
+
+/// A byte at a time, for as long as it is let.
+fn slow(device: &Device, token: &str, end: &AtomicBool) {
+    while !end.load(Relaxed) {
+        let mut stream = connect(device);
+        for byte in request(device, token).bytes() {
+            if end.load(Relaxed) || stream.write_all(&[byte]).is_err() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// What it has in memory, in KiB.
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn sockets(pid: u32) -> usize {
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok())
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
+}

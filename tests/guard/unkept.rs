@@ -1,0 +1,103 @@
+//! Databases that nobody keeps for a while: Litestream does not come, the guard can't be had yet, or the file is exchanged.
+
+use std::{fs, time::Duration};
+
+use rusqlite::Connection;
+
+use crate::{
+    application::Application,
+    support::{Device, Generation, SOON, database},
+};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn suspect(device: &Device) -> String {
+    fs::read_to_string(device.state_directory.join("suspect")).unwrap_or_default()
+}
+
+/// How many pages of the WAL are in use, and whether all of them were copied.
+fn wal(connection: &Connection) -> (i64, bool) {
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+    let (pages, copied) = connection.query_row("PRAGMA wal_checkpoint(NOOP)", (), row).unwrap();
+    (pages, pages == copied)
+}
+
+#[test]
+fn a_litestream_that_does_not_come_neither_fills_the_disk_nor_ends_the_heartbeats() {
+    let mut device = Device::new("last-resort", Generation::V05, LONG);
+    device.set("GUARD_MAX_WAL", "1M");
+    device.set("GUARD_MAX_TIME", "2s");
+    device.set("HEARTBEAT_INTERVAL", "100ms");
+    device.litestream.hold_starts();
+    device.start();
+    device.wait_for_log("start restart litestream", SOON);
+    let other = database::open(&device.database).unwrap();
+    other.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    other.execute_batch("CREATE TABLE filling (b BLOB)").unwrap();
+    let fill = || other.execute("INSERT INTO filling VALUES (zeroblob(800000))", ()).unwrap();
+    // Up to where heartbeats pause, 768 KiB, but not to where the guard has to go.
+    fill();
+    device.wait_for_problem("heartbeats pause", SOON);
+    device.wait_for_problem("its WAL reached EDGEROTATE_GUARD_MAX_WAL without Litestream", SOON);
+    for _ in 0..5 {
+        let rows = device.rows().len();
+        device.wait_until("heartbeats again", SOON, |device| device.rows().len() > rows + 3);
+        device.wait_until("a small WAL", SOON, |_| wal(&other).0 < 150);
+        fill();
+    }
+    assert!(suspect(&device).contains("was checkpointed"), "{}", suspect(&device));
+    let size = fs::metadata(device.database.with_extension("db-wal")).unwrap().len();
+    assert!(size < 2 << 20, "{size}");
+    device.stop();
+}
+
+#[test]
+fn a_guard_that_could_not_be_had_is_taken_as_soon_as_it_can_be() {
+    let mut device = Device::new("had-later", Generation::V05, LONG);
+    let [journal, late] =
+        ["journal.db", "late.db"].map(|name| device.database.with_file_name(name));
+    let connection = Connection::open(&journal).unwrap();
+    connection.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
+    device.set("GUARD_DATABASES", format!("{} {}", journal.display(), late.display()));
+    device.start();
+    device.wait_for_problem("is in journal mode delete", SOON);
+    device.wait_for_log("device.db: Litestream", SOON);
+    connection.execute_batch("PRAGMA journal_mode = WAL").unwrap();
+    device.wait_for_log("journal.db: guarded", SOON);
+    let other = Connection::open(&late).unwrap();
+    other.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER)").unwrap();
+    device.wait_for_log("late.db: guarded", SOON);
+    assert!(!suspect(&device).contains("late.db"), "{}", suspect(&device));
+    device.stop();
+}
+
+#[test]
+fn a_database_that_was_exchanged_is_guarded_anew() {
+    let mut device = Device::new("exchanged", Generation::V05, Duration::from_secs(12));
+    let old = Application::new(&mut device, "listed.db");
+    let path = old.path.clone();
+    device.set("GUARD_DATABASES", path.to_str().unwrap());
+    device.start();
+    device.wait_for_log_times("holds its own read lock", 2, SOON);
+    let guards = device.count_in_log("listed.db: guarded");
+    drop(old);
+    // As a restore does it.
+    for suffix in ["db", "db-wal", "db-shm"] {
+        fs::remove_file(path.with_extension(suffix)).ok();
+    }
+    let new = Application::new(&mut device, "listed.db");
+    device.wait_for_log_times("listed.db: guarded", guards + 1, SOON);
+
+    device.litestream.hold_starts();
+    device.wait_until("Litestream to be stopped", 2 * SOON, |d| d.litestream.waits_to_start());
+    new.overwrite_the_wal();
+    device.cloud.set_lifetime(LONG);
+    device.litestream.allow_starts();
+    device.wait_until("the mark", SOON, |d| {
+        suspect(d).contains("listed.db") && suspect(d).contains("another file was put in its place")
+    });
+    assert!(!suspect(&device).contains("device.db"), "{}", suspect(&device));
+    let to = device.scratch.join("copy.db");
+    device.litestream.restore_whole_of(&path, &to, &new.rows(), 2 * SOON);
+    device.stop();
+}

@@ -1,0 +1,154 @@
+//! Updates: what the gate lets pass, what it holds back, and what the images of a device have in common.
+
+use std::{fs, os::unix::fs::symlink, time::Duration};
+
+use serde_json::json;
+
+use crate::{
+    fleet::{Release, image},
+    machine::{Machine, THING},
+    support::{Generation, SOON},
+};
+
+/// What an older image in the field is built from; a tag, once there is one.
+const OLDER: &str = "e4ac26a";
+
+/// What boot loaders and RAUC do: an image counts as good once its boot is complete.
+const MARK_GOOD: &str = "[Unit]\nRequires=boot-complete.target\nAfter=boot-complete.target\n\
+                         [Service]\nType=oneshot\nExecStart=/usr/bin/touch /data/good\n";
+
+/// Reboots on failure, and does not take a test's time for what may be late.
+const GATE: &str =
+    "[Service]\nExecStart=\nExecStart=/usr/bin/edgerotate check --gate --patience 10\n";
+
+fn with_slots(machine: &Machine) {
+    let units = &machine.units;
+    fs::write(units.join("mark-good.service"), MARK_GOOD).unwrap();
+    let wants = units.join("multi-user.target.wants");
+    fs::create_dir(&wants).unwrap();
+    symlink("../mark-good.service", wants.join("mark-good.service")).unwrap();
+    let drop_ins = units.join("edgerotate-health.service.d");
+    fs::create_dir(&drop_ins).unwrap();
+    fs::write(drop_ins.join("test.conf"), GATE).unwrap();
+    let reboot = crate::support::root().join("systemd/reboot-on-failure.conf");
+    fs::copy(reboot, drop_ins.join("reboot.conf")).unwrap();
+}
+
+/// A boot loader's try of an image: whether it was marked as good, before it left by itself.
+fn is_good(machine: &mut Machine) -> bool {
+    let mark = machine.data.join("good");
+    fs::remove_file(&mark).ok();
+    machine.power_on();
+    let start = std::time::Instant::now();
+    loop {
+        if mark.exists() {
+            return true;
+        }
+        if machine.is_off() {
+            return false;
+        }
+        assert!(start.elapsed() < 4 * SOON, "neither good nor left:\n{}", machine.last_words());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn an_image_that_breaks_the_device_is_left() {
+    let Some(mut machine) = crate::machine("gate-bad", Generation::V05) else { return };
+    with_slots(&machine);
+    for broken in [
+        "EDGEROTATE_PKCS11_MODULE=/usr/lib/softhsm/missing.so",
+        "EDGEROTATE_ENDPOINT=http://not-even-https",
+        "EDGEROTATE_LITESTREAM=/usr/bin/not-litestream",
+        "EDGEROTATE_DATABASE=/proc/heartbeat.db",
+    ] {
+        machine.write_fleet_files();
+        machine.set_in_image(broken);
+        assert!(!is_good(&mut machine), "{broken}");
+    }
+    machine.write_fleet_files();
+    let elsewhere = ["edgerotate.service.d", "edgerotate-health.service.d"].map(|directory| {
+        let directory = machine.units.join(directory);
+        fs::create_dir_all(&directory).unwrap();
+        directory.join("elsewhere.conf")
+    });
+    for file in &elsewhere {
+        fs::write(file, "[Service]\nEnvironment=OPENSSL_ENGINES=/usr/lib/elsewhere\n").unwrap();
+    }
+    assert!(!is_good(&mut machine), "an engine elsewhere");
+    for file in elsewhere {
+        fs::remove_file(file).unwrap();
+    }
+
+    // Back to the image before: as good as it was.
+    assert!(is_good(&mut machine), "{}", machine.last_words());
+    machine.wait_for_uploads(2);
+}
+
+#[test]
+fn what_no_image_is_to_blame_for_passes() {
+    let blank = Machine::blank("gate-good", Generation::V05, crate::LIFETIME);
+    let Some(mut machine) = crate::or_skip(blank) else { return };
+    with_slots(&machine);
+    assert!(is_good(&mut machine), "not provisioned:\n{}", machine.last_words());
+    machine.cut_power();
+
+    machine.provision();
+    machine.cloud.stop();
+    assert!(is_good(&mut machine), "offline:\n{}", machine.last_words());
+    machine.cut_power();
+    machine.cloud.restart();
+
+    machine.cloud.provider_fault(&json!({"status": 403, "message": "Access Denied"}));
+    assert!(is_good(&mut machine), "403:\n{}", machine.last_words());
+    machine.cut_power();
+    machine.cloud.heal();
+
+    machine.provision_with(
+        json!({"not_before": "2020-01-01T00:00:00Z", "not_after": "2021-01-01T00:00:00Z"}),
+    );
+    assert!(is_good(&mut machine), "an expired certificate:\n{}", machine.last_words());
+    machine.cut_power();
+
+    machine.provision();
+    machine.put("pin", "0000000000", 0o640);
+    assert!(is_good(&mut machine), "a wrong PIN:\n{}", machine.last_words());
+    machine.wait_for_log("pin-incorrect", 1);
+}
+
+#[test]
+fn an_update_and_the_way_back_lose_nothing() {
+    let Some(mut machine) = crate::machine("ota", Generation::V05) else { return };
+    machine.cloud.set_lifetime(Duration::from_secs(3600));
+    let today = machine.image.clone();
+    let older = Release::of(OLDER).and_then(|release| image(Generation::V05, &release));
+    let Some(older) = older.map_err(|reason| crate::support::skip(&reason)).ok() else { return };
+    let mut rows = Vec::new();
+    for (image, setting) in [
+        (&older, ""),
+        (&today, "EDGEROTATE_METRICS_FILE=/run/edgerotate/metrics.prom\n"),
+        (&older, ""),
+        (&today, ""),
+    ] {
+        if !setting.is_empty() {
+            // What only the newer one knows, the older one is to start with.
+            let text = format!("EDGEROTATE_THING_NAME={THING}\n{setting}");
+            machine.put("device.env", &text, 0o640);
+        }
+        machine.image.clone_from(image);
+        machine.boot();
+        machine.wait_for_uploads(2);
+        machine.power_off();
+        let now = machine.rows();
+        assert!(now.starts_with(&rows) && now.len() > rows.len(), "the heartbeats go on");
+        rows = now;
+    }
+    machine.restore_whole(&rows);
+    assert_eq!(machine.cloud.count_error("ExpiredToken"), 0);
+    let warned = machine
+        .journal()
+        .lines()
+        .filter(|line| line.contains("EDGEROTATE_METRICS_FILE: is not a setting"))
+        .count();
+    assert_eq!(warned, 1, "the older image warns, the newer one knows it");
+}

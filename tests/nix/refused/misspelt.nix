@@ -1,0 +1,4 @@
+# refused: services.edgerotate.roleAlais
+{
+  services.edgerotate.roleAlais = "litestream-replica";
+}

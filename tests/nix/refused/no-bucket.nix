@@ -1,0 +1,5 @@
+# refused: services.edgerotate.litestream.bucket is not set
+{ lib, ... }:
+{
+  services.edgerotate.litestream.bucket = lib.mkForce null;
+}

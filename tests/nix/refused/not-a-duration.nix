@@ -1,0 +1,4 @@
+# refused: services.edgerotate.heartbeat.interval
+{
+  services.edgerotate.heartbeat.interval = "often";
+}

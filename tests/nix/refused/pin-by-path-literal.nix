@@ -1,0 +1,4 @@
+# refused: services.edgerotate.pkcs11.pinFile
+{
+  services.edgerotate.pkcs11.pinFile = ./pin;
+}

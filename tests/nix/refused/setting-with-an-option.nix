@@ -1,0 +1,4 @@
+# refused: use services.edgerotate.log
+{
+  services.edgerotate.settings.EDGEROTATE_LOG = "debug";
+}

@@ -1,0 +1,4 @@
+# refused: services.edgerotate.pkcs11.hsm
+{
+  services.edgerotate.pkcs11.hsm = "yubikey";
+}

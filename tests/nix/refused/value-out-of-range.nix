@@ -1,0 +1,4 @@
+# refused: EDGEROTATE_FETCH_TIMEOUT
+{
+  services.edgerotate.fetchTimeout = "1h";
+}

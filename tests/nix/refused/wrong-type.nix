@@ -1,0 +1,4 @@
+# refused: services.edgerotate.heartbeat.keepRows
+{
+  services.edgerotate.heartbeat.keepRows = "many";
+}

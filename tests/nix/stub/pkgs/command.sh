@@ -1,0 +1,3 @@
+# shellcheck shell=bash disable=SC2154  # Nix sets the derivation's attributes
+export PATH=$nativePath:$hostPath
+eval "$text"

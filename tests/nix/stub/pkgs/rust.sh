@@ -1,0 +1,31 @@
+# shellcheck shell=bash disable=SC2154  # Nix sets the derivation's attributes
+# What buildRustPackage does, with the host's cargo and its registry.
+export PATH=$nativePath:$CARGO_HOME/bin:$hostPath HOME=${TMPDIR-/tmp}
+
+export CARGO_TARGET_DIR=$cache/$rustTarget
+mkdir -p "$CARGO_TARGET_DIR"
+exec 9>"$CARGO_TARGET_DIR/.nix-lock"
+flock 9
+
+# Always in the same place and each file as old as its last change, so that cargo compiles again what changed only: all
+# files of the store are of one age.
+source=$cache/source-$pname
+mkdir -p "$source"
+cd "$source" || exit
+find . -type f | while read -r file; do [[ -e $src/$file ]] || rm "$file"; done
+(cd "$src" && find . -type f) | while read -r file; do
+    cmp -s "$src/$file" "$file" || install -D -m 644 "$src/$file" "$file"
+done
+
+[[ $rustTarget == "$rustBuild" ]] || { echo "tests/nix/stub has no compiler for $rustTarget: only nixpkgs does" >&2 && exit 1; }
+
+echo "── build"
+cargo build --release --locked
+if [[ ${doCheck-} ]]; then
+    echo "── check"
+    # shellcheck disable=SC2086  # a list of words
+    cargo test --locked ${cargoTestFlags-}
+fi
+echo "── install"
+install -D -m 755 -t "$out/bin" "$CARGO_TARGET_DIR/release/$pname"
+eval "${postInstall-}"
