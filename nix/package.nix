@@ -35,7 +35,6 @@ rustPlatform.buildRustPackage {
       ../.cargo
       ../build.rs
       ../link
-      (lib.fileset.maybeMissing ../link)
     ];
   };
   cargoLock.lockFile = ../Cargo.lock;
