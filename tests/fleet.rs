@@ -9,7 +9,7 @@ use edgerotate::{
     backoff::Random,
     clock::Boottime,
     failure::Class,
-    rotation::{Action, Event, Fetch, Policy, Rotation},
+    rotation::{Action, Delivery, Event, Fetch, Policy, Rotation},
 };
 
 const DEVICES: usize = 10_000;
@@ -45,6 +45,7 @@ impl Run {
                 let policy = Policy {
                     lead: Duration::from_secs(300),
                     jitter: if self.jitter { place } else { 0.5 },
+                    delivery: Delivery::EachTime,
                 };
                 let rotation = Rotation::new(policy, seed, None, false, START);
                 Device { rotation, under_way: None }
