@@ -4,9 +4,7 @@
 //! [`Rotation`] of it, and sets out to do what that answers. What takes long (a fetch, a restart) is a task whose end is
 //! one more thing that happens.
 
-use std::{
-    collections::VecDeque, env, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
-};
+use std::{collections::VecDeque, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Mutex,
@@ -18,18 +16,17 @@ use crate::{
     clock,
     config::{Config, Warning},
     credentials::Credentials,
-    failure::{Cause, Class, Failure},
-    fetch::refused_pin::{Look, Watch},
+    fetch::refused_pin::Watch,
     fetch_child::Launcher,
     fetch_reply::FetchReply,
-    lifetime::{self, Lifetime},
     litestream::{Litestream, RestartError, Start, Written},
     litestream_version::LitestreamVersion,
-    rotation::{Action, Event, Fetch, Policy, Restart, Rotation, Write},
+    rotation::{Event, Fetch, Restart, Rotation, Write},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
 };
 
+mod actions;
 mod guard;
 mod hand_over;
 mod heartbeat;
@@ -41,16 +38,16 @@ mod publisher;
 mod repeats;
 mod report;
 mod setup;
+mod start;
 mod uploads;
 
 use guard::{GuardThread, News};
-use hand_over::holds;
 use heartbeat::{Beat, HeartbeatThread};
 use mend::Door;
 use outlets::Outlets;
 use publisher::{Board, Publisher};
 use report::Report;
-use setup::{Signals, device, jitter, prepare, seed};
+use setup::{Signals, device, prepare};
 use uploads::UploadsWatch;
 
 /// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
@@ -150,96 +147,6 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(config: Config, program: PathBuf) -> Result<Self, Stopped> {
-        let manager = ServiceManager::new(|name| env::var_os(name))
-            .map_err(device("NOTIFY_SOCKET can't be used"))?;
-        let boot_id = clock::boot_id().map_err(device("the boot has no id"))?;
-        let outlets = Outlets::open(&config, &boot_id)?;
-        let state_file = StateFile::in_directory(&config.runtime_directory);
-        let now = clock::boottime();
-        let kept = state_file.load(&boot_id).unwrap_or_else(|e| {
-            log::warn!("{e}; starting as after a boot");
-            None
-        });
-        let kept = kept.filter(|state| state.resumed().held.expires > now);
-
-        let litestream = Arc::new(Litestream::new(&config.litestream));
-        report::how_litestream_restarts(&litestream);
-        let mut pin_watch = Watch::default();
-        let refused = match pin_watch.look(&config.provider, config.mark_directories()) {
-            Look::StillRefused(refused) => Some(refused),
-            Look::Changed | Look::Unknown => None,
-        };
-        // Somebody may have removed the file, or put another image's settings in place; and a Litestream that is
-        // seen not to run takes nothing.
-        let credentials = kept.as_ref().map(|state| &state.credentials);
-        let is_current = holds(&config, &outlets, credentials)
-            && (!litestream.can_be_seen() || litestream.current_start().is_some());
-        let mut resumed = kept.as_ref().map(State::resumed);
-        if let Some(resumed) = &mut resumed {
-            resumed.handed_over &= is_current;
-        }
-        let policy = Policy {
-            lead: outlets.lead(config.provider.lead),
-            jitter: jitter(&config),
-            delivery: outlets.delivery(is_current),
-        };
-        let rotation = Rotation::new(policy, seed(), resumed, refused.is_some(), now);
-
-        let publisher = Publisher::new(&config, &boot_id, litestream.can_be_seen());
-        let board = publisher.board();
-        let mut report = Report::new();
-        if let Some(refused) = refused {
-            board.pin_stays_refused(&refused.failure(), now);
-            report.pin_stays_refused(refused.failure(), now);
-        }
-        if let Some(held) = rotation.held() {
-            report.resumed(held.expires.since(now));
-        }
-        if let Some(Err(e)) = kept.as_ref().map(|state| outlets.offer(state)) {
-            report.not_offered(&e, now);
-        }
-        let heartbeat = HeartbeatThread::start(config.heartbeat.clone(), clock::wall())
-            .map_err(device("the heartbeat's thread can't be started"))?;
-        let guard = GuardThread::start(
-            &config,
-            &boot_id,
-            Arc::clone(&litestream),
-            heartbeat.handle(),
-            board.clone(),
-        )
-        .map_err(device("the guard's thread can't be started"))?;
-        let litestream_version =
-            LitestreamVersion::new(&config.litestream.program, &config.state_directory);
-        let door = Door::open(&config.runtime_directory)
-            .map_err(device("EDGEROTATE_RUNTIME_DIRECTORY: no socket can be made there"))?;
-        Ok(Self {
-            launcher: Arc::new(Launcher::new(program, &config)),
-            litestream,
-            manager,
-            boot_id,
-            state_file,
-            rotation,
-            credentials: kept.as_ref().map(|state| state.credentials.clone()),
-            kept,
-            written: None,
-            tasks: JoinSet::new(),
-            pin_watch,
-            outlets,
-            heartbeat,
-            guard,
-            door,
-            uploads: UploadsWatch::start(&config),
-            litestream_version: Arc::new(Mutex::new(litestream_version)),
-            report,
-            publisher,
-            board,
-            heartbeat_seen: Instant::now(),
-            ready: false,
-            config: Arc::new(config),
-        })
-    }
-
     async fn run(&mut self) -> Result<(), Stopped> {
         let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
         let (version, asked) = (Arc::clone(&self.litestream_version), self.guard.asked());
@@ -382,45 +289,6 @@ impl Daemon {
         }
     }
 
-    fn fetched(&mut self, fetch: Fetch, reply: FetchReply) -> Event {
-        let wall = clock::wall();
-        let (FetchReply::Credentials { date, .. } | FetchReply::Failed { date, .. }) = &reply;
-        let date = date.as_deref().and_then(lifetime::parse_date);
-        if let Some(date) = date {
-            self.board.clock(wall - date, clock::boottime());
-            self.report.clock(wall - date);
-        }
-        let failure = match reply {
-            FetchReply::Credentials { credentials, .. } => {
-                match lifetime::lifetime(credentials.expiration, date, wall, clock::EARLIEST) {
-                    Some(Lifetime { duration, known_by }) => {
-                        self.credentials = Some(credentials);
-                        self.board.fetched(clock::boottime());
-                        self.report.fetched(
-                            duration,
-                            known_by,
-                            clock::boottime().since(fetch.begun()),
-                        );
-                        return Event::Fetched { fetch, lifetime: duration };
-                    }
-                    None => Failure::new(
-                        Cause::AlreadyExpired,
-                        format!("expiration {}", credentials.expiration.to_rfc3339()),
-                    ),
-                }
-            }
-            FetchReply::Failed { failure, .. } => failure,
-        };
-        let (class, retry_after) = (failure.class(), failure.retry_after);
-        if class == Class::PinRefused {
-            // Its mark has to have been seen before its absence can mean anything.
-            self.pin_watch.look(&self.config.provider, self.config.mark_directories());
-        }
-        self.board.fetch_failed(&failure, clock::boottime());
-        self.report.fetch_failed(failure);
-        Event::FetchFailed { fetch, class, retry_after }
-    }
-
     /// Tells the state machine what happened, and does what it answers, until there is nothing to do.
     fn tell(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
@@ -436,74 +304,6 @@ impl Daemon {
             for action in actions {
                 events.extend(self.act(action));
             }
-        }
-    }
-
-    fn act(&mut self, action: Action) -> Option<Event> {
-        match action {
-            Action::Fetch(fetch) => {
-                self.report.fetch_starts(&self.rotation, clock::boottime());
-                let (launcher, config) = (Arc::clone(&self.launcher), Arc::clone(&self.config));
-                self.tasks.spawn(async move {
-                    let reply = launcher.fetch(&config.provider, report::unreapable).await;
-                    Done::Fetched(fetch, reply)
-                });
-                None
-            }
-            Action::Write(write) => {
-                self.after_guard(Guarded::Write(write));
-                None
-            }
-            Action::Restart(restart) => {
-                if restart.failures() > 0 {
-                    self.after_guard(Guarded::Again(restart));
-                } else {
-                    self.restart(restart);
-                }
-                None
-            }
-            Action::LookAtPin => {
-                let marks = self.config.mark_directories();
-                match self.pin_watch.look(&self.config.provider, marks) {
-                    Look::Changed => {
-                        log::info!("the PIN was changed since it was refused; it is tried again");
-                        Some(Event::PinChanged)
-                    }
-                    Look::StillRefused(refused) => {
-                        let now = clock::boottime();
-                        self.board.pin_stays_refused(&refused.failure(), now);
-                        self.report.pin_stays_refused(refused.failure(), now);
-                        None
-                    }
-                    Look::Unknown => None,
-                }
-            }
-            Action::SayExpired => {
-                self.report.expired();
-                None
-            }
-        }
-    }
-
-    fn keep_state(&mut self) {
-        let now = clock::boottime();
-        if let Err(e) = self.outlets.keep_handed_over(self.rotation.is_handed_over()) {
-            self.report.state_not_kept(&e, now);
-        }
-        let (Some(resumable), Some(credentials)) = (self.rotation.resumable(), &self.credentials)
-        else {
-            return;
-        };
-        let state = State::new(self.boot_id.clone(), credentials.clone(), resumable);
-        if self.kept.as_ref() == Some(&state) {
-            return;
-        }
-        if let Err(e) = self.outlets.offer(&state) {
-            self.report.not_offered(&e, now);
-        }
-        match self.state_file.save(&state) {
-            Ok(()) => self.kept = Some(state),
-            Err(e) => self.report.state_not_kept(&e, now),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{fs, process::Command};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use support::{Cloud, Device, Reply, cloud, curl, openssl};
+use support::{Cloud, Device, Reply, cloud, curl, openssl, wait_for};
 
 const THING: Option<&str> = Some("device-1");
 
@@ -124,8 +124,12 @@ fn the_handshake_lets_in_only_the_devices_of_this_cloud() {
     let wrong_ca = device.ask_with(&cloud, THING, &["--cacert", cloud.text("wrong_ca_file")]);
     assert_eq!(wrong_ca.exit, 60, "{wrong_ca:?}");
 
-    let failed: Vec<Value> =
-        cloud.requests().into_iter().filter(|line| line["side"] == "tls").collect();
+    // A client that hangs up is told of a moment later.
+    let failed: Vec<Value> = wait_for("five failed handshakes", || {
+        let lines = cloud.requests();
+        let failed: Vec<_> = lines.into_iter().filter(|line| line["side"] == "tls").collect();
+        (failed.len() >= 5).then_some(failed)
+    });
     assert_eq!(failed.len(), 5, "{failed:?}");
     assert!(failed.iter().all(|line| line["error"].is_string()), "{failed:?}");
 }
