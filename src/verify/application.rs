@@ -5,7 +5,10 @@
 //! such row comes, the last restore must do for rows that are missing between others; but a row that only differs may
 //! as well wait for its upload, and is told as that.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::time::sleep;
 
@@ -21,6 +24,9 @@ use super::{
     workplace::Workplace,
 };
 use crate::config::Config;
+
+/// Here nothing waits for a heartbeat.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What was found of one application's database.
 #[derive(Clone, Debug)]
@@ -144,7 +150,7 @@ pub async fn look_and_compare(
     while !found.is_settled() && restores < MOST_RESTORES {
         restores += 1;
         tokio::select! {
-            () = sleep(config.heartbeat.interval.max(LEAST_PAUSE)) => {}
+            () = sleep(config.heartbeat.interval.clamp(LEAST_PAUSE, LONGEST_PAUSE)) => {}
             () = signals.next() => return Err(Trouble::interrupted()),
         }
         workplace.empty()?;
