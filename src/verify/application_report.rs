@@ -72,6 +72,14 @@ impl Report {
     }
 }
 
+fn rows(rows: u64) -> String {
+    if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") }
+}
+
+fn tables(tables: usize) -> String {
+    if tables == 1 { "1 table".to_owned() } else { format!("{tables} tables") }
+}
+
 fn table(table: &Table) -> Value {
     json!({
         "table": table.name,
@@ -90,11 +98,11 @@ impl Restored {
     }
 
     fn summary(&self) -> String {
-        let rows = self.sum(|table| table.live_rows - table.newer);
         match self.verdict() {
             Verdict::Whole => {
-                let tables = self.rows.tables.len();
-                format!("whole: {rows} rows in {tables} tables, none missing in the replica")
+                let rows = rows(self.sum(|table| table.live_rows - table.newer));
+                let tables = tables(self.rows.tables.len());
+                format!("whole: {rows} in {tables}, none missing in the replica")
             }
             Verdict::RowsMissing => {
                 format!("ROWS MISSING: the replica does not have {}", self.gaps())
@@ -119,13 +127,13 @@ impl Restored {
             let missing = &table.missing;
             if !missing.is_empty() {
                 let shown = missing.shown(RANGES_SHOWN);
-                gaps.push(format!("{} rows of {name}: {shown}", missing.ids));
+                gaps.push(format!("{} of {name}: {shown}", rows(missing.ids)));
             }
             if table.differing.rows > 0 {
                 let shown = table.differing.ranges().shown(RANGES_SHOWN);
                 gaps.push(format!(
-                    "the content of {} rows of {name}: {shown}",
-                    table.differing.rows
+                    "the content of {} of {name}: {shown}",
+                    rows(table.differing.rows)
                 ));
             }
         }
@@ -137,10 +145,10 @@ impl Restored {
     }
 
     fn lines(&self, line: &mut impl FnMut(&str, &str)) {
-        let rows = self.sum(|table| table.restored_rows);
+        let rows = rows(self.sum(|table| table.restored_rows));
         let seconds = self.restore.took.as_secs_f32();
         let size = size(self.restore.bytes);
-        line("restored", &format!("{rows} rows; {size} in {seconds:.1} s"));
+        line("restored", &format!("{rows}; {size} in {seconds:.1} s"));
         line("integrity", &self.integrity);
         if self.integrity == "ok" {
             line("newer rows", &self.sum(|table| table.newer).to_string());

@@ -3,6 +3,9 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -99,6 +102,70 @@ fn what_only_may_be_on_its_way_is_no_loss_and_no_proof() {
     assert_eq!(found["suspect"], "stays");
 }
 
+#[test]
+fn a_database_that_is_written_all_the_time_is_whole() {
+    for generation in Generation::BOTH {
+        let (mut device, application) = with_application("busy", generation, SCHEMA);
+        mark(&device, &application);
+        start_litestream(&device);
+        wait_until_uploaded(&device);
+        wait_until_restorable(&device, &application, &application);
+        let (answer, json) = while_writing(&[&application], || verified(&device));
+        let found = &json["databases"][0];
+        assert_eq!((answer.code, &found["verdict"]), (Some(0), &json!("whole")), "{answer:?}");
+        assert_eq!(found["suspect"], "taken-back");
+        device.litestream.stop();
+    }
+}
+
+/// No rowid tells of a change that got lost: only the row's content does, once the replica has moved on.
+#[test]
+fn a_change_that_got_lost_is_found_when_newer_rows_have_come() {
+    let (mut device, application) = with_application("changed", Generation::V05, SCHEMA);
+    replicate(&mut device, &application);
+    mark(&device, &application);
+    let sql = "UPDATE notes SET words = 'of old' WHERE rowid = 3";
+    replace_replica(&device, &application, sql);
+    let copy = device.scratch.join("doctored.db");
+    let (answer, json) = with_litestream(&device, &device.scratch.join("doctored.yml"), || {
+        while_writing(&[&application, &copy], || verified(&device))
+    });
+    let found = &json["databases"][0];
+    assert_eq!((answer.code, &found["verdict"]), (Some(65), &json!("rows-missing")), "{answer:?}");
+    let first = found["summary"].as_str().unwrap();
+    assert_eq!(first, "ROWS MISSING: the replica does not have the content of 1 row of notes: 3");
+    assert_eq!(found["suspect"], "stays");
+}
+
+/// Writes new rows, and changes one again and again, in each of these databases.
+fn while_writing<T>(databases: &[&Path], work: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Also when `work` panics: the scope waits for its threads.
+        let _over = OnDrop(&is_over);
+        scope.spawn(|| {
+            let connections: Vec<_> = databases.iter().map(|path| open(path)).collect();
+            while !is_over.load(Ordering::Relaxed) {
+                for connection in &connections {
+                    let sql = "INSERT INTO samples (value) VALUES ('more');
+                               UPDATE samples SET value = value || '.' WHERE id = 1";
+                    connection.execute_batch(sql).unwrap();
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        work()
+    })
+}
+
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn with_application(name: &str, generation: Generation, schema: &str) -> (Device, PathBuf) {
     let mut device = device(name, generation);
     write(&device, 1..=5);
@@ -166,13 +233,14 @@ fn replace_replica(device: &Device, application: &Path, sql: &str) {
     with_litestream(device, &configuration, || wait_until_restorable(device, application, &copy));
 }
 
-fn with_litestream(device: &Device, configuration: &Path, work: impl FnOnce()) {
+fn with_litestream<T>(device: &Device, configuration: &Path, work: impl FnOnce() -> T) -> T {
     let mut command = litestream(device);
     command.args(["replicate", "-config"]).arg(configuration);
     let log = device.scratch.join("by-hand.log");
     let mut replicator = Process::start("litestream", &mut command, &log);
-    work();
+    let done = work();
     replicator.terminate(SOON);
+    done
 }
 
 fn new_snapshot(device: &Device, application: &Path) {
