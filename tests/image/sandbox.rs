@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
 
-use crate::{
-    machine::Machine,
-    support::Generation,
-};
+use crate::{machine::Machine, support::Generation};
 
 /// Where a daemon that was taken over would like to write, and what it would like to read.
 const TRY: &str = r#"
@@ -135,8 +132,8 @@ fn the_pin_can_be_a_credential() {
     let journal = machine.journal();
     assert_eq!(journal.lines().filter(|line| line.contains("pin-incorrect")).count(), 1);
 
-    // Without the file it starts all the same.
-    fs::remove_file(machine.data.join("edgerotate/pin")).unwrap();
+    // Without the file it starts all the same, and says so where no PIN was refused before.
+    machine.must("rm /data/edgerotate/pin /data/edgerotate/state/pin-refused");
     machine.must("systemctl restart edgerotate.service");
     machine.wait_for_log("pin-file-empty", 1);
 }
