@@ -42,6 +42,7 @@ const TRY_LATER: u8 = 75;
 
 /// The answer could not be written (EX_IOERR).
 const NOT_WRITTEN: u8 = 74;
+
 /// Does what the arguments (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // First of all: the settings may hold the PIN, and what a fetch brings is secret.
@@ -80,6 +81,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     }
 }
+
 /// Reads and checks the settings, starts the log, and goes on.
 fn with_config(
     files: Files,

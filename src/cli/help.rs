@@ -69,6 +69,7 @@ once; where the daemon runs, its findings are taken instead. Run it as the daemo
   --pin-changed   forget that the token refused the PIN, before all else: it will be tried again
   --json          the same for a program
 ";
+
 /// The text that `--help` prints.
 pub fn help(topic: &Topic) -> String {
     let mut text = String::new();
