@@ -73,6 +73,8 @@ let
       )
     );
     LoadCredential = lib.mkIf (cfg.pkcs11.pinCredential != null) "pin:${cfg.pkcs11.pinCredential}";
+    # As in systemd/pin-credential.conf.
+    SetCredential = lib.mkIf (cfg.pkcs11.pinCredential != null) "pin:\\n";
     Environment = lib.mkIf (cfg.pkcs11.pinCredential != null) "EDGEROTATE_PKCS11_PIN_FILE=%d/pin";
   };
 
@@ -120,9 +122,8 @@ in
       default = null;
       example = "/run/secrets/pin";
       description = ''
-        File with the token's PIN that need be readable to root only: systemd hands it to edgerotate when it starts. It has
-        to be there by then; and with another PIN, edgerotate has to be restarted. Instead of
-        {option}`services.edgerotate.pkcs11.pinFile`.
+        File with the token's PIN that need be readable to root only: systemd hands it to edgerotate when it starts;
+        with another PIN, edgerotate has to be restarted. Instead of {option}`services.edgerotate.pkcs11.pinFile`.
       '';
     };
 

@@ -58,7 +58,7 @@ macro_rules! kinds {
 kinds! {
     StateNotPermitted "state-not-permitted" 77
         "what edgerotate wrote down may not be read"
-        "run it as edgerotate's user (sudo -u edgerotate), as root, or as a member of the group that the directory belongs to";
+        "run it as edgerotate's user: sudo -u edgerotate edgerotate status";
     NotRunning "daemon-not-running" 69
         "edgerotate does not run"
         "journalctl -u edgerotate says why it ended; systemctl start edgerotate starts it";

@@ -261,12 +261,6 @@ impl Machine {
         self.process.take().expect("a machine that is on").wait(4 * SOON);
     }
 
-    /// Turns it off and on, in good order.
-    pub fn reboot(&mut self) {
-        self.power_off();
-        self.boot();
-    }
-
     /// The power goes.
     pub fn cut_power(&mut self) {
         self.keep_journal();
@@ -329,6 +323,9 @@ impl Drop for Machine {
         if self.process.is_some() {
             self.cut_power();
         }
+        // systemd-nspawn leaves it.
+        let name = self.scratch.file_name().expect("a name");
+        fs::remove_dir(Path::new("/run/systemd/nspawn/propagate").join(name)).ok();
         try_run(tied("find").arg(&self.cgroup).args(["-depth", "-type", "d", "-delete"]));
     }
 }
