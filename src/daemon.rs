@@ -201,7 +201,8 @@ impl Daemon {
                     tokio::spawn(mend::answer(stream, litestream, version, self.guard.asked()));
                 }
                 look = self.uploads.next() => {
-                    if self.uploads.looked(look, &self.board, clock::boottime()) {
+                    let runs = self.litestream.current_start().is_some();
+                    if self.uploads.looked(look, runs, &self.board, clock::boottime()) {
                         self.guard.asked().suspect(Some(&self.config.heartbeat.database), STUCK);
                         self.tell(Event::RestartWanted);
                     }
