@@ -179,8 +179,10 @@ impl Daemon {
                 },
                 news = self.guard.next() => match news {
                     Some(News::Suspect(suspect)) => {
-                        self.report.suspect(&suspect);
-                        self.board.set(|record| &mut record.suspect, Some(suspect));
+                        if let Some(suspect) = &suspect {
+                            self.report.suspect(suspect);
+                        }
+                        self.board.set(|record| &mut record.suspect, suspect);
                     }
                     Some(News::RestartWanted) => self.tell(Event::RestartWanted),
                     None => {
@@ -203,7 +205,8 @@ impl Daemon {
                 look = self.uploads.next() => {
                     let runs = self.litestream.current_start().is_some();
                     if self.uploads.looked(look, runs, &self.board, clock::boottime()) {
-                        self.guard.asked().suspect(Some(&self.config.heartbeat.database), STUCK);
+                        let database = Some(self.config.heartbeat.database.as_path());
+                        drop(self.guard.asked().suspect(database, STUCK));
                         self.tell(Event::RestartWanted);
                     }
                 }
