@@ -179,8 +179,10 @@ impl Daemon {
                 },
                 news = self.guard.next() => match news {
                     Some(News::Suspect(suspect)) => {
-                        self.report.suspect(&suspect);
-                        self.board.set(|record| &mut record.suspect, Some(suspect));
+                        if let Some(suspect) = &suspect {
+                            self.report.suspect(suspect);
+                        }
+                        self.board.set(|record| &mut record.suspect, suspect);
                     }
                     Some(News::RestartWanted) => self.tell(Event::RestartWanted),
                     None => {
@@ -201,8 +203,10 @@ impl Daemon {
                     tokio::spawn(mend::answer(stream, litestream, version, self.guard.asked()));
                 }
                 look = self.uploads.next() => {
-                    if self.uploads.looked(look, &self.board, clock::boottime()) {
-                        self.guard.asked().suspect(Some(&self.config.heartbeat.database), STUCK);
+                    let runs = self.litestream.current_start().is_some();
+                    if self.uploads.looked(look, runs, &self.board, clock::boottime()) {
+                        let database = Some(self.config.heartbeat.database.as_path());
+                        drop(self.guard.asked().suspect(database, STUCK));
                         self.tell(Event::RestartWanted);
                     }
                 }

@@ -232,7 +232,7 @@ findings! {
         "nothing, if its application makes it later; else correct EDGEROTATE_GUARD_DATABASES";
     Suspect "suspect" DEVICE Warns
         "a replica may lack rows"
-        "systemctl restart litestream, if its unit runs `edgerotate mend` (systemctl cat litestream); else stop Litestream, run `litestream replicate -once -force-snapshot` (0.5) with its environment, and start it; then `edgerotate verify`";
+        "systemctl restart litestream, if its unit runs `edgerotate mend` (systemctl cat litestream); else stop Litestream, run `litestream replicate -once -force-snapshot` with its environment (0.5) or remove `.NAME-litestream` beside the database NAME (0.3), and start it; then `edgerotate verify`";
     SuspectUnknown "suspect-unknown" DEVICE Warns
         "which replicas may lack rows can't be told"
         "let this user read FILE; if it is broken, remove it and make new snapshots";

@@ -125,6 +125,17 @@ impl Litestream {
         }
     }
 
+    /// Where it is looked for, and the setting that says so.
+    pub fn place(&self) -> String {
+        match &self.place {
+            Place::PidFile(path) => format!(
+                "the process that {} names; look at EDGEROTATE_LITESTREAM_PID_FILE",
+                path.display()
+            ),
+            Place::Unit { name, .. } => format!("{name}; look at EDGEROTATE_LITESTREAM_UNIT"),
+        }
+    }
+
     /// Whether edgerotate restarts it; otherwise something else watches the environment file.
     pub fn is_restarted_here(&self) -> bool {
         !self.command.is_empty()

@@ -29,16 +29,25 @@ pub struct LitestreamVersion {
     program: PathBuf,
     kept: PathBuf,
     /// The program file when it was asked last: device, inode, time of change.
-    asked: Option<(u64, u64, i64)>,
+    asked: Option<Stamp>,
+    /// What was found and is not kept yet.
+    found: Option<(Stamp, String)>,
 }
+
+type Stamp = (u64, u64, i64);
 
 impl LitestreamVersion {
     pub fn new(program: &Path, state_directory: &Path) -> Self {
-        Self { program: program.to_owned(), kept: state_directory.join(FILE_NAME), asked: None }
+        Self {
+            program: program.to_owned(),
+            kept: state_directory.join(FILE_NAME),
+            asked: None,
+            found: None,
+        }
     }
 
     /// Why the replicas are suspect, if the program is of another generation than the one before. It is asked only where
-    /// its file has changed.
+    /// its file has changed. To be followed by [`Self::keep`] once the replicas are marked: till then it is said again.
     pub async fn change(&mut self) -> Option<String> {
         let metadata = fs::metadata(&self.program).ok()?;
         let stamp = (metadata.dev(), metadata.ino(), metadata.ctime());
@@ -52,16 +61,26 @@ impl LitestreamVersion {
                 return None;
             }
         };
+        let before = self.before();
+        let why = of_another_generation(&before, &version);
+        self.found = Some((stamp, version));
+        why
+    }
+
+    /// Keeps what was found.
+    pub fn keep(&mut self) {
+        let Some((stamp, version)) = self.found.take() else { return };
         self.asked = Some(stamp);
-        let before = fs::read_to_string(&self.kept).unwrap_or_default();
-        if before.trim() != version {
-            if let Err(e) =
-                atomic_file::replace(&self.kept, format!("{version}\n").as_bytes(), MODE)
-            {
-                log::warn!("{}: {e}; a change of Litestream may go unnoticed", self.kept.display());
-            }
+        if self.before() == version {
+            return;
         }
-        of_another_generation(before.trim(), &version)
+        if let Err(e) = atomic_file::replace(&self.kept, format!("{version}\n").as_bytes(), MODE) {
+            log::warn!("{}: {e}; a change of Litestream may go unnoticed", self.kept.display());
+        }
+    }
+
+    fn before(&self) -> String {
+        fs::read_to_string(&self.kept).unwrap_or_default().trim().to_owned()
     }
 }
 
@@ -95,6 +114,30 @@ fn of_another_generation(before: &str, now: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_said_until_it_is_kept() {
+        let directory =
+            std::env::temp_dir().join(format!("edgerotate-version-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).unwrap();
+        let program = directory.join("litestream");
+        fs::write(&program, "#!/bin/sh\necho v0.5.17\n").unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        fs::write(directory.join(FILE_NAME), "0.3.13\n").unwrap();
+        for _ in 0..2 {
+            // Killed before it was marked.
+            let mut version = LitestreamVersion::new(&program, &directory);
+            assert!(version.change().await.is_some());
+        }
+        let mut version = LitestreamVersion::new(&program, &directory);
+        assert!(version.change().await.is_some());
+        version.keep();
+        assert_eq!(version.change().await, None);
+        let mut version = LitestreamVersion::new(&program, &directory);
+        assert_eq!(version.change().await, None);
+        fs::remove_dir_all(directory).unwrap();
+    }
 
     #[test]
     fn tells_generations() {

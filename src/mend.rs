@@ -8,7 +8,7 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -19,11 +19,12 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
     process::Command,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
     config,
+    span::span,
     verify::{databases_in, tied},
 };
 
@@ -39,17 +40,44 @@ const QUICK: Duration = Duration::from_secs(20);
 /// A line of the two sides is not longer than this.
 const LONGEST_LINE: u64 = 256 * 1024;
 
+/// What all but the snapshot may take. With it, this ends within TimeoutStartSec= of Litestream's unit (90 s): systemd would
+/// count a start that takes longer as failed.
+const BESIDE_THE_SNAPSHOT: Duration = Duration::from_secs(20);
+
 /// What the daemon answers: the databases whose replicas want a new snapshot, none if nothing is to be done.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     pub databases: Vec<PathBuf>,
+    /// So many want one, and it is too early for another try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later: Option<Later>,
+    /// Why nothing is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// The next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Later {
+    pub suspect: usize,
+    pub seconds: u64,
+}
+
+impl fmt::Display for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wait = span(Duration::from_secs(self.seconds));
+        write!(f, "{} suspect; the next snapshot may be tried in {wait}", self.suspect)
+    }
 }
 
 /// What the daemon is told in the end.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Their replicas begin with a new snapshot, or will when Litestream runs (0.3).
+    /// Their replicas have a new snapshot.
     pub mended: Vec<PathBuf>,
+    /// Their replicas begin with a new snapshot when Litestream runs (0.3).
+    #[serde(default)]
+    pub begun: Vec<PathBuf>,
     /// Litestream does not replicate these: no snapshot mends them.
     pub unlisted: Vec<PathBuf>,
     pub failed: Option<String>,
@@ -71,6 +99,7 @@ pub fn run(config: &config::Mend, program: &Path) -> io::Result<bool> {
 }
 
 async fn ask_and_mend(config: &config::Mend, edgerotate: &Path) -> bool {
+    let deadline = Instant::now() + config.snapshot_timeout + BESIDE_THE_SNAPSHOT;
     let socket = config.runtime_directory.join(SOCKET);
     let mut stream = match UnixStream::connect(&socket).await {
         Ok(stream) => stream,
@@ -88,7 +117,7 @@ async fn ask_and_mend(config: &config::Mend, edgerotate: &Path) -> bool {
         }
     };
     let wanted = match timeout(ANSWER_WITHIN, receive::<Wanted>(&mut stream)).await {
-        Ok(Ok(wanted)) => wanted.databases,
+        Ok(Ok(wanted)) => wanted,
         Ok(Err(e)) => {
             log::warn!("edgerotate gave no answer: {e}");
             return false;
@@ -98,13 +127,29 @@ async fn ask_and_mend(config: &config::Mend, edgerotate: &Path) -> bool {
             return false;
         }
     };
-    if wanted.is_empty() {
+    if let Some(why) = &wanted.refused {
+        log::warn!("edgerotate refused to answer: {why}");
+        return false;
+    }
+    if let Some(later) = &wanted.later {
+        log::warn!("{later}");
+    }
+    if wanted.databases.is_empty() {
         return true;
     }
-    let outcome = mend(config, edgerotate, &wanted).await.unwrap_or_else(Outcome::failed);
+    let outcome = match timeout_at(deadline, mend(config, edgerotate, &wanted.databases)).await {
+        Ok(outcome) => outcome.unwrap_or_else(Outcome::failed),
+        Err(_) => Outcome::failed(format!(
+            "it took longer than EDGEROTATE_SNAPSHOT_TIMEOUT and {} s",
+            BESIDE_THE_SNAPSHOT.as_secs()
+        )),
+    };
     match &outcome.failed {
         Some(why) => log::warn!("no new snapshot: {why}"),
-        None => log::info!("a new snapshot was made of {} suspect databases", outcome.mended.len()),
+        None if outcome.begun.is_empty() => {
+            log::info!("a new snapshot was made of {} suspect databases", outcome.mended.len());
+        }
+        None => log::info!("{} suspect databases begin anew", outcome.begun.len()),
     }
     if let Err(e) = send(&mut stream, &outcome).await {
         log::warn!("edgerotate could not be told: {e}");
@@ -131,10 +176,12 @@ async fn mend(
         for database in &mended {
             begin_anew(database)?;
         }
-    } else if !mended.is_empty() {
+        return Ok(Outcome { begun: mended, unlisted, ..Outcome::default() });
+    }
+    if !mended.is_empty() {
         litestream.force_snapshot(config.snapshot_timeout).await?;
     }
-    Ok(Outcome { mended, unlisted, failed: None })
+    Ok(Outcome { mended, unlisted, ..Outcome::default() })
 }
 
 /// Litestream 0.3 has no forced snapshot. Without its note of the generation it begins a new one, with a snapshot.
@@ -231,6 +278,9 @@ pub async fn send(stream: &mut UnixStream, value: &impl Serialize) -> io::Result
 pub async fn receive<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> {
     let mut line = String::new();
     BufReader::new(stream.take(LONGEST_LINE)).read_line(&mut line).await?;
+    if line.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed"));
+    }
     Ok(serde_json::from_str(&line)?)
 }
 
@@ -242,5 +292,19 @@ mod tests {
     fn finds_where_litestream_0_3_keeps_its_generation() {
         let file = generation_file(Path::new("/data/app/orders.db"));
         assert_eq!(file, Path::new("/data/app/.orders.db-litestream/generation"));
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_hangs_up_is_said_as_it_is() {
+        let (mut asker, daemon) = UnixStream::pair().unwrap();
+        drop(daemon);
+        let e = receive::<Wanted>(&mut asker).await.unwrap_err();
+        assert_eq!(e.to_string(), "the connection was closed");
+    }
+
+    #[test]
+    fn tells_when_the_next_try_may_be() {
+        let later = Later { suspect: 2, seconds: 540 };
+        assert_eq!(later.to_string(), "2 suspect; the next snapshot may be tried in 9 min");
     }
 }

@@ -20,6 +20,11 @@ use crate::atomic_file;
 
 const FILE_NAME: &str = "suspect";
 
+/// What could not be understood, for a person to look at.
+const BROKEN: &str = "suspect.broken";
+
+const WAS_BROKEN: &str = "the file of what is suspect was broken (see suspect.broken beside it)";
+
 /// Like all that is in this directory.
 const MODE: u32 = 0o600;
 
@@ -38,6 +43,15 @@ pub struct Reason {
     /// By the device's clock, which may be wrong.
     pub since: DateTime<Utc>,
     pub what: String,
+    /// When it came again, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<DateTime<Utc>>,
+}
+
+impl Reason {
+    fn new(what: &str, now: DateTime<Utc>) -> Self {
+        Self { since: now, what: what.to_owned(), last: None }
+    }
 }
 
 impl Suspect {
@@ -50,21 +64,35 @@ impl Suspect {
         Some(parts.fold(first, |line, part| line + ", " + &part))
     }
 
-    /// Whether it is news.
+    /// Whether it is news. What comes again is kept as well: a snapshot that was begun before does not mend it.
     pub fn add(&mut self, database: &Path, what: &str, now: DateTime<Utc>) -> bool {
         let reasons = self.databases.entry(database.to_owned()).or_default();
-        if reasons.iter().any(|reason| reason.what == what) || reasons.len() >= REASONS {
+        if let Some(reason) = reasons.iter_mut().find(|reason| reason.what == what) {
+            if now != reason.since {
+                reason.last = Some(now);
+            }
             return false;
         }
-        reasons.push(Reason { since: now, what: what.to_owned() });
+        reasons.truncate(REASONS - 1);
+        reasons.push(Reason::new(what, now));
         true
+    }
+
+    /// Whether this very event is among the reasons.
+    pub fn knows(&self, database: &Path, what: &str, at: DateTime<Utc>) -> bool {
+        let mut reasons = self.databases.get(database).into_iter().flatten();
+        reasons.any(|reason| reason.what == what && reason.last.unwrap_or(reason.since) == at)
     }
 }
 
 /// What mends a replica that may lack rows.
 pub const REMEDY: &str = "a forced snapshot mends it: `edgerotate mend` makes one at Litestream's next start, where its unit \
-     runs that; else stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5); \
-     `edgerotate verify` takes the mark back when it finds the replica whole";
+     runs that; else stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5), or \
+     remove `.NAME-litestream` beside the database NAME (0.3), and start it; `edgerotate verify` takes the mark back when it finds the replica whole";
+
+/// What is left of the reasons where Litestream 0.3 was made to begin anew. It makes the snapshot while it runs, and whether
+/// that came to S3 is not seen here.
+pub const BEGUN: &str = "Litestream 0.3 begins a new generation; `edgerotate verify` takes the mark back when it finds it whole";
 
 /// What a person is told of a mark that is new. `mends_itself`: whatever starts Litestream runs `edgerotate mend`.
 pub fn line(database: &Path, why: &str, mends_itself: bool) -> String {
@@ -99,16 +127,34 @@ impl SuspectFile {
         }
     }
 
-    /// Marks a database; whether that is news.
+    /// Marks a database; whether that is news. A file that can't be understood is put aside, and all `databases` are
+    /// suspect: any of them may have been in it.
     ///
     /// # Errors
     /// As the system gives them; the mark is not kept then.
-    pub fn mark(&self, database: &Path, what: &str, now: DateTime<Utc>) -> io::Result<bool> {
+    pub fn mark(
+        &self,
+        database: &Path,
+        what: &str,
+        now: DateTime<Utc>,
+        databases: &[PathBuf],
+    ) -> io::Result<bool> {
         let _one_at_a_time = self.lock()?;
-        // A file that can't be understood is replaced: a mark that is there is what counts.
-        let mut suspect = self.load().unwrap_or_default();
+        let before = match self.load() {
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                // A copy: there is a file at each moment.
+                atomic_file::replace(&self.0.with_file_name(BROKEN), &fs::read(&self.0)?, MODE)?;
+                let mut all = Suspect::default();
+                for database in databases {
+                    all.add(database, WAS_BROKEN, now);
+                }
+                all
+            }
+            loaded => loaded?,
+        };
+        let mut suspect = before.clone();
         let is_news = suspect.add(database, what, now);
-        if is_news {
+        if suspect != before {
             self.save(&suspect)?;
         }
         Ok(is_news)
@@ -176,10 +222,10 @@ mod tests {
         let (directory, file) = file("suspect-mark");
         assert_eq!(file.load().unwrap().summary(), None);
         let [a, b] = ["/data/a.db", "/data/b.db"].map(Path::new);
-        assert!(file.mark(a, "unguarded", at(1)).unwrap());
-        assert!(!file.mark(a, "unguarded", at(2)).unwrap());
-        assert!(file.mark(a, "too long", at(3)).unwrap());
-        assert!(file.mark(b, "too large", at(4)).unwrap());
+        assert!(file.mark(a, "unguarded", at(1), &[]).unwrap());
+        assert!(!file.mark(a, "unguarded", at(2), &[]).unwrap());
+        assert!(file.mark(a, "too long", at(3), &[]).unwrap());
+        assert!(file.mark(b, "too large", at(4), &[]).unwrap());
         let summary = file.load().unwrap().summary().unwrap();
         assert_eq!(summary, "/data/a.db (unguarded), /data/b.db (too large)");
         fs::remove_dir_all(directory).unwrap();
@@ -189,13 +235,13 @@ mod tests {
     fn what_was_marked_since_stays_marked() {
         let (directory, file) = file("suspect-clear");
         let [a, b] = ["/data/a.db", "/data/b.db"].map(Path::new);
-        file.mark(a, "unguarded", at(1)).unwrap();
-        file.mark(b, "unguarded", at(1)).unwrap();
+        file.mark(a, "unguarded", at(1), &[]).unwrap();
+        file.mark(b, "unguarded", at(1), &[]).unwrap();
         let seen = file.load().unwrap();
-        file.mark(a, "too long", at(2)).unwrap();
+        file.mark(a, "too long", at(2), &[]).unwrap();
         file.clear(a, &seen).unwrap();
         let left = file.load().unwrap();
-        assert_eq!(left.databases[a], [Reason { since: at(2), what: "too long".to_owned() }]);
+        assert_eq!(left.databases[a], [Reason::new("too long", at(2))]);
         file.clear(a, &left).unwrap();
         file.clear(b, &left).unwrap();
         assert_eq!(file.load().unwrap(), Suspect::default());
@@ -204,12 +250,62 @@ mod tests {
     }
 
     #[test]
+    fn what_came_again_since_stays_marked() {
+        let (directory, file) = file("suspect-again");
+        let a = Path::new("/data/a.db");
+        file.mark(a, "unguarded", at(1), &[]).unwrap();
+        let seen = file.load().unwrap();
+        assert!(!file.mark(a, "unguarded", at(2), &[]).unwrap());
+        file.clear(a, &seen).unwrap();
+        let left = file.load().unwrap();
+        assert!(left.knows(a, "unguarded", at(2)) && !left.knows(a, "unguarded", at(1)));
+        file.clear(a, &left).unwrap();
+        assert_eq!(file.load().unwrap(), Suspect::default());
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn the_reasons_are_so_many_and_the_last_is_among_them() {
+        let mut suspect = Suspect::default();
+        let a = Path::new("/data/a.db");
+        for second in 0..30 {
+            assert!(suspect.add(a, &format!("reason {second}"), at(second)));
+        }
+        let whats: Vec<_> = suspect.databases[a].iter().map(|reason| &reason.what).collect();
+        assert_eq!(
+            (whats.len(), whats[0].as_str(), whats[9].as_str()),
+            (10, "reason 0", "reason 29")
+        );
+    }
+
+    #[test]
+    fn reads_what_an_older_version_wrote() {
+        let text = r#"{"databases":{"/data/a.db":[{"since":"1970-01-01T00:00:01Z","what":"x"}]}}"#;
+        let suspect: Suspect = serde_json::from_str(text).unwrap();
+        assert!(suspect.knows(Path::new("/data/a.db"), "x", at(1)));
+        assert_eq!(serde_json::to_string(&suspect).unwrap(), text);
+    }
+
+    #[test]
     fn a_broken_file_is_no_clean_bill() {
         let (directory, file) = file("suspect-broken");
         fs::write(directory.join("suspect"), "{").unwrap();
         assert!(file.load().is_err());
-        assert!(file.mark(Path::new("/data/a.db"), "unguarded", at(1)).unwrap());
-        assert!(file.load().is_ok());
+        let [a, b] = ["/data/a.db", "/data/b.db"].map(PathBuf::from);
+        assert!(file.mark(&a, "unguarded", at(1), &[a.clone(), b.clone()]).unwrap());
+        let suspect = file.load().unwrap();
+        assert!(suspect.knows(&a, "unguarded", at(1)));
+        assert!(suspect.knows(&a, WAS_BROKEN, at(1)) && suspect.knows(&b, WAS_BROKEN, at(1)));
+        assert_eq!(fs::read_to_string(directory.join("suspect.broken")).unwrap(), "{");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_can_t_be_read_is_not_replaced() {
+        let (directory, file) = file("suspect-unreadable");
+        fs::create_dir(directory.join("suspect")).unwrap();
+        assert!(file.mark(Path::new("/data/a.db"), "unguarded", at(1), &[]).is_err());
+        assert!(directory.join("suspect").is_dir());
         fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -8,6 +8,9 @@ use std::{path::Path, time::Duration};
 
 use crate::clock::Boottime;
 
+/// A Litestream that is slow is left alone: it is stuck only after so many times the lag that it may have.
+const STUCK_AFTER: u32 = 2;
+
 /// How far Litestream was when it was asked. Each only grows while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Sample {
@@ -54,11 +57,13 @@ pub struct Uploads {
     /// Since when a heartbeat has been waiting to be uploaded, and to be read.
     waiting: Option<Boottime>,
     unread: Option<Boottime>,
+    /// How often Litestream was asked since, and had read no more.
+    stood_still: u32,
 }
 
 impl Uploads {
     pub fn new(max_lag: Duration) -> Self {
-        Self { max_lag, last: None, last_moved: None, waiting: None, unread: None }
+        Self { max_lag, last: None, last_moved: None, waiting: None, unread: None, stood_still: 0 }
     }
 
     /// A heartbeat was written.
@@ -72,6 +77,9 @@ impl Uploads {
         let Some(last) = self.last.replace(sample) else { return };
         if sample.read > last.read {
             self.unread = None;
+            self.stood_still = 0;
+        } else if self.unread.is_some() {
+            self.stood_still = self.stood_still.saturating_add(1);
         }
         if sample.uploaded > last.uploaded && self.unread.is_none_or(|since| since >= now) {
             self.waiting = None;
@@ -89,14 +97,17 @@ impl Uploads {
         self.waiting.is_some_and(|since| now.since(since) > self.max_lag)
     }
 
-    /// Litestream itself does not get on: it was asked, and reads nothing of what is written.
+    /// Litestream itself does not get on: it was asked again and again, and reads nothing of what is written. To be
+    /// asked when it has just answered.
     pub fn is_stuck(&self, now: Boottime) -> bool {
-        self.last.is_some() && self.unread.is_some_and(|since| now.since(since) > self.max_lag)
+        let limit = self.max_lag.saturating_mul(STUCK_AFTER);
+        self.stood_still >= 2 && self.unread.is_some_and(|since| now.since(since) > limit)
     }
 
-    /// Litestream is about to start anew: it has its time from now on.
+    /// Litestream starts anew, or gives no answer: it has its time from now on.
     pub fn starts_anew(&mut self, now: Boottime) {
         self.last = None;
+        self.stood_still = 0;
         self.unread = self.unread.map(|_| now);
     }
 }
@@ -170,14 +181,25 @@ litestream_txid{db=\"/data/other.db\"} 99
     fn a_litestream_that_reads_no_more_is_stuck_whatever_it_uploads_of_others() {
         let mut uploads = Uploads::new(Duration::from_secs(60));
         uploads.saw(sample(5.0, 5.0), at(0));
-        for second in (1..100).step_by(5) {
+        for second in (1..200).step_by(5) {
             uploads.beat(at(second));
             uploads.saw(sample(5.0, second as f64 + 10.0), at(second + 1));
-            assert_eq!(uploads.is_stuck(at(second + 1)), second + 1 > 61, "{second}");
+            assert_eq!(uploads.is_stuck(at(second + 1)), second + 1 > 121, "{second}");
             assert_eq!(uploads.is_behind(at(second + 1)), second + 1 > 61, "{second}");
         }
-        uploads.starts_anew(at(100));
-        assert!(!uploads.is_stuck(at(200)), "it has not been asked since");
+        uploads.starts_anew(at(200));
+        assert!(!uploads.is_stuck(at(1000)), "it has not been asked since");
+    }
+
+    #[test]
+    fn a_litestream_that_answers_after_a_long_while_is_not_stuck() {
+        let mut uploads = Uploads::new(Duration::from_secs(60));
+        uploads.saw(sample(5.0, 5.0), at(0));
+        uploads.beat(at(1));
+        uploads.saw(sample(5.0, 5.0), at(900));
+        assert!(!uploads.is_stuck(at(900)), "nobody looked in between");
+        uploads.saw(sample(6.0, 5.0), at(930));
+        assert!(!uploads.is_stuck(at(930)));
     }
 
     #[test]

@@ -39,7 +39,8 @@ const RUNTIME_FILES: &[&str] = &[
 const CLIENT_FILES: &[&str] = &["endpoint.env", "credentials.json"];
 
 /// What is written below the state directory.
-const STATE_FILES: &[&str] = &["pin-refused", "pin-accepted", "suspect", "litestream-version"];
+const STATE_FILES: &[&str] =
+    &["pin-refused", "pin-accepted", "suspect", "suspect.broken", "litestream-version"];
 
 impl Config {
     /// Checks every setting.

@@ -25,7 +25,12 @@ use tokio::{
 };
 
 use super::{heartbeat::HeartbeatHandle, publisher::Board};
-use crate::{config::Config, litestream::Litestream, mend::Outcome, suspect::Suspect};
+use crate::{
+    config::Config,
+    litestream::Litestream,
+    mend::{Outcome, Wanted},
+    suspect::Suspect,
+};
 
 mod database;
 mod marks;
@@ -57,18 +62,18 @@ enum Order {
     /// The restart is over; `restarted`: Litestream was seen to start.
     Over { restarted: bool },
     /// Litestream is about to start: which replicas want a new snapshot first?
-    Asked { wanted: oneshot::Sender<Vec<PathBuf>> },
+    Asked { wanted: oneshot::Sender<Wanted> },
     /// What came of it.
     Mended(Outcome),
     /// The replica of this database may lack rows, or all.
-    Suspect { database: Option<PathBuf>, why: String },
+    Suspect { database: Option<PathBuf>, why: String, kept: oneshot::Sender<bool> },
 }
 
 /// What the thread tells.
 #[derive(Debug)]
 pub enum News {
-    /// What is suspect, each time that changes.
-    Suspect(Suspect),
+    /// What is suspect, each time that changes; `None`: that can't be told.
+    Suspect(Option<Suspect>),
     /// Litestream is to be restarted, as something is to be mended and its start will mend it.
     RestartWanted,
 }
@@ -79,16 +84,22 @@ pub struct Asked(Sender<Order>);
 
 impl Asked {
     /// The databases whose replicas want a new snapshot.
-    pub async fn wanted(&self) -> Vec<PathBuf> {
+    pub async fn wanted(&self) -> Wanted {
         let (wanted, is_wanted) = oneshot::channel();
         let _ = self.0.send(Order::Asked { wanted });
         is_wanted.await.unwrap_or_default()
     }
 
-    /// The replica of this database may lack rows, or all.
-    pub fn suspect(&self, database: Option<&Path>, why: &str) {
+    /// The replica of this database may lack rows, or all. Whether that is on the storage by now.
+    pub fn suspect(
+        &self,
+        database: Option<&Path>,
+        why: &str,
+    ) -> impl Future<Output = bool> + use<> {
+        let (kept, is_kept) = oneshot::channel();
         let database = database.map(Path::to_owned);
-        let _ = self.0.send(Order::Suspect { database, why: why.to_owned() });
+        let _ = self.0.send(Order::Suspect { database, why: why.to_owned(), kept });
+        async { is_kept.await.unwrap_or(false) }
     }
 
     pub fn ended(&self, outcome: Outcome) {

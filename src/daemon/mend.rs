@@ -5,7 +5,10 @@ use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,6 +28,9 @@ use crate::{
 
 /// Anyone may knock; who may ask is looked at then. The directory has a mode of its own.
 const MODE: u32 = 0o666;
+
+/// Said once: it comes again at each start of Litestream.
+static REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// The socket.
 #[derive(Debug)]
@@ -67,12 +73,15 @@ pub async fn answer(
     version: Arc<Mutex<LitestreamVersion>>,
     asked: Asked,
 ) {
-    if !may_ask(&stream, &litestream) {
-        log::debug!("{SOCKET}: somebody else than Litestream's user asked");
+    if let Err(why) = may_ask(&stream, &litestream) {
+        if !REFUSED.swap(true, Ordering::Relaxed) {
+            log::warn!("`edgerotate mend` was refused an answer: {why}");
+        }
+        let _ = send(&mut stream, &Wanted { refused: Some(why), ..Wanted::default() }).await;
         return;
     }
     look_at_version(&version, &asked).await;
-    let wanted = Wanted { databases: asked.wanted().await };
+    let wanted = asked.wanted().await;
     let nothing = wanted.databases.is_empty();
     let sent = send(&mut stream, &wanted).await;
     if nothing {
@@ -87,16 +96,30 @@ pub async fn answer(
 
 /// At the daemon's start, and before each start of Litestream that asks: the program may be another by then.
 pub async fn look_at_version(version: &Mutex<LitestreamVersion>, asked: &Asked) {
-    if let Some(why) = version.lock().await.change().await {
-        asked.suspect(None, &why);
+    let mut version = version.lock().await;
+    let why = version.change().await;
+    // Only then: a power cut in between must not lose it.
+    if match why {
+        Some(why) => asked.suspect(None, &why).await,
+        None => true,
+    } {
+        version.keep();
     }
 }
 
 /// What is said here takes back the mark of a suspect replica: root may, this user, and a process of Litestream's unit.
-fn may_ask(stream: &UnixStream, litestream: &Litestream) -> bool {
-    let Ok(peer) = stream.peer_cred() else { return false };
+fn may_ask(stream: &UnixStream, litestream: &Litestream) -> Result<(), String> {
+    let peer = stream.peer_cred().map_err(|e| e.to_string())?;
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-    peer.uid() == 0
+    if peer.uid() == 0
         || peer.uid() == geteuid().as_raw()
         || pid.is_some_and(|pid| litestream.is(pid) == Some(true))
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "uid {} is neither root nor edgerotate's user, and does not ask from {}",
+        peer.uid(),
+        litestream.place()
+    ))
 }

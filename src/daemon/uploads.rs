@@ -78,16 +78,20 @@ impl UploadsWatch {
         self.stuck_said = false;
     }
 
-    /// Says and publishes what a look brought. `true`: Litestream is found to be stuck, for the first time since it
-    /// started.
-    pub fn looked(&mut self, look: Look, board: &Board, now: Boottime) -> bool {
+    /// Says and publishes what a look brought. `true`: Litestream, which `runs`, is found to be stuck, for the first time
+    /// since it started.
+    pub fn looked(&mut self, look: Look, runs: bool, board: &Board, now: Boottime) -> bool {
+        let mut is_stuck = false;
         match look {
             Ok(sample) => {
                 self.uploads.saw(sample, now);
+                is_stuck = runs && self.uploads.is_stuck(now);
                 self.failing = None;
                 self.failures.over();
             }
             Err(e) => {
+                // It may have been stopped by a person, who is at work: nothing is known of it.
+                self.litestream_starts(now);
                 record::Failing::again(&mut self.failing, e.clone(), now);
                 if let Some(times) = self.failures.came(e.clone(), now).filter(|t| *t >= SAID_AFTER)
                 {
@@ -116,7 +120,7 @@ impl UploadsWatch {
             failing: self.failing.clone(),
         };
         board.set(|record| &mut record.uploads, Some(uploads));
-        let is_news = self.uploads.is_stuck(now) && !self.stuck_said;
+        let is_news = is_stuck && !self.stuck_said;
         self.stuck_said |= is_news;
         is_news
     }
@@ -134,7 +138,8 @@ async fn look(
         let look = match address.ask().await {
             Ok(metrics) => Sample::parse(&metrics, &database).ok_or_else(|| {
                 format!(
-                    "http://{}{} tells nothing of {}",
+                    "http://{}{} tells nothing of {}; compare EDGEROTATE_DATABASE with path: in litestream.yml, letter by \
+                     letter",
                     address.socket,
                     address.path,
                     database.display()

@@ -89,6 +89,9 @@ kinds! {
     Suspect "suspect" 69
         "a replica may lack rows"
         suspect::REMEDY;
+    SuspectUnknown "suspect-unknown" 69
+        "which replicas may lack rows can't be told"
+        "let edgerotate's user read `suspect` in EDGEROTATE_STATE_DIRECTORY; if it is broken, remove it and make new snapshots";
     GuardNotHad "guard-not-had" 69
         "a database is not guarded while Litestream restarts, so rows can get lost in its replica"
         AS_SAID;
@@ -368,6 +371,10 @@ fn of_clock(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
 
 /// What stays true of a daemon that has ended.
 fn of_any(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
+    // Both are told by the guard's thread, the suspect first.
+    if record.suspect.is_none() && record.guard.is_some() {
+        findings.push(Finding::new(Kind::SuspectUnknown, ""));
+    }
     for (database, reasons) in record.suspect.iter().flat_map(|suspect| &suspect.databases) {
         let whats: Vec<_> = reasons.iter().map(|reason| reason.what.as_str()).collect();
         let detail = format!("{}: {}", database.display(), whats.join("; "));

@@ -234,7 +234,8 @@ fn heartbeat_guard_and_replica() {
         guarded(GuardState::CouldNotBeHad, Some(why)),
         guarded(GuardState::GivenUp, None),
     ]);
-    let reason = |what: &str| Reason { since: utc("2026-11-21T08:00:00Z"), what: what.to_owned() };
+    let since = utc("2026-11-21T08:00:00Z");
+    let reason = |what: &str| Reason { since, what: what.to_owned(), last: None };
     let reasons =
         vec![reason("Litestream started without a guard"), reason("its WAL reached the limit")];
     let suspect = Suspect { databases: [("/data/app.db".into(), reasons)].into() };
@@ -247,6 +248,12 @@ fn heartbeat_guard_and_replica() {
     });
     record.clock = Some(Clock { ahead_s: -40, seen: at(-479) });
     assert_screen("broken", 69, &seen(record.clone()));
+
+    record = self::record();
+    record.suspect = None;
+    let findings = seen(record).findings();
+    assert_eq!(findings[0].name, "suspect-unknown");
+    assert_eq!(verdict(&findings).exit_code, 69);
 
     record = self::record();
     record.heartbeat.last = Some(at(-66));

@@ -55,6 +55,20 @@ fn a_litestream_that_is_stuck_makes_its_replica_suspect_and_is_restarted() {
 }
 
 #[test]
+fn a_litestream_that_was_stopped_is_neither_taken_for_a_stuck_one_nor_started() {
+    let mut device = watched("metrics-gone", Generation::V05);
+    device.start();
+    device.wait_until("the replica to move", SOON, |d| !uploads(d)["last_moved"].is_null());
+    device.wait_for_log("holds its own read lock", SOON);
+    device.litestream.stop_by_hand();
+    // 16 looks take longer than it takes to call one stuck that answers.
+    device.wait_for_problem("uploads can't be watched (16 times in a row)", 2 * SOON);
+    assert_eq!(device.count_in_log("reads nothing of it"), 0, "{}", device.log_tail());
+    assert_eq!(device.count_in_log("start restart litestream"), 1, "{}", device.log_tail());
+    device.stop();
+}
+
+#[test]
 fn metrics_that_are_not_there_are_said() {
     let mut device = watched("no-metrics", Generation::V05);
     device.set("LITESTREAM_METRICS", "http://127.0.0.1:1/metrics");

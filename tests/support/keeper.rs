@@ -167,6 +167,11 @@ impl Keeper {
         }
     }
 
+    /// Stops Litestream until a restart, as a person does who is at work.
+    pub fn stop_by_hand(&self) {
+        self.shared.stop_process();
+    }
+
     /// Stops Litestream for good; it uploads what is left. Says how long that took.
     pub fn stop(&mut self) -> Duration {
         let start = Instant::now();

@@ -47,6 +47,11 @@ impl Mending {
         self.under_way.take()
     }
 
+    /// How long until the next try, if it is too early for it.
+    pub fn next_in(&self, now: Boottime) -> Option<Duration> {
+        self.next.filter(|next| *next > now).map(|next| next.since(now))
+    }
+
     pub fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
@@ -84,6 +89,8 @@ mod tests {
                 tries.push(minute);
                 assert!(!mending.asked(&suspect, true, at(minute)), "one at a time");
                 assert!(mending.ended(false).is_some());
+            } else {
+                assert!(mending.next_in(at(minute)).is_some());
             }
         }
         assert_eq!(tries, [0, 10, 30, 70, 150]);

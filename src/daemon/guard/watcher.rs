@@ -23,9 +23,9 @@ use crate::{
     config::Config,
     daemon::{heartbeat::HeartbeatHandle, publisher::Board},
     litestream::{Litestream, Process, Start},
-    mend::Outcome,
+    mend::{Later, Outcome, Wanted},
     restart_guard::{self, Facts, Guard, Limits, Verdict, verdict},
-    suspect::SuspectFile,
+    suspect::{BEGUN, SuspectFile},
 };
 
 /// How often the databases are looked at around a restart.
@@ -74,13 +74,16 @@ impl Watcher {
         let others = config.guard.databases.iter().filter(|path| *path != own);
         let databases =
             std::iter::once(own).chain(others).map(|path| Database::new(path, path == own));
+        let databases: Vec<_> = databases.collect();
+        let paths = databases.iter().map(|database| database.path.clone()).collect();
+        let file = SuspectFile::in_directory(&config.state_directory);
         Self {
-            databases: databases.collect(),
+            databases,
             limits: Limits { time: config.guard.max_time, wal: config.guard.max_wal },
             start: litestream.current_start(),
             litestream,
             heartbeat,
-            marks: Marks::new(SuspectFile::in_directory(&config.state_directory), tell.clone()),
+            marks: Marks::new(file, paths, tell.clone()),
             mending: Mending::default(),
             unlisted: Vec::new(),
             tell,
@@ -102,6 +105,7 @@ impl Watcher {
             database.take(&self.heartbeat);
             database.gap = self.record.gap(&database.path);
         }
+        (0..self.databases.len()).for_each(|number| self.mark_gap(number));
         loop {
             self.keep_record();
             self.publish();
@@ -121,15 +125,17 @@ impl Watcher {
                     }
                 }
                 Ok(Order::Asked { wanted }) => {
-                    let databases = self.litestream_asks();
+                    let answer = self.litestream_asks();
                     self.keep_record();
-                    let _ = wanted.send(databases);
+                    let _ = wanted.send(answer);
                 }
-                Ok(Order::Suspect { database, why }) => {
+                Ok(Order::Suspect { database, why, kept }) => {
                     let is_meant = |d: &&Database| database.as_ref().is_none_or(|p| *p == d.path);
+                    let mut all = true;
                     for database in self.databases.iter().filter(is_meant) {
-                        self.marks.mark(&database.path, &why);
+                        all &= self.marks.mark(&database.path, &why);
                     }
+                    let _ = kept.send(all);
                 }
                 Ok(Order::Mended(outcome)) => self.mended(&outcome),
                 Err(RecvTimeoutError::Timeout) => self.look(),
@@ -211,24 +217,39 @@ impl Watcher {
             database.gap = Some(why.to_owned());
         }
         database.anybody_may_be_litestream();
-        database.take(&self.heartbeat);
+        self.mark_gap(number);
+        self.databases[number].take(&self.heartbeat);
         self.since = now;
     }
 
+    /// At once, though nothing is lost before Litestream starts: the power may go till then.
+    fn mark_gap(&mut self, number: usize) {
+        let database = &mut self.databases[number];
+        if let Some(why) = database.gap.take() {
+            self.marks.mark(&database.path, &why);
+        }
+    }
+
     /// Litestream is about to start: what is to be mended first.
-    fn litestream_asks(&mut self) -> Vec<PathBuf> {
+    fn litestream_asks(&mut self) -> Wanted {
+        // What it replicates may have been corrected since.
+        self.unlisted.clear();
         // If it ended by itself, this may be the first to hear of it.
         self.look();
-        for database in &mut self.databases {
-            if let Some(why) = database.gap.take() {
-                self.marks.mark(&database.path, &why);
-            }
-        }
-        let wanted = self.wanted();
+        let databases = self.wanted();
         let suspect = self.marks.told();
-        let may_try = self.mending.asked(&suspect, !wanted.is_empty(), clock::boottime());
+        let now = clock::boottime();
+        let is_tried = self.mending.asked(&suspect, !databases.is_empty(), now);
         self.marks.mends_itself = true;
-        if may_try { wanted } else { Vec::new() }
+        if is_tried {
+            return Wanted { databases, ..Wanted::default() };
+        }
+        let next = self.mending.next_in(now).filter(|_| !databases.is_empty());
+        let later = next.map(|wait| Later { suspect: databases.len(), seconds: wait.as_secs() });
+        if let Some(later) = later {
+            log::warn!("Litestream starts without a new snapshot: {later}");
+        }
+        Wanted { later, ..Wanted::default() }
     }
 
     /// Suspect replicas, but for those that would be suspect again at once, and those that there are none of.
@@ -237,7 +258,9 @@ impl Watcher {
             self.unlisted.contains(path)
                 || self.databases.iter().any(|d| d.path == *path && d.cannot_be_guarded())
         };
-        self.marks.told().databases.into_keys().filter(|path| !is_hopeless(path)).collect()
+        let suspect = self.marks.told().databases.into_iter();
+        let unmended = suspect.filter(|(_, reasons)| reasons.iter().any(|r| r.what != BEGUN));
+        unmended.map(|(path, _)| path).filter(|path| !is_hopeless(path)).collect()
     }
 
     /// It was mended, or not; now Litestream starts.
@@ -258,14 +281,21 @@ impl Watcher {
         for path in &outcome.mended {
             self.marks.clear(path, &seen);
         }
+        for path in &outcome.begun {
+            self.marks.begun(path, &seen);
+        }
     }
 
     /// Whatever may have befallen the guard.
     fn see_to(&mut self, number: usize, now: Boottime) {
         let database = &mut self.databases[number];
-        if database.was_replaced() || database.is_to_be_sought(now) {
-            database.take(&self.heartbeat);
+        let was_replaced = database.was_replaced();
+        if was_replaced || database.is_to_be_sought(now) {
+            self.mark_gap(number);
+            self.databases[number].take(&self.heartbeat);
+            self.mark_gap(number);
         }
+        let database = &mut self.databases[number];
         match &mut database.keeper {
             Keeper::Guard(guard) if !guard.pins() && guard.was_written() => {
                 if let Err(why) = guard.renew() {
@@ -304,9 +334,7 @@ impl Watcher {
         match verdict(&facts, &self.limits) {
             Verdict::LetGo => {
                 database.let_go();
-                if let Some(why) = database.gap.take() {
-                    self.marks.mark(&database.path, &why);
-                }
+                self.mark_gap(number);
             }
             _ if guard.is_none() => self.last_resort(number),
             Verdict::Hold => {}

@@ -50,7 +50,8 @@ fn everything() -> Seen {
     if let Some(uploads) = &mut record.uploads {
         uploads.failing = failing();
     }
-    let reason = Reason { since: utc("2026-11-21T08:00:00Z"), what: "unguarded".to_owned() };
+    let since = utc("2026-11-21T08:00:00Z");
+    let reason = Reason { since, what: "unguarded".to_owned(), last: None };
     let databases = [("/data/app.db".into(), vec![reason])].into();
     record.suspect = Some(Suspect { databases });
     record.guard = Some(vec![guarded(GuardState::CouldNotBeHad, Some("why"))]);
