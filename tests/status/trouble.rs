@@ -82,7 +82,7 @@ fn what_aws_denies_is_told_with_what_to_do() {
     let found = wait_for_finding(&device, "access-denied");
     assert_eq!(found["exit_code"], 77);
     let finding = &found["findings"][0];
-    assert!(finding["what"].as_str().unwrap().contains("HTTP 403"), "{finding}");
+    assert!(finding["found"].as_str().unwrap().contains("HTTP 403"), "{finding}");
     assert!(finding["remedy"].as_str().unwrap().contains("iot:AssumeRoleWithCertificate"));
     device.stop();
 }
@@ -111,7 +111,7 @@ fn heartbeats_that_fail_are_told_with_since_when() {
     let lock = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     let found = wait_for_finding(&device, "heartbeat-fails");
     assert_eq!(found["exit_code"], 69);
-    assert!(found["findings"][0]["what"].as_str().unwrap().contains("the database is locked"));
+    assert!(found["findings"][0]["found"].as_str().unwrap().contains("the database is locked"));
     drop(lock);
     wait_until_well(&device);
     device.stop();
@@ -124,7 +124,7 @@ fn a_restart_that_fails_is_told() {
     device.start();
     let found = wait_for_finding(&device, "hand-over-fails");
     assert_eq!(found["exit_code"], 69);
-    assert!(found["findings"][0]["what"].as_str().unwrap().contains("/bin/false failed"));
+    assert!(found["findings"][0]["found"].as_str().unwrap().contains("/bin/false failed"));
     device.stop();
 }
 
