@@ -1,6 +1,6 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-all soak-endpoint image image-shell yocto-check yocto-build clean
+.PHONY: help demo test check test-all cross cross-test msrv soak-endpoint image image-shell yocto-check yocto-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -21,9 +21,19 @@ nix-check: ## the Nix flake: evaluated, and the package built, with a stand-in f
 nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that has nixos/, and LIB=DIR, one that has lib/
 	@tests/prepare test && tests/nix/check with_nixos "$(NIXOS)" "$(LIB)"
 
-test-all: test demo ## the tests with those that take ten minutes, and the demo with both generations of Litestream
+test-all: test demo ## the tests with those that take ten minutes, the demo with both generations of Litestream, and armv7
 	@cargo test --locked --test guard -- --ignored && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
+	@tests/cross test armv7
+
+cross: ## release binaries for devices, aarch64 and armv7, in target/cross
+	@tests/prepare cross && tests/cross build aarch64 armv7
+
+cross-test: ## rotations, uploads and restores with them, under qemu
+	@tests/prepare test && tests/cross test aarch64 armv7
+
+msrv: ## the unit tests with Rust 1.85, the oldest that is promised
+	@tests/prepare cross && tests/cross unit
 
 soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every client without a restart
 	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture

@@ -32,8 +32,9 @@ rustPlatform.buildRustPackage {
       ../systemd
       # Cargo.toml names it.
       ../tests/demo
-      (lib.fileset.maybeMissing ../build.rs)
-      (lib.fileset.maybeMissing ../link)
+      ../.cargo
+      ../build.rs
+      ../link
     ];
   };
   cargoLock.lockFile = ../Cargo.lock;

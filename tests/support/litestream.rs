@@ -11,6 +11,7 @@ use std::{
 use super::{
     Cloud, SOON,
     keeper::{Job, Keeper},
+    machine,
     process::{tied, try_run},
     tool, wait_for,
 };
@@ -52,7 +53,12 @@ impl Generation {
     }
 
     pub fn program(self) -> PathBuf {
-        tool(&format!("litestream-{}", self.version()))
+        let name = format!("litestream-{}", self.version());
+        match machine() {
+            // There is none for armv7 in PyPI.
+            Some(machine) if machine == "aarch64" => tool(&format!("{name}-{machine}")),
+            _ => tool(&name),
+        }
     }
 }
 

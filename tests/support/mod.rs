@@ -56,6 +56,11 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
+/// The machine that edgerotate is built for, where `tests/cross` lets qemu run them.
+pub fn machine() -> Option<String> {
+    env::var("EDGEROTATE_TEST_MACHINE").ok()
+}
+
 /// A shared library of a Debian package for this machine, in the directory that has the machine's name in it.
 pub fn library(name: &str) -> PathBuf {
     let machine = process::run(process::tied("cc").arg("-print-multiarch"));
