@@ -10,6 +10,7 @@
 mod support;
 
 mod down;
+mod kinds;
 mod metrics;
 mod record;
 mod trouble;
