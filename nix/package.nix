@@ -77,6 +77,7 @@ rustPlatform.buildRustPackage {
 
     # systemctl is the running system's: a store path would be a second systemd.
     find $out/lib $out/share/edgerotate -type f -exec sed -i \
+      -e "s|/usr/lib/edgerotate/edgerotate.env|/etc/edgerotate/edgerotate.env|g" \
       -e "s|/usr/bin/edgerotate|$out/bin/edgerotate|g" \
       -e "s|/usr/bin/systemctl|/run/current-system/systemd/bin/systemctl|g" \
       -e "s|/usr/bin/test|/run/current-system/sw/bin/test|g" \

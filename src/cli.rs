@@ -42,6 +42,7 @@ const TRY_LATER: u8 = 75;
 
 /// The answer could not be written (EX_IOERR).
 const NOT_WRITTEN: u8 = 74;
+
 /// Does what the arguments (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // First of all: the settings may hold the PIN, and what a fetch brings is secret.
@@ -67,9 +68,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
-        Ok(Command::CredentialProcess(files)) => {
-            with_config(files, |config, _, program| credential_process(&config, program))
-        }
+        Ok(Command::CredentialProcess(files)) => credential_process(files),
         Ok(Command::Mend(files)) => mend(files),
         Ok(Command::Become(words)) => verify::tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
@@ -80,13 +79,20 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     }
 }
+
 /// Reads and checks the settings, starts the log, and goes on.
 fn with_config(
     files: Files,
     go_on: impl FnOnce(Config, Vec<Warning>, PathBuf) -> ExitCode,
 ) -> ExitCode {
-    let layers = Layers::read(&files.layers(), env::vars_os());
-    match Config::from_layers(&layers, UnknownKeys::Warn) {
+    with_layers(&Layers::read(&files.layers(), env::vars_os()), go_on)
+}
+
+fn with_layers(
+    layers: &Layers,
+    go_on: impl FnOnce(Config, Vec<Warning>, PathBuf) -> ExitCode,
+) -> ExitCode {
+    match Config::from_layers(layers, UnknownKeys::Warn) {
         Ok((config, warnings)) => {
             start_log(config.log);
             match env::current_exe() {
@@ -180,15 +186,33 @@ fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
     }
 }
 
-fn credential_process(config: &Config, program: PathBuf) -> ExitCode {
+/// What is wrong with the settings is of no concern to a program that the daemon serves.
+fn credential_process(files: Files) -> ExitCode {
+    let layers = Layers::read(&files.layers(), env::vars_os());
+    match credential_process::print_of_daemon(
+        &config::Client::from_layers(&layers),
+        &mut io::stdout(),
+    ) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => with_layers(&layers, |config, _, program| ask_provider(&config, program)),
+        Err(refused) => complain_of(&refused),
+    }
+}
+
+fn ask_provider(config: &Config, program: PathBuf) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let printed = match runtime {
-        Ok(runtime) => {
-            runtime.block_on(credential_process::run(config, program, &mut io::stdout()))
-        }
+        Ok(runtime) => runtime.block_on(credential_process::print_of_provider(
+            config,
+            program,
+            &mut io::stdout(),
+        )),
         Err(e) => Err(Refused::NotWritten(e)),
     };
-    let Err(refused) = printed else { return ExitCode::SUCCESS };
+    printed.map_or_else(|refused| complain_of(&refused), |()| ExitCode::SUCCESS)
+}
+
+fn complain_of(refused: &Refused) -> ExitCode {
     complain(&format!("edgerotate: {refused}"));
     ExitCode::from(refused.exit_code())
 }

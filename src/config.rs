@@ -191,6 +191,15 @@ pub struct Mend {
     pub snapshot_timeout: Duration,
 }
 
+/// What `edgerotate credential-process` needs to know where there is a daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    pub runtime_directory: PathBuf,
+    pub client_directory: Option<PathBuf>,
+    /// Every file of settings could be read.
+    pub reads_all: bool,
+}
+
 /// The heartbeat and its database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock,
-    config::Config,
+    config::{Client, Config},
     credentials::Credentials,
     daemon::instance,
     failure::{Cause, Failure},
@@ -39,7 +39,7 @@ const MARGIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub enum Refused {
     Fetch(Failure),
-    /// A daemon runs and has none now.
+    /// There are none now: a daemon runs and seeks some, or has to be started.
     Later(String),
     NotPermitted(String),
     NotWritten(io::Error),
@@ -67,16 +67,32 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Prints them on `out`, and nothing else.
+/// Prints what the daemon has on `out`, and nothing else. False where there is no daemon, and the provider is to be asked.
 ///
 /// # Errors
 /// See [`Refused`].
-pub async fn run(config: &Config, program: PathBuf, out: &mut dyn Write) -> Result<(), Refused> {
+pub fn print_of_daemon(client: &Client, out: &mut dyn Write) -> Result<bool, Refused> {
     let boot_id = clock::boot_id().map_err(Refused::NotWritten)?;
-    let state = match of_daemon(config, &boot_id)? {
-        Some(state) => state,
-        None => of_provider(config, program, &boot_id).await?,
-    };
+    match of_daemon(client, &boot_id)? {
+        Some(state) => print_state(&state, out).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Prints what the provider gives on `out`, and nothing else.
+///
+/// # Errors
+/// See [`Refused`].
+pub async fn print_of_provider(
+    config: &Config,
+    program: PathBuf,
+    out: &mut dyn Write,
+) -> Result<(), Refused> {
+    let boot_id = clock::boot_id().map_err(Refused::NotWritten)?;
+    print_state(&of_provider(config, program, &boot_id).await?, out)
+}
+
+fn print_state(state: &State, out: &mut dyn Write) -> Result<(), Refused> {
     let held = state.resumed().held;
     let (now, left) = (clock::wall(), held.expires.since(clock::boottime()));
     print(&state.credentials, told_expiration(now, left, held.lifetime), out)
@@ -84,9 +100,9 @@ pub async fn run(config: &Config, program: PathBuf, out: &mut dyn Write) -> Resu
 }
 
 /// What the daemon has; none where no daemon runs.
-fn of_daemon(config: &Config, boot_id: &str) -> Result<Option<State>, Refused> {
-    let clients = config.outlets.client_directory.as_deref().map(StateFile::for_clients);
-    let own = StateFile::in_directory(&config.runtime_directory);
+fn of_daemon(client: &Client, boot_id: &str) -> Result<Option<State>, Refused> {
+    let clients = client.client_directory.as_deref().map(StateFile::for_clients);
+    let own = StateFile::in_directory(&client.runtime_directory);
     for file in clients.iter().chain([&own]) {
         let state = file.load(boot_id).unwrap_or_else(|e| {
             log::debug!("{e}");
@@ -96,25 +112,35 @@ fn of_daemon(config: &Config, boot_id: &str) -> Result<Option<State>, Refused> {
             return Ok(Some(state));
         }
     }
-    let daemon = instance::holder(&config.runtime_directory, None);
-    if let (Ok(None), false) = (daemon, is_denied(&own.path)) {
+    let daemon = instance::holder(&client.runtime_directory, None);
+    // A user in the clients' group is served by the daemon alone.
+    let may_ask = !is_denied(&own.path) && (clients.is_none() || client.reads_all);
+    if let (Ok(None), true) = (&daemon, may_ask) {
         return Ok(None);
     }
     // Whoever may look into the client directory has seen that there is nothing.
     let looked_at = clients.unwrap_or(own).path;
-    Err(if is_denied(&looked_at) {
-        Refused::NotPermitted(format!(
+    if is_denied(&looked_at) {
+        return Err(Refused::NotPermitted(format!(
             "{}: permission denied; run it as edgerotate's user, or set EDGEROTATE_CLIENT_DIRECTORY and be in that \
              directory's group",
             looked_at.display()
-        ))
-    } else {
-        Refused::Later(
+        )));
+    }
+    let what = match daemon {
+        Ok(None) => "edgerotate does not run: systemctl start edgerotate".to_owned(),
+        Ok(Some(_)) => {
             "edgerotate's daemon has no valid credentials now and tries to get some; its log says why (journalctl -u \
              edgerotate)"
-                .to_owned(),
-        )
-    })
+                .to_owned()
+        }
+        Err(e) => format!(
+            "there are no valid credentials now, and whether edgerotate runs can't be seen ({}: {e}): systemctl status \
+             edgerotate",
+            client.runtime_directory.display()
+        ),
+    };
+    Err(Refused::Later(what))
 }
 
 fn is_denied(path: &Path) -> bool {

@@ -35,7 +35,7 @@ mod mend;
 mod metrics_file;
 mod outlets;
 mod publisher;
-mod repeats;
+pub mod repeats;
 mod report;
 mod setup;
 mod start;
@@ -212,6 +212,7 @@ impl Daemon {
                 () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
+            self.write_outlets();
             let now = clock::boottime();
             self.outlets.ran_out(now).iter().for_each(|one| report::ran_out(one, now));
             self.board.set(|record| &mut record.consumers, self.outlets.consumers());

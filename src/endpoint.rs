@@ -5,7 +5,7 @@
 //! nobody: whoever is about to run out asks again.
 //!
 //! One request a connection: SDKs ask once in some minutes, and what is closed can't pile up. A client may be slow, idle
-//! or large; each limit below ends it, and none of them can keep another client out.
+//! or large; each limit below ends it. Many of them can make another client wait, and not for long.
 
 use std::{
     collections::VecDeque,
@@ -22,13 +22,14 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use zeroize::Zeroizing;
 
 use crate::{
     clock::{self, Boottime},
     credentials::Credentials,
+    daemon::repeats::{Repeats, in_a_row},
 };
 
 pub mod activation;
@@ -43,9 +44,12 @@ use token::Token;
 /// The path that is asked for; the rest of the URI is the listener's address.
 pub const PATH: &str = "/credentials";
 
-/// Connections at a time. The oldest is closed for one more: an answer takes a millisecond, so the oldest is the one that
-/// does not ask.
+/// Connections at a time. The oldest is closed for one more, if it had its time: most likely it does not ask. The others
+/// wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 32;
+
+/// An answer takes a millisecond, so whoever is still there after this is slow.
+const TIME_OF_ITS_OWN: Duration = Duration::from_millis(250);
 
 /// From the connection to the end of the request's head, and as much again for taking the answer.
 const TIME_TO_ASK: Duration = Duration::from_secs(5);
@@ -111,22 +115,38 @@ impl Endpoint {
         };
         log::debug!("credentials are to be had at {}", self.uri());
         let mut connections = JoinSet::new();
-        let mut open: VecDeque<AbortHandle> = VecDeque::new();
+        let mut open: VecDeque<(AbortHandle, Instant)> = VecDeque::new();
+        let mut faults = Repeats::default();
         loop {
+            let is_full = open.len() >= MAX_CONNECTIONS;
+            let oldest = open.front().filter(|_| is_full).map(|(_, begun)| *begun);
+            let taken = async {
+                if let Some(begun) = oldest {
+                    sleep_until(begun + TIME_OF_ITS_OWN).await;
+                }
+                listener.accept().await
+            };
             tokio::select! {
-                taken = listener.accept() => match taken {
+                taken = taken => match taken {
                     Ok((stream, _)) => {
-                        if open.len() >= MAX_CONNECTIONS {
-                            open.pop_front().inspect(AbortHandle::abort);
+                        faults.over();
+                        if is_full {
+                            open.pop_front().inspect(|(oldest, _)| oldest.abort());
                         }
-                        open.push_back(connections.spawn(Arc::clone(&self).talk(stream)));
+                        let talk = connections.spawn(Arc::clone(&self).talk(stream));
+                        open.push_back((talk, Instant::now()));
                     }
                     Err(e) => {
-                        log::debug!("a connection to the endpoint could not be taken: {e}");
+                        if let Some(times) = faults.came(e.to_string(), clock::boottime()) {
+                            log::warn!(
+                                "a connection to the endpoint could not be taken{}: {e}; it is tried again",
+                                in_a_row(times)
+                            );
+                        }
                         sleep(AGAIN).await;
                     }
                 },
-                Some(_) = connections.join_next() => open.retain(|one| !one.is_finished()),
+                Some(_) = connections.join_next() => open.retain(|(one, _)| !one.is_finished()),
             }
         }
     }

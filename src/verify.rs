@@ -1,11 +1,13 @@
 //! `edgerotate verify`: is what is in S3 what is on the device?
 //!
-//! The only proof is a restore. So the real Litestream restores the replica, with the credentials it always has, and the
-//! heartbeat's ids in it are compared with the live ones. The order matters: restored first, read afterwards, so that a
+//! The only proof is a restore. So the real Litestream restores the replica, with the credentials it always has: first the
+//! heartbeat's database, whose ids are compared with the live ones, then those of the applications (`application`). The order matters: restored first, read afterwards, so that a
 //! row that is in neither later state can't look like a loss. What "missing", "newer" and "behind" mean is in
 //! `comparison` and `lag`; this file does one step after the other and tidies up, however it ends.
 
 mod answer;
+mod application;
+mod application_report;
 mod comparison;
 mod database;
 mod json;
@@ -13,6 +15,7 @@ mod lag;
 mod meter;
 pub(crate) mod process;
 mod report;
+mod rows;
 pub mod signals;
 mod tables;
 pub mod tied;
@@ -21,11 +24,12 @@ mod workplace;
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::{task::spawn_blocking, time::sleep};
 
 pub use self::answer::databases as databases_in;
@@ -36,10 +40,14 @@ use self::{
     process::Litestream,
     report::{Found, Mark, Report, Restored},
     signals::Signals,
-    trouble::{DEVICE, NO_REPLICA, Trouble},
+    trouble::{AWAY, DATA, DEVICE, INTERRUPTED, NO_REPLICA, Trouble},
     workplace::Workplace,
 };
-use crate::{clock, config::Config, suspect::SuspectFile};
+use crate::{
+    clock,
+    config::Config,
+    suspect::{Suspect, SuspectFile},
+};
 
 /// A doubt about another table is looked into so often, in all.
 const MOST_RESTORES: u32 = 4;
@@ -47,30 +55,97 @@ const MOST_RESTORES: u32 = 4;
 /// Between two restores, Litestream gets at least this long to upload.
 const LEAST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a restore took, and its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Restore {
+    took: Duration,
+    bytes: u64,
+}
+
+/// What was found of each database: the heartbeat's, and those of the applications.
+struct Verified {
+    heartbeat: Result<Report, Trouble>,
+    applications: Vec<(PathBuf, Result<application::Report, Trouble>)>,
+}
+
+impl Verified {
+    /// The worst of all.
+    fn exit_code(&self) -> u8 {
+        let heartbeat = match &self.heartbeat {
+            Ok(report) => report.verdict().exit_code(),
+            Err(trouble) => trouble.exit_code,
+        };
+        let applications = self.applications.iter().map(|(_, found)| match found {
+            Ok(report) => report.verdict().exit_code(),
+            Err(trouble) => trouble.exit_code,
+        });
+        let badness = |code: &u8| match *code {
+            0 => 0,
+            AWAY => 1,
+            DATA => 3,
+            _ => 2,
+        };
+        // The first of those that are as bad.
+        let worse = |a: u8, b: u8| if badness(&b) > badness(&a) { b } else { a };
+        applications.fold(heartbeat, worse)
+    }
+
+    fn text(&self, database: &Path) -> String {
+        let heartbeat = match &self.heartbeat {
+            Ok(report) => report.text(),
+            Err(trouble) => text_of_trouble(database, trouble),
+        };
+        self.applications.iter().fold(heartbeat, |text, (path, found)| {
+            let block = match found {
+                Ok(report) => report.text(),
+                Err(trouble) => text_of_trouble(path, trouble),
+            };
+            text + "\n" + &block
+        })
+    }
+
+    fn json(&self, database: &Path) -> Value {
+        let mut value = match &self.heartbeat {
+            Ok(report) => report.json(),
+            Err(trouble) => json::of_trouble(database, trouble),
+        };
+        let applications = self.applications.iter().map(|(path, found)| match found {
+            Ok(report) => report.json(),
+            Err(trouble) => json::of_trouble(path, trouble),
+        });
+        value["databases"] = applications.collect();
+        value["exit_code"] = self.exit_code().into();
+        value
+    }
+}
+
+fn text_of_trouble(database: &Path, trouble: &Trouble) -> String {
+    format!(
+        "cannot tell: {}\n  {:<13} {}\n  {:<13} {}\n",
+        trouble.what,
+        "database",
+        database.display(),
+        "what to do",
+        trouble.remedy
+    )
+}
+
 /// Restores, compares, and writes what came of it; answers with the exit code. `program` is edgerotate itself.
 ///
 /// # Errors
 /// The answer could not be written.
 pub fn run(config: &Config, program: &Path, as_json: bool, out: &mut dyn Write) -> io::Result<u8> {
     let verified = prepare().and_then(|runtime| runtime.block_on(verify(config, program)));
+    let verified = verified
+        .unwrap_or_else(|trouble| Verified { heartbeat: Err(trouble), applications: Vec::new() });
     let database = &config.heartbeat.database;
-    let (text, json, exit_code) = match &verified {
-        Ok(report) => (report.text(), report.json(), report.verdict().exit_code()),
-        Err(trouble) => {
-            let text = format!(
-                "cannot tell: {}\n  {:<13} {}\n  {:<13} {}\n",
-                trouble.what,
-                "database",
-                database.display(),
-                "what to do",
-                trouble.remedy
-            );
-            (text, json::of_trouble(database, trouble), trouble.exit_code)
-        }
-    };
-    if as_json { writeln!(out, "{json:#}") } else { out.write_all(text.as_bytes()) }?;
+    if as_json {
+        writeln!(out, "{:#}", verified.json(database))
+    } else {
+        out.write_all(verified.text(database).as_bytes())
+    }?;
     out.flush()?;
-    Ok(exit_code)
+    Ok(verified.exit_code())
 }
 
 fn prepare() -> Result<tokio::runtime::Runtime, Trouble> {
@@ -83,7 +158,7 @@ fn prepare() -> Result<tokio::runtime::Runtime, Trouble> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(told)
 }
 
-async fn verify(config: &Config, program: &Path) -> Result<Report, Trouble> {
+async fn verify(config: &Config, program: &Path) -> Result<Verified, Trouble> {
     let mut signals = Signals::new().map_err(|e| Trouble {
         cause: "device",
         exit_code: DEVICE,
@@ -94,33 +169,73 @@ async fn verify(config: &Config, program: &Path) -> Result<Report, Trouble> {
     let suspect_file = SuspectFile::in_directory(&config.state_directory);
     // Before all else: what is marked from now on stays.
     let suspect = suspect_file.load();
+    let mark = |database: &Path, is_proven| take_back(&suspect_file, &suspect, database, is_proven);
     let litestream = Litestream::new(program, &config.litestream, config.verify.stall);
     let version = litestream.version(&mut signals).await?;
-    let mut not_proven = litestream.databases(&mut signals).await?;
+    let replicated = litestream.databases(&mut signals).await?;
     let guarded = config.guard.databases.iter().filter(|path| *path != live);
-    let not_replicated =
-        guarded.filter(|path| !not_proven.contains(path)).cloned().collect::<Vec<_>>();
-    not_proven.retain(|path| path != live);
-    let found = look_and_compare(config, &litestream, &mut signals).await?;
-    let mut report = Report {
-        database: live.clone(),
-        not_proven,
-        not_replicated,
-        litestream: version,
-        max_lag: config.verify.max_lag,
-        found,
-        suspect: Mark::None,
-    };
-    report.suspect = match suspect {
-        Ok(suspect) if !suspect.databases.contains_key(live) => Mark::None,
-        Ok(suspect) if report.proves_all() => match suspect_file.clear(live, &suspect) {
+    let (applications, not_replicated): (Vec<_>, Vec<_>) =
+        guarded.cloned().partition(|path| replicated.contains(path));
+    let is_looked_at = |path: &PathBuf| path == live || applications.contains(path);
+    let not_proven = replicated.into_iter().filter(|path| !is_looked_at(path)).collect();
+
+    let found = look_and_compare(config, &litestream, &mut signals).await;
+    let heartbeat = found.map(|found| {
+        let mut report = Report {
+            database: live.clone(),
+            not_proven,
+            not_replicated,
+            litestream: version.clone(),
+            max_lag: config.verify.max_lag,
+            found,
+            suspect: Mark::None,
+        };
+        report.suspect = mark(live, report.proves_all());
+        report
+    });
+    let mut verified = Verified { heartbeat, applications: Vec::new() };
+    if verified.heartbeat.as_ref().is_err_and(|trouble| trouble.cause == INTERRUPTED) {
+        return Ok(verified);
+    }
+    // One after the other: there is one workplace, and room for one.
+    for database in applications {
+        let found =
+            application::look_and_compare(config, &litestream, &database, &mut signals).await;
+        let is_interrupted = found.as_ref().is_err_and(|trouble| trouble.cause == INTERRUPTED);
+        let found = found.map(|found| {
+            let mut report = application::Report {
+                database: database.clone(),
+                litestream: version.clone(),
+                found,
+                suspect: Mark::None,
+            };
+            report.suspect = mark(&database, report.proves_all());
+            report
+        });
+        verified.applications.push((database, found));
+        if is_interrupted {
+            break;
+        }
+    }
+    Ok(verified)
+}
+
+/// Takes the mark of a suspect replica back, if there is one and it was proven whole.
+fn take_back(
+    file: &SuspectFile,
+    seen: &io::Result<Suspect>,
+    database: &Path,
+    is_proven: bool,
+) -> Mark {
+    match seen {
+        Ok(suspect) if !suspect.databases.contains_key(database) => Mark::None,
+        Ok(suspect) if is_proven => match file.clear(database, suspect) {
             Ok(()) => Mark::TakenBack,
             Err(e) => Mark::Stays(e.to_string()),
         },
         Ok(_) => Mark::Stays("not all of the database was found whole".to_owned()),
         Err(e) => Mark::Stays(e.to_string()),
-    };
-    Ok(report)
+    }
 }
 
 async fn look_and_compare(

@@ -65,6 +65,7 @@ pub enum Topic {
     CredentialProcess,
     Mend,
 }
+
 /// Understands the arguments without the program's name, or says which of them it does not.
 pub fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
     let command = arguments

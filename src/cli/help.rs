@@ -69,6 +69,7 @@ once; where the daemon runs, its findings are taken instead. Run it as the daemo
   --pin-changed   forget that the token refused the PIN, before all else: it will be tried again
   --json          the same for a program
 ";
+
 /// The text that `--help` prints.
 pub fn help(topic: &Topic) -> String {
     let mut text = String::new();
@@ -100,9 +101,10 @@ pub fn help(topic: &Topic) -> String {
             text,
             "Usage: edgerotate verify [--config FILE]... [--json]\n\nRestores the heartbeat's database from its replica \
              into the state directory, with Litestream and the\ncredentials it has, and compares the heartbeats' ids \
-             with the live ones. Whole: none is missing. Rows\nmissing: these never arrived. Behind: newer rows wait \
-             longer than EDGEROTATE_VERIFY_MAX_LAG. Nothing is\nchanged, and what was restored is removed. \
-             `edgerotate run --help` lists the settings.\n\n{EXIT_CODES}"
+             with the live ones; then, one after the other, the\ndatabases in EDGEROTATE_GUARD_DATABASES that \
+             litestream.yml names, row by row. Whole: none is missing. Rows\nmissing: these never arrived. Behind: newer \
+             heartbeats wait longer than EDGEROTATE_VERIFY_MAX_LAG. Nothing is\nchanged, and what was restored is \
+             removed; the exit code is the worst. `edgerotate run --help` lists the\nsettings.\n\n{EXIT_CODES}"
         ),
         Topic::CredentialProcess => write!(
             text,

@@ -8,8 +8,8 @@ use std::{
 use log::LevelFilter;
 
 use super::{
-    Config, Delivery, Guard, Heartbeat, Litestream, Mend, Outlets, Pin, PrivateKey, Provider,
-    Verify, Warning,
+    Client, Config, Delivery, Guard, Heartbeat, Litestream, Mend, Outlets, Pin, PrivateKey,
+    Provider, Verify, Warning,
     check::{Check, UnknownKeys},
     duration,
     endpoint::Endpoint,
@@ -108,6 +108,22 @@ impl Mend {
             program: check.litestream_program(),
             configuration: check.litestream_configuration(),
             snapshot_timeout: check.snapshot_timeout(),
+        }
+    }
+}
+
+impl Client {
+    /// It runs as other users, who may well not read the device's own settings: what the image says is enough for them.
+    pub fn from_layers(layers: &Layers) -> Self {
+        let mut check = Check::new(layers, UnknownKeys::Warn);
+        Self {
+            runtime_directory: check.directory(
+                &settings::RUNTIME_DIRECTORY,
+                layers.runtime_directory.as_deref(),
+                "/run/edgerotate",
+            ),
+            client_directory: check.optional(&settings::CLIENT_DIRECTORY, values::path),
+            reads_all: layers.complete,
         }
     }
 }

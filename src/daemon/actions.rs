@@ -112,12 +112,20 @@ impl Daemon {
         if self.kept.as_ref() == Some(&state) {
             return;
         }
-        if let Err(e) = self.outlets.offer(&state) {
-            self.report.not_offered(&e, now);
-        }
+        self.outlets.offer(&state);
+        self.write_outlets();
         match self.state_file.save(&state) {
             Ok(()) => self.kept = Some(state),
             Err(e) => self.report.state_not_kept(&e, now),
+        }
+    }
+
+    /// What other programs read, if it could not be written before.
+    pub(super) fn write_outlets(&mut self) {
+        match self.outlets.write_owed() {
+            Ok(true) => self.report.offered(),
+            Ok(false) => {}
+            Err(e) => self.report.not_offered(e, clock::boottime()),
         }
     }
 }

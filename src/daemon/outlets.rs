@@ -2,7 +2,9 @@
 //!
 //! Nothing that goes wrong here keeps the rotation from going on.
 
-use std::{env, io, sync::Arc, time::Duration};
+use std::{env, io, path::PathBuf, sync::Arc, time::Duration};
+
+use zeroize::Zeroizing;
 
 use super::{Done, Stopped, setup::device};
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
     status::record,
 };
 
-/// The least lead where programs ask. SDKs ask again five minutes before expiry, and would before each of their requests
+/// The least lead where programs ask. Most SDKs ask again five minutes before expiry (boto3: from 15 on), and would before each of their requests
 /// if what they got had less than that left.
 const LEAD: Duration = Duration::from_secs(8 * 60);
 
@@ -30,6 +32,10 @@ const ENDPOINT_ENV: &str = "endpoint.env";
 pub struct Outlets {
     opened: Option<Opened>,
     for_clients: Option<StateFile>,
+    /// What that file is to hold.
+    offered: Option<State>,
+    /// A file for other programs is not as it should be.
+    owed: bool,
     /// Litestream is one of those who ask.
     for_litestream: bool,
 }
@@ -39,6 +45,15 @@ struct Opened {
     listener: Option<std::net::TcpListener>,
     file: TokenFile,
     kept: Kept,
+    /// None where it can't be put into words.
+    for_others: Option<ForOthers>,
+}
+
+/// What a program other than Litestream needs to ask, and where it finds that.
+struct ForOthers {
+    path: PathBuf,
+    mode: u32,
+    text: Zeroizing<String>,
 }
 
 impl Outlets {
@@ -62,7 +77,13 @@ impl Outlets {
             }
         };
         let for_litestream = config.outlets.delivery == Delivery::Endpoint;
-        Ok(Self { opened, for_clients: clients.map(StateFile::for_clients), for_litestream })
+        Ok(Self {
+            owed: opened.is_some(),
+            opened,
+            for_clients: clients.map(StateFile::for_clients),
+            offered: None,
+            for_litestream,
+        })
     }
 
     /// How far ahead of expiry newer credentials are to be fetched.
@@ -92,15 +113,37 @@ impl Outlets {
         Some(async move { match endpoint.run(listener).await {} })
     }
 
-    /// The newest credentials, for all who ask.
-    ///
-    /// # Errors
-    /// The file for other users' programs could not be written.
-    pub fn offer(&self, state: &State) -> io::Result<()> {
+    /// The newest credentials, for all who ask. Those who read a file get them by [`Self::write_owed`].
+    pub fn offer(&mut self, state: &State) {
         if let Some(opened) = &self.opened {
             opened.endpoint.serve(&state.credentials, state.resumed().held.expires);
         }
-        self.for_clients.as_ref().map_or(Ok(()), |file| file.save(state))
+        if self.for_clients.is_some() {
+            self.offered = Some(state.clone());
+            self.owed = true;
+        }
+    }
+
+    /// Writes the files for other programs, if one is not as it should be; then says so.
+    ///
+    /// # Errors
+    /// One of them could not be written, in words. It stays owed.
+    pub fn write_owed(&mut self) -> Result<bool, String> {
+        if !self.owed {
+            return Ok(false);
+        }
+        // The one does not wait for the other.
+        let told = self.opened.as_ref().and_then(|opened| opened.for_others.as_ref());
+        let told = told.map_or(Ok(()), ForOthers::write);
+        let given = match (&self.for_clients, &self.offered) {
+            (Some(file), Some(state)) => {
+                file.save(state).map_err(|e| format!("{}: {e}", file.path.display()))
+            }
+            _ => Ok(()),
+        };
+        told.and(given)?;
+        self.owed = false;
+        Ok(true)
     }
 
     /// Keeps whether Litestream was seen to start with the endpoint in its environment.
@@ -158,10 +201,12 @@ impl Opened {
             "the endpoint's token can't be kept in EDGEROTATE_RUNTIME_DIRECTORY",
         ))?;
         let endpoint = Arc::new(Endpoint::new(address, kept.token.clone()));
-        if let Err(e) = write_for_others(config, &endpoint) {
-            log::error!("{e}; programs other than Litestream are not told where to ask");
-        }
-        Ok(Self { endpoint, listener, file, kept })
+        let for_others = ForOthers::new(config, &endpoint)
+            .inspect_err(|e| {
+                log::error!("{e}; programs other than Litestream are not told where to ask");
+            })
+            .ok();
+        Ok(Self { endpoint, listener, file, kept, for_others })
     }
 }
 
@@ -182,18 +227,22 @@ fn told(endpoint: &Endpoint) -> Contents<'_> {
     Contents::Endpoint { uri: endpoint.uri(), token: endpoint.token() }
 }
 
-/// What a program other than Litestream needs to ask.
-fn write_for_others(config: &Config, endpoint: &Endpoint) -> Result<(), String> {
-    let (directory, mode) = match &config.outlets.client_directory {
-        Some(directory) => (directory, 0o640),
-        None => (&config.runtime_directory, 0o600),
-    };
-    let path = directory.join(ENDPOINT_ENV);
-    let text = environment_file::text(
-        &told(endpoint),
-        &config.litestream.region,
-        config.provider.thing_name.as_deref(),
-    )?;
-    atomic_file::replace(&path, text.as_bytes(), mode)
-        .map_err(|e| format!("{}: {e}", path.display()))
+impl ForOthers {
+    fn new(config: &Config, endpoint: &Endpoint) -> Result<Self, String> {
+        let (directory, mode) = match &config.outlets.client_directory {
+            Some(directory) => (directory, 0o640),
+            None => (&config.runtime_directory, 0o600),
+        };
+        let text = environment_file::text(
+            &told(endpoint),
+            &config.litestream.region,
+            config.provider.thing_name.as_deref(),
+        )?;
+        Ok(Self { path: directory.join(ENDPOINT_ENV), mode, text })
+    }
+
+    fn write(&self) -> Result<(), String> {
+        atomic_file::replace(&self.path, self.text.as_bytes(), self.mode)
+            .map_err(|e| format!("{}: {e}", self.path.display()))
+    }
 }

@@ -242,13 +242,19 @@ impl Report {
         }
     }
 
-    pub fn not_offered(&mut self, error: &io::Error, now: Boottime) {
-        if let Some(times) = self.offer.came(error.to_string(), now) {
+    pub fn not_offered(&mut self, error: String, now: Boottime) {
+        if let Some(times) = self.offer.came(error.clone(), now) {
             log::error!(
-                "EDGEROTATE_CLIENT_DIRECTORY: the credentials could not be put there{}: {error}; make the directory, for \
-                 edgerotate's user and the group of the programs, with mode 2750",
+                "what other programs read could not be written{}: {error}; where EDGEROTATE_CLIENT_DIRECTORY is set, make \
+                 the directory, for edgerotate's user and the group of the programs, with mode 2750. It is tried again",
                 in_a_row(times)
             );
+        }
+    }
+
+    pub fn offered(&mut self) {
+        if let Some(times) = self.offer.over() {
+            log::info!("what other programs read is written, after {times} failed");
         }
     }
 

@@ -34,7 +34,7 @@ impl Daemon {
         let manager = ServiceManager::new(|name| env::var_os(name))
             .map_err(device("NOTIFY_SOCKET can't be used"))?;
         let boot_id = clock::boot_id().map_err(device("the boot has no id"))?;
-        let outlets = Outlets::open(&config, &boot_id)?;
+        let mut outlets = Outlets::open(&config, &boot_id)?;
         let state_file = StateFile::in_directory(&config.runtime_directory);
         let now = clock::boottime();
         let kept = state_file.load(&boot_id).unwrap_or_else(|e| {
@@ -76,8 +76,11 @@ impl Daemon {
         if let Some(held) = rotation.held() {
             report.resumed(held.expires.since(now));
         }
-        if let Some(Err(e)) = kept.as_ref().map(|state| outlets.offer(state)) {
-            report.not_offered(&e, now);
+        if let Some(state) = &kept {
+            outlets.offer(state);
+        }
+        if let Err(e) = outlets.write_owed() {
+            report.not_offered(e, now);
         }
         let heartbeat = HeartbeatThread::start(config.heartbeat.clone(), clock::wall())
             .map_err(device("the heartbeat's thread can't be started"))?;

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use super::{PATH, consumers, token::Token};
+use crate::secret::Secret;
 
 /// The longest head of a request. SDKs send some 300 bytes, and the token 64 of them.
 pub const MAX_HEAD_BYTES: usize = 8 * 1024;
@@ -62,13 +63,16 @@ impl Refusal {
     };
 }
 
+/// Who sends no `User-Agent`, or an empty one.
+const NAMELESS: &str = "a program without a name";
+
 /// What matters of a request's head.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Head {
     method: String,
     path: String,
     hosts: Vec<String>,
-    authorization: Option<Vec<u8>>,
+    authorization: Option<Secret>,
     passed_on: bool,
     program: String,
 }
@@ -94,7 +98,9 @@ impl Head {
             if is("host") {
                 head.hosts.push(String::from_utf8_lossy(header.value).into_owned());
             } else if is("authorization") {
-                head.authorization = Some(header.value.to_owned());
+                // What is no UTF-8 is no token either.
+                let sent = String::from_utf8_lossy(header.value).into_owned();
+                head.authorization = Some(Secret::new(sent));
             } else if is("x-forwarded-for") {
                 head.passed_on = true;
             } else if is("user-agent") {
@@ -119,7 +125,7 @@ impl Head {
         if self.method != "GET" {
             return Err(Refusal::NO_GET);
         }
-        let sent = self.authorization.as_deref().unwrap_or_default();
+        let sent = self.authorization.as_ref().map_or("", Secret::expose).as_bytes();
         // Some clients make a bearer token of it; the scheme's case does not matter (RFC 9110).
         let sent = match sent.split_at_checked(7) {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"Bearer ") => rest,
@@ -128,7 +134,8 @@ impl Head {
         if !token.is(sent) {
             return Err(Refusal::NO_TOKEN);
         }
-        Ok(self.program.clone())
+        let name = self.program.trim();
+        Ok(if name.is_empty() { NAMELESS } else { name }.to_owned())
     }
 }
 
@@ -174,6 +181,18 @@ mod tests {
         ] {
             assert_eq!(judge(head).as_deref(), Ok("sdk/1"), "{head}");
         }
+    }
+
+    #[test]
+    fn who_has_no_name_is_called_so_and_the_token_does_not_print() {
+        let good = "GET /credentials HTTP/1.1\nHost: 127.0.0.1\nAuthorization: TOKEN\n\n";
+        for agent in ["", "User-Agent:\n", "User-Agent: \u{e9}\n"] {
+            let head = good.replace("Authorization", &format!("{agent}Authorization"));
+            assert_eq!(judge(&head).as_deref(), Ok(NAMELESS), "{agent}");
+        }
+        let text = good.replace("TOKEN", "hunter2").replace('\n', "\r\n");
+        let head = Head::parse(text.as_bytes()).unwrap().unwrap();
+        assert!(format!("{head:?}").contains("[secret]"));
     }
 
     #[test]

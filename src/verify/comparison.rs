@@ -23,7 +23,7 @@ const RANGES_KEPT: usize = 1000;
 
 impl Ranges {
     /// Adds an id, larger than all before.
-    fn add(&mut self, id: i64) {
+    pub fn add(&mut self, id: i64) {
         let follows = self.last.and_then(|last| last.checked_add(1)) == Some(id);
         self.ids += 1;
         self.last = Some(id);

@@ -15,6 +15,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, config
 use super::{
     comparison::{self, Comparison},
     lag::Waiting,
+    rows::{self, Application, Newest},
     tables::{self, Tables},
     trouble::Trouble,
 };
@@ -107,18 +108,10 @@ pub fn read(
         waiting: Waiting::new(interval),
         tables: Tables::default(),
     };
-    let copy = match Connection::open(restored) {
+    let copy = match open_restored(restored, interrupts)? {
         Ok(copy) => copy,
-        Err(e) => return Ok(nothing(e.to_string())),
+        Err(word) => return Ok(nothing(word)),
     };
-    interrupts.add(&copy)?;
-    match copy.query_row(INTEGRITY_CHECK, (), |row| row.get::<_, String>(0)) {
-        Ok(word) if word == "ok" => {}
-        Ok(word) => return Ok(nothing(word)),
-        Err(e) if is_interrupted(&e) => return Err(Trouble::interrupted()),
-        Err(e) => return Ok(nothing(e.to_string())),
-    }
-
     let told_live = |e| Trouble::database(live, &e);
     let told_copy = |e| Trouble::database(restored, &e);
     let mut connection = open_live(live).map_err(told_live)?;
@@ -139,6 +132,72 @@ pub fn read(
     let waiting = waiting(&transaction, after, before, interval).map_err(told_live)?;
     let tables = tables::compare(&transaction, live, &copy, restored)?;
     Ok(Read { integrity: "ok".to_owned(), comparison, waiting, tables })
+}
+
+/// The newest rows of an application's database; none where there is no database.
+///
+/// # Errors
+/// The database can't be read, or reading it would keep its application from writing.
+pub fn look_at_rows(path: &Path, interrupts: &Interrupts) -> Result<Option<Newest>, Trouble> {
+    if matches!(path.try_exists(), Ok(false)) {
+        return Ok(None);
+    }
+    let told = |e| Trouble::application(path, &e);
+    let connection = open_live(path).map_err(told)?;
+    interrupts.add(&connection)?;
+    let mode: String =
+        connection.query_row("PRAGMA journal_mode", (), |row| row.get(0)).map_err(told)?;
+    if mode != "wal" {
+        return Err(Trouble::no_wal(path, &mode));
+    }
+    rows::newest(&connection).map(Some).map_err(told)
+}
+
+/// The rows of an application's database and of its replica.
+#[derive(Clone, Debug)]
+pub struct RowsRead {
+    pub integrity: String,
+    pub rows: Application,
+}
+
+/// Checks the restored database of an application and compares the live one with it.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_rows(
+    live: &Path,
+    restored: &Path,
+    interrupts: &Interrupts,
+) -> Result<RowsRead, Trouble> {
+    let copy = match open_restored(restored, interrupts)? {
+        Ok(copy) => copy,
+        Err(integrity) => return Ok(RowsRead { integrity, rows: Application::default() }),
+    };
+    let told = |e| Trouble::application(live, &e);
+    let mut connection = open_live(live).map_err(told)?;
+    interrupts.add(&connection)?;
+    let transaction = connection.transaction().map_err(told)?;
+    let rows = rows::compare(&transaction, live, &copy, restored)?;
+    Ok(RowsRead { integrity: "ok".to_owned(), rows })
+}
+
+/// A restored database that is sound; else SQLite's word on it.
+fn open_restored(
+    restored: &Path,
+    interrupts: &Interrupts,
+) -> Result<Result<Connection, String>, Trouble> {
+    let copy = match Connection::open(restored) {
+        Ok(copy) => copy,
+        Err(e) => return Ok(Err(e.to_string())),
+    };
+    interrupts.add(&copy)?;
+    match copy.query_row(INTEGRITY_CHECK, (), |row| row.get::<_, String>(0)) {
+        Ok(word) if word == "ok" => {}
+        Ok(word) => return Ok(Err(word)),
+        Err(e) if is_interrupted(&e) => return Err(Trouble::interrupted()),
+        Err(e) => return Ok(Err(e.to_string())),
+    }
+    Ok(Ok(copy))
 }
 
 /// The rows that wait where nothing could be restored: all that were there.

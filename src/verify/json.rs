@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     comparison::Ranges,
-    report::{Found, Mark, Report},
+    report::{Found, Report},
     trouble::{NOT_RESTORABLE, Trouble},
 };
 
@@ -18,11 +18,7 @@ impl Report {
             "summary": self.summary(),
             "remedy": self.remedy(),
             "database": self.database,
-            "suspect": match &self.suspect {
-                Mark::None => "no",
-                Mark::TakenBack => "taken-back",
-                Mark::Stays(_) => "stays",
-            },
+            "suspect": self.suspect.name(),
             "not_proven": self.not_proven,
             "not_replicated": self.not_replicated,
             "litestream": self.litestream,
@@ -83,6 +79,6 @@ pub fn of_trouble(database: &Path, trouble: &Trouble) -> Value {
     })
 }
 
-fn ranges(ranges: &Ranges) -> Value {
+pub fn ranges(ranges: &Ranges) -> Value {
     json!({ "rows": ranges.ids, "ranges": ranges.ranges, "first_ranges": ranges.first })
 }

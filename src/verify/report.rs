@@ -16,7 +16,7 @@ use super::{
 use crate::span::span;
 
 /// More ranges than this are counted, not listed: a person reads no further.
-const RANGES_SHOWN: usize = 8;
+pub const RANGES_SHOWN: usize = 8;
 
 /// What `edgerotate verify` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,10 +163,8 @@ impl Report {
             restored.lines(&mut line);
         }
         line("litestream", &self.litestream);
-        match &self.suspect {
-            Mark::None => {}
-            Mark::TakenBack => line("suspect", "it was; the mark is taken back"),
-            Mark::Stays(why) => line("suspect", &format!("the mark stays: {why}")),
+        if let Some(words) = suspect_line(&self.suspect) {
+            line("suspect", &words);
         }
         let shown = |paths: &[PathBuf]| {
             paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
@@ -320,7 +318,26 @@ impl Restored {
     }
 }
 
-fn new_snapshot(litestream: &str, database: &Path) -> String {
+impl Mark {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::None => "no",
+            Self::TakenBack => "taken-back",
+            Self::Stays(_) => "stays",
+        }
+    }
+}
+
+/// What became of the mark, where there was one.
+pub fn suspect_line(mark: &Mark) -> Option<String> {
+    match mark {
+        Mark::None => None,
+        Mark::TakenBack => Some("it was; the mark is taken back".to_owned()),
+        Mark::Stays(why) => Some(format!("the mark stays: {why}")),
+    }
+}
+
+pub fn new_snapshot(litestream: &str, database: &Path) -> String {
     if litestream.starts_with("0.3.") {
         let name = database.file_name().unwrap_or_default().to_string_lossy();
         let metadata = database.with_file_name(format!(".{name}-litestream"));

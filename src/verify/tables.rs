@@ -111,7 +111,7 @@ fn key(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>>
         .optional()
 }
 
-fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

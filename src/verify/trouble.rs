@@ -41,6 +41,9 @@ pub const NOT_RESTORABLE: &str = "not-restorable";
 /// Another user may.
 pub const NOT_THIS_USER: &str = "not-permitted";
 
+/// A signal came.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// Newer ones may be there by now.
 pub const CREDENTIALS_EXPIRED: &str = "credentials-expired";
 
@@ -201,7 +204,7 @@ impl Trouble {
 
     pub fn interrupted() -> Self {
         let what = "ended by a signal".to_owned();
-        Self { cause: "interrupted", exit_code: AWAY, what, remedy: "run it again" }
+        Self { cause: INTERRUPTED, exit_code: AWAY, what, remedy: "run it again" }
     }
 
     pub fn not_run(program: &Path, error: &impl fmt::Display) -> Self {
@@ -239,6 +242,27 @@ impl Trouble {
         let remedy = "see that EDGEROTATE_DATABASE is edgerotate's database and this user may read and write its \
                       directory";
         Self { cause: "database", exit_code: DEVICE, what, remedy }
+    }
+}
+
+impl Trouble {
+    /// Another program's database.
+    pub fn application(path: &Path, error: &rusqlite::Error) -> Self {
+        let trouble = Self::database(path, error);
+        if trouble.cause != "database" {
+            return trouble;
+        }
+        let remedy = "see that EDGEROTATE_GUARD_DATABASES names databases, and that this user may read and write them \
+                      and their directory";
+        Self { remedy, ..trouble }
+    }
+
+    /// A reader of such a database would keep its application from writing.
+    pub fn no_wal(path: &Path, mode: &str) -> Self {
+        let what =
+            format!("{}: its journal mode is {mode}, and Litestream needs wal", path.display());
+        let remedy = "see that Litestream runs, which sets it, and that the application leaves it";
+        Self { cause: "not-wal", exit_code: SETTINGS, what, remedy }
     }
 }
 

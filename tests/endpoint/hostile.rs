@@ -8,12 +8,18 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
 use crate::{
-    client::{ask, ask_until_served, connect, request, send, token},
+    client::{ask, ask_until_served, connect, read, request, send, token},
     support::{Device, Generation, SOON},
 };
 
 const LIFETIME: Duration = Duration::from_secs(12);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// What an allocator may keep of what it had, in KiB. A connection that were kept would cost 8 KiB of its head alone, and
 /// there are thousands.
@@ -93,6 +99,28 @@ fn no_client_keeps_another_from_its_answer_or_the_daemon_from_its_work() {
     device.wait_until("no connection left", SOON, |device| sockets(device.pid()) < 10);
     assert_eq!(device.litestream.restarts(), 0);
     assert_eq!(device.problems(), [""; 0]);
+    device.stop();
+}
+
+/// As when all programs of a device start at once, while the daemon is not scheduled.
+#[test]
+fn whoever_comes_in_a_burst_is_answered() {
+    let mut device = Device::new("burst", Generation::V05, HOUR);
+    device.use_endpoint();
+    device.start();
+    ask_until_served(&device);
+    let token = token(&device);
+    let pid = Pid::from_raw(device.pid().try_into().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let mut streams: Vec<_> = (0..100).map(|_| connect(&device)).collect();
+    for stream in &mut streams {
+        stream.write_all(request(&device, &token).as_bytes()).unwrap();
+    }
+    kill(pid, Signal::SIGCONT).unwrap();
+    for stream in &mut streams {
+        let answer = read(stream);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
     device.stop();
 }
 

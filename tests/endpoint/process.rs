@@ -125,6 +125,18 @@ fn another_user_reads_them_where_the_image_has_a_directory_for_its_group() {
     assert_eq!((said.code, said.complaint.as_str()), (Some(0), ""));
     let issued = device.cloud.issued().pop().unwrap();
     assert_eq!(said.json["AccessKeyId"], json!(issued.access_key_id));
+    // The device's own settings are none of its business.
+    let own = device.scratch.join("own.env");
+    fs::write(&own, "EDGEROTATE_PRIVATE_KEY=/nowhere\n").unwrap();
+    fs::set_permissions(&own, Permissions::from_mode(0o640)).unwrap();
+    let run_beside_own = |device: &mut Device| {
+        let wrapper: Vec<&str> = as_member.iter().map(String::as_str).collect();
+        device.run_as(&wrapper, &copy);
+        ask_as(device.edgerotate(&["credential-process"]).arg("--config").arg(&own))
+    };
+    let said = run_beside_own(&mut device);
+    assert_eq!((said.code, said.complaint.as_str()), (Some(0), ""));
+    assert_eq!(said.json["AccessKeyId"], json!(issued.access_key_id));
     let said = run(&mut device, &as_anybody);
     assert_eq!((said.code, &said.json), (Some(77), &Value::Null));
     for name in ["credentials.json", "endpoint.env"] {
@@ -132,6 +144,13 @@ fn another_user_reads_them_where_the_image_has_a_directory_for_its_group() {
         assert_eq!(mode & 0o777, 0o640, "{name}");
     }
     device.stop();
+    // It outlives the daemon; then there is somebody to be started.
+    assert_eq!(run_beside_own(&mut device).code, Some(0));
+    fs::remove_file(clients.join("credentials.json")).unwrap();
+    fs::set_permissions(&device.runtime_directory, Permissions::from_mode(0o711)).unwrap();
+    let said = run_beside_own(&mut device);
+    assert_eq!((said.code, &said.json), (Some(75), &Value::Null));
+    assert!(said.complaint.contains("edgerotate does not run"), "{}", said.complaint);
 }
 
 /// A directory on tmpfs, as a login has one; gone with this.
@@ -197,4 +216,23 @@ fn what_keeps_it_from_asking_is_told_without_a_secret_and_nothing_else_is_printe
     device.cloud.heal();
     device.set("ROLE_ALIAS", "a b");
     assert_eq!(ask(&device).code, Some(78));
+}
+
+#[test]
+fn a_directory_for_clients_that_comes_late_gets_its_files_without_a_rotation() {
+    let mut device = Device::new("late", Generation::V05, HOUR);
+    let clients = device.scratch.join("clients");
+    device.set("CLIENT_DIRECTORY", clients.to_str().unwrap());
+    device.open_endpoint();
+    device.start();
+    device.wait_for_problem("what other programs read could not be written", SOON);
+    device.wait_until("the fetch", SOON, |device| device.cloud.fetches() == 1);
+    device
+        .wait_until("its end", SOON, |device| device.runtime_directory.join("state.json").exists());
+    fs::create_dir(&clients).unwrap();
+    device.wait_until("the files", SOON, |_| {
+        ["credentials.json", "endpoint.env"].iter().all(|name| clients.join(name).exists())
+    });
+    assert_eq!(device.cloud.fetches(), 1);
+    device.stop();
 }
