@@ -1,7 +1,10 @@
 //! What `edgerotate check` can find, beside the causes of a failed fetch in [`crate::failure`].
 //!
 //! Both tables are made alike: a stable name, what was found, what to do. `check`, its `--json` and
-//! docs/troubleshooting.md read them, so that none of them can say something else.
+//! docs/troubleshooting.md read them, so that none of them can say something else; and `status`, where it finds the same
+//! ([`crate::status::findings`]).
+
+use crate::suspect;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,6 +13,20 @@ pub enum Level {
     Warning,
     /// Something does not work, or is not safe.
     Error,
+}
+
+impl Level {
+    pub fn of(exit_code: u8) -> Self {
+        if exit_code == exit::FINE { Self::Warning } else { Self::Error }
+    }
+
+    /// As `--json` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "wrong",
+        }
+    }
 }
 
 /// What an update gate makes of it.
@@ -33,7 +50,7 @@ mod exit {
 }
 
 macro_rules! findings {
-    ($($finding:ident $name:literal $exit:ident $gate:ident $what:literal $remedy:literal;)*) => {
+    ($($finding:ident $name:literal $exit:ident $gate:ident $what:literal $remedy:expr;)*) => {
         /// The findings that are told apart. The names in kebab case are stable: `--json` carries them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Finding {
@@ -49,7 +66,7 @@ macro_rules! findings {
                 match self { $(Self::$finding => $name),* }
             }
 
-            /// What `check` exits with when nothing worse was found; 0 for a warning.
+            /// What the command exits with when nothing worse was found; 0 for a warning.
             pub fn exit_code(self) -> u8 {
                 match self { $(Self::$finding => exit::$exit),* }
             }
@@ -74,7 +91,12 @@ macro_rules! findings {
 
 impl Finding {
     pub fn level(self) -> Level {
-        if self.exit_code() == exit::FINE { Level::Warning } else { Level::Error }
+        Level::of(self.exit_code())
+    }
+
+    /// What `check` exits with: it looks at what the daemon needs, also before its first start.
+    pub fn code_of_check(self) -> u8 {
+        if self == Self::DaemonNotRunning { exit::FINE } else { self.exit_code() }
     }
 }
 
@@ -100,9 +122,12 @@ findings! {
         "nothing, if the device is yet to be provisioned; else write it into its own file";
 
     // The daemon, and who looks.
-    DaemonNotRunning "daemon-not-running" FINE Warns
-        "the daemon does not run"
-        "systemctl start edgerotate, and see journalctl -u edgerotate";
+    DaemonNotRunning "daemon-not-running" DEVICE Warns
+        "edgerotate does not run"
+        "journalctl -u edgerotate says why it ended; systemctl start edgerotate starts it";
+    RunningUnknown "running-unknown" DEVICE Warns
+        "it can't be told whether edgerotate runs"
+        "run it where /proc is mounted, with the right to pass the runtime directory";
     OtherUser "other-user" FINE Warns
         "this is not the daemon's user, so what only that one may not do is not seen"
         "run it as that user: sudo -u USER edgerotate check";
@@ -156,8 +181,8 @@ findings! {
         "this device's clock is off"
         "look at the time synchronisation (timedatectl); S3 refuses uploads from 15 minutes on";
     ClockWrong "clock-wrong" AWAY Warns
-        "this device's clock is wrong"
-        "set it, and look at the time synchronisation (timedatectl): S3 refuses what is signed with it";
+        "this device's clock is so far off that S3 refuses uploads"
+        "set it, and look at the time synchronisation (timedatectl)";
     NoDate "no-date" FINE Warns
         "the provider's answer has no Date to compare the clock with"
         "look for a proxy that changes the answer";
@@ -214,8 +239,11 @@ findings! {
         "whether Litestream runs can't be seen here"
         "where there is no systemd, set EDGEROTATE_LITESTREAM_PID_FILE";
     LitestreamNotRunning "litestream-not-running" DEVICE Warns
-        "Litestream does not run"
+        "Litestream does not run, so nothing is replicated"
         "systemctl start litestream (or what EDGEROTATE_LITESTREAM_UNIT names), and see its log: journalctl -u litestream";
+    LitestreamRestarting "litestream-restarting" FINE Warns
+        "Litestream is being restarted"
+        "look again in a minute: edgerotate goes on until it runs with the newest credentials";
     LitestreamNoCredentials "litestream-no-credentials" DEVICE Warns
         "Litestream runs without the environment file"
         "write EnvironmentFile=FILE into its unit (systemctl edit litestream), then restart it";
@@ -225,14 +253,14 @@ findings! {
 
     // What keeps rows from being lost.
     GuardNotHad "guard-not-had" DEVICE Warns
-        "a database can't be guarded while Litestream restarts"
+        "a database can't be guarded while Litestream restarts, so rows can get lost in its replica"
         "let the user that runs edgerotate read and write FILE, its -wal and -shm, and their directory; a guarded database is in WAL mode";
     GuardDatabaseMissing "guard-database-missing" FINE Warns
         "a database in EDGEROTATE_GUARD_DATABASES is not there"
         "nothing, if its application makes it later; else correct EDGEROTATE_GUARD_DATABASES";
     Suspect "suspect" DEVICE Warns
         "a replica may lack rows"
-        "systemctl restart litestream, if its unit runs `edgerotate mend` (systemctl cat litestream); else stop Litestream, run `litestream replicate -once -force-snapshot` with its environment (0.5) or remove `.NAME-litestream` beside the database NAME (0.3), and start it; then `edgerotate verify`";
+        suspect::REMEDY;
     SuspectUnknown "suspect-unknown" DEVICE Warns
         "which replicas may lack rows can't be told"
         "let this user read FILE; if it is broken, remove it and make new snapshots";

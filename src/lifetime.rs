@@ -23,6 +23,29 @@ pub const SKEW: TimeDelta = TimeDelta::seconds(30);
 /// S3 refuses requests whose time is further off (error RequestTimeTooSkewed).
 pub const SKEW_OF_S3: TimeDelta = TimeDelta::minutes(15);
 
+/// What comes of a difference between this device's clock and the provider's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skew {
+    /// Nothing.
+    None,
+    /// It is told.
+    Off,
+    /// S3 refuses what is signed.
+    TooMuch,
+}
+
+/// `ahead_s`: so many seconds is this device's clock ahead; or behind, if negative.
+pub fn skew(ahead_s: i64) -> Skew {
+    let off = TimeDelta::try_seconds(ahead_s.saturating_abs()).unwrap_or(TimeDelta::MAX);
+    if off <= SKEW {
+        Skew::None
+    } else if off <= SKEW_OF_S3 {
+        Skew::Off
+    } else {
+        Skew::TooMuch
+    }
+}
+
 /// How long credentials live from the moment the request for them was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
@@ -116,6 +139,21 @@ mod tests {
     fn expired_on_arrival_is_said() {
         assert_eq!(reckon(Some("2026-01-01T01:00:00Z"), "2026-01-01T00:00:00Z"), None);
         assert_eq!(reckon(Some("2026-01-01T00:59:59Z"), "2026-01-01T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn a_clock_is_judged_alike_ahead_and_behind() {
+        for (seconds, expected) in [
+            (30, Skew::None),
+            (31, Skew::Off),
+            (900, Skew::Off),
+            (901, Skew::TooMuch),
+            (i64::MAX, Skew::TooMuch),
+        ] {
+            assert_eq!(skew(seconds), expected, "{seconds}");
+            assert_eq!(skew(-seconds), expected, "-{seconds}");
+        }
+        assert_eq!(skew(i64::MIN), Skew::TooMuch);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub mod metrics;
 pub mod record;
 mod screen;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod times;
 mod watch;
 

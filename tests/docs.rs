@@ -17,16 +17,33 @@ use edgerotate::{
 fn troubleshooting_has_every_cause_and_finding_as_it_is() {
     let causes = Cause::ALL.iter().map(|cause| (cause.name(), row(*cause)));
     let findings = Finding::ALL.iter().map(|finding| (finding.name(), row_of_finding(*finding)));
-    assert_rows("docs/troubleshooting.md", "# ", causes.chain(findings).collect());
+    let kinds = Kind::ALL.iter().filter(|kind| !is_shared(**kind)).map(|kind| {
+        let (name, weight) = (kind.name(), weight(kind.exit_code()));
+        (name, format!("| `{name}` | {} | {} | {weight} |", kind.what(), kind.remedy()))
+    });
+    let rows = causes.chain(findings).chain(kinds).collect();
+    assert_rows("docs/troubleshooting.md", "# ", rows);
+}
+
+/// What `status` finds stands in the table of `check`, where that finds it, too; the text says which.
+#[test]
+fn troubleshooting_names_what_both_commands_find() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md");
+    let text = fs::read_to_string(path).unwrap();
+    let section = text.split("\n## ").find(|part| part.starts_with("`edgerotate status`")).unwrap();
+    let (words, _) = section.split_once("\n|").unwrap();
+    for kind in Kind::ALL {
+        let named = words.contains(&format!("`{}`", kind.name()));
+        assert_eq!(named, is_shared(*kind), "{kind:?}");
+    }
+}
+
+fn is_shared(kind: Kind) -> bool {
+    Finding::ALL.iter().any(|finding| finding.name() == kind.name())
 }
 
 #[test]
-fn status_has_every_finding_and_metric_as_it_is() {
-    let rows = Kind::ALL.iter().map(|kind| {
-        let (name, code) = (kind.name(), kind.exit_code());
-        (name, format!("| `{name}` | {} | {} | {code} |", kind.what(), kind.remedy()))
-    });
-    assert_rows("docs/status.md", "Findings", rows.collect());
+fn status_has_every_metric_as_it_is() {
     let rows = FAMILIES.iter().map(|family| {
         let Family { name, kind, help } = family;
         (*name, format!("| `{name}` | {kind} | {help} |"))
@@ -95,10 +112,15 @@ fn row(cause: Cause) -> String {
 }
 
 fn row_of_finding(finding: Finding) -> String {
-    let weight = match (finding.exit_code(), finding.gate()) {
-        (0, _) => "a warning".to_owned(),
-        (code, Gate::Warns) => code.to_string(),
-        (code, Gate::Fails | Gate::FailsAtLast) => format!("{code}, gate"),
+    let (code, in_check) = (finding.exit_code(), weight(finding.code_of_check()));
+    let weight = match finding.gate() {
+        Gate::Fails | Gate::FailsAtLast => format!("{in_check}, gate"),
+        Gate::Warns if code != finding.code_of_check() => format!("{in_check}; to `status` {code}"),
+        Gate::Warns => in_check,
     };
     format!("| `{}` | {} | {} | {weight} |", finding.name(), finding.what(), finding.remedy())
+}
+
+fn weight(code: u8) -> String {
+    if code == 0 { "a warning".to_owned() } else { code.to_string() }
 }

@@ -134,6 +134,61 @@ pub fn gate(cause: Cause) -> Gate {
         | Cause::FetchCrashed
         | Cause::FetchBroken
         | Cause::FetchNotStarted => Gate::FailsAtLast,
-        _ => Gate::Warns,
+        // Of this device, of AWS, or of the network.
+        Cause::CertificateMissing
+        | Cause::CertificateUnreadable
+        | Cause::CertificateNotPem
+        | Cause::KeyFileMissing
+        | Cause::KeyFileUnreadable
+        | Cause::KeyFileNotPem
+        | Cause::KeyMismatch
+        | Cause::CaFileUnreadable
+        | Cause::TokenBusy
+        | Cause::TokenAmbiguous
+        | Cause::PinFileMissing
+        | Cause::PinFileUnreadable
+        | Cause::PinFileEmpty
+        | Cause::PinUnfit
+        | Cause::PinNeeded
+        | Cause::PinNotSet
+        | Cause::PinIncorrect
+        | Cause::PinLocked
+        | Cause::PinExpired
+        | Cause::PinRefusedEarlier
+        | Cause::PinUncertain
+        | Cause::Dns
+        | Cause::ConnectRefused
+        | Cause::Unreachable
+        | Cause::ConnectTimeout
+        | Cause::Timeout
+        | Cause::ConnectionCut
+        | Cause::TransportOther
+        | Cause::ServerNotTrusted
+        | Cause::ServerOtherHost
+        | Cause::ServerCertificateExpired
+        | Cause::ServerCertificateNotYetValid
+        | Cause::TlsHandshake
+        | Cause::TlsVersion
+        | Cause::DeviceCertificateExpired
+        | Cause::DeviceCertificateRevoked
+        | Cause::DeviceCertificateUnknown
+        | Cause::DeviceCertificateRejected
+        | Cause::ThingNotAttached
+        | Cause::CertificateNotAccepted
+        | Cause::AccessDenied
+        | Cause::Forbidden
+        | Cause::RoleNotAssumable
+        | Cause::DurationTooLong
+        | Cause::BadRequest
+        | Cause::RoleAliasMissing
+        | Cause::NotFound
+        | Cause::Redirected
+        | Cause::RequestTimeout
+        | Cause::Throttled
+        | Cause::ServerError
+        | Cause::UnexpectedStatus
+        | Cause::AnswerTooLarge
+        | Cause::AnswerNotUnderstood
+        | Cause::AlreadyExpired => Gate::Warns,
     }
 }

@@ -55,11 +55,19 @@ const RECENT_FAILURE: Duration = Duration::from_secs(60);
 pub fn look(config: &Config, settings: &[PathBuf], trust: Trust) -> (Line, bool, Option<Findings>) {
     let step = Step::Daemon;
     let seen = Seen::look(&config.runtime_directory);
-    let Lock::Held(pid) = seen.lock else {
-        let path = config.runtime_directory.display().to_string();
-        let mut line = Line::wrong(step, path, Found::new(Finding::DaemonNotRunning, ""));
-        line.add(other_user(config));
-        return (line, false, None);
+    let found = match &seen.lock {
+        Lock::Held(pid) => Ok(*pid),
+        Lock::Free => Err(Found::new(Finding::DaemonNotRunning, "")),
+        Lock::Unknown(why) => Err(Found::new(Finding::RunningUnknown, why.as_str())),
+    };
+    let pid = match found {
+        Ok(pid) => pid,
+        Err(found) => {
+            let path = config.runtime_directory.display().to_string();
+            let mut line = Line::wrong(step, path, found);
+            line.add(other_user(config));
+            return (line, false, None);
+        }
     };
     let findings = findings(config, settings, &seen, trust);
     let process = format!("it runs as process {pid}");

@@ -20,6 +20,8 @@ use crate::{
     environment_file,
     finding::Finding,
     litestream,
+    rotation::HandingOver,
+    status::{Lock, Seen},
     verify::{
         process,
         signals::Signals,
@@ -112,7 +114,7 @@ fn or_nothing(names: &[String]) -> String {
 async fn runs(config: &Config) -> Line {
     let mut looks = 1;
     loop {
-        let line = runs_now(config);
+        let line = runs_now(config, looks == LOOKS);
         if !line.is_wrong() || looks == LOOKS {
             return line;
         }
@@ -121,7 +123,8 @@ async fn runs(config: &Config) -> Line {
     }
 }
 
-fn runs_now(config: &Config) -> Line {
+/// `is_last`: nobody looks again, so what is under way is told as such.
+fn runs_now(config: &Config, is_last: bool) -> Line {
     let step = Step::LitestreamProcess;
     let litestream = litestream::Litestream::new(&config.litestream);
     let file = &config.litestream.environment_file;
@@ -140,7 +143,12 @@ fn runs_now(config: &Config) -> Line {
         if waits {
             return Line::not_reached(step, Step::EnvironmentFile);
         }
-        return Line::wrong(step, place.clone(), Found::new(Finding::LitestreamNotRunning, place));
+        let finding = if is_last && is_restarting(config) {
+            Finding::LitestreamRestarting
+        } else {
+            Finding::LitestreamNotRunning
+        };
+        return Line::wrong(step, place.clone(), Found::new(finding, place));
     };
     let seen = format!("process {first}");
     let Ok(expected) = environment else {
@@ -162,6 +170,17 @@ fn runs_now(config: &Config) -> Line {
     // The daemon gives a restart so long.
     let young = is_young(file, config.litestream.restart_timeout);
     Line::wrong(step, seen, if young { found.softened() } else { found })
+}
+
+/// Whether the daemon is at it; or may be, as far as the environment file shows it. An old Litestream may take its time
+/// to stop.
+fn is_restarting(config: &Config) -> bool {
+    let seen = Seen::look(&config.runtime_directory);
+    let at_work = seen.record.is_ok_and(|record| {
+        seen.lock == Lock::Held(record.daemon.pid)
+            && record.hand_over.state == HandingOver::UnderWay
+    });
+    at_work || is_young(&config.litestream.environment_file, config.litestream.restart_timeout)
 }
 
 /// The credentials in the environment file, or the endpoint's token.

@@ -9,14 +9,16 @@ use super::{
     token,
 };
 use crate::{
-    clock, config::Provider, credentials::Credentials, failure::Failure,
-    fetch_child::by_hand::SKEW_OF_S3_SECONDS, fetch_reply::FetchReply, finding::Finding, lifetime,
+    clock,
+    config::Provider,
+    credentials::Credentials,
+    failure::Failure,
+    fetch_reply::FetchReply,
+    finding::Finding,
+    lifetime::{self, Skew, skew},
 };
 
 const STEPS: [Step; 3] = [Step::Endpoint, Step::Tls, Step::RoleAlias];
-
-/// More than a synchronised clock is off by, and than a request takes.
-const SKEW_S: i64 = 60;
 
 /// What is known of the provider: asked now, or by the daemon.
 pub struct Asked {
@@ -93,10 +95,10 @@ pub fn clock_line(asked: Option<&Asked>, now: DateTime<Utc>) -> Line {
                 0.. => format!("{ahead} s ahead of the provider's"),
                 _ => format!("{} s behind the provider's", -ahead),
             };
-            let finding = match ahead.abs() {
-                0..SKEW_S => return Line::ok(step, format!("{shown}, as the provider's")),
-                SKEW_S..SKEW_OF_S3_SECONDS => Finding::ClockOff,
-                _ => Finding::ClockWrong,
+            let finding = match skew(ahead) {
+                Skew::None => return Line::ok(step, format!("{shown}, as the provider's")),
+                Skew::Off => Finding::ClockOff,
+                Skew::TooMuch => Finding::ClockWrong,
             };
             Line::wrong(step, shown, Found::new(finding, detail))
         }

@@ -26,7 +26,7 @@ impl Found {
     pub fn new(finding: Finding, detail: impl Into<String>) -> Self {
         Self {
             code: finding.name(),
-            exit_code: finding.exit_code(),
+            exit_code: finding.code_of_check(),
             gate: finding.gate(),
             what: finding.what(),
             detail: detail.into(),
@@ -83,7 +83,7 @@ impl Found {
     }
 
     fn level(&self) -> Level {
-        if self.exit_code == 0 { Level::Warning } else { Level::Error }
+        Level::of(self.exit_code)
     }
 
     fn text(&self) -> String {
@@ -233,8 +233,7 @@ impl Report {
             Outcome::NotReached(_) => "not-reached",
             Outcome::Looked(found) => match found.iter().map(|found| self.level(found)).max() {
                 None => "ok",
-                Some(Level::Warning) => "warning",
-                Some(Level::Error) => "wrong",
+                Some(level) => level.name(),
             },
         }
     }
@@ -332,10 +331,7 @@ impl Report {
             .map(|found| {
                 json!({
                     "code": found.code,
-                    "level": match self.level(found) {
-                        Level::Warning => "warning",
-                        Level::Error => "wrong",
-                    },
+                    "level": self.level(found).name(),
                     "exit_code": found.exit_code,
                     "found": found.text(),
                     "remedy": found.remedy,

@@ -1,6 +1,7 @@
 //! What the daemon tells about itself, in one place: each part hands in its own piece, and the loop writes the whole.
 //!
-//! The record is on tmpfs and is written at each change, which a heartbeat is as well.
+//! The record is on tmpfs and is written at each change, which a heartbeat is as well. What may be on storage, the metrics,
+//! is written aside.
 
 use std::{
     path::{Path, PathBuf},
@@ -88,7 +89,18 @@ impl Publisher {
         self.board.0.changed.notified().await;
     }
 
-    /// Writes the record if it has changed, and the metrics when it is time.
+    /// Writes the last word, and waits for it.
+    pub async fn finish(&mut self, rotation: &Rotation) {
+        loop {
+            self.publish(rotation);
+            let Some(metrics) = &mut self.metrics else { return };
+            if !metrics.settled(clock::boottime()).await {
+                return;
+            }
+        }
+    }
+
+    /// Writes the record if it has changed, and has the metrics written when it is time.
     pub fn publish(&mut self, rotation: &Rotation) {
         let mut record = {
             let mut record = self.board.record();
@@ -96,7 +108,8 @@ impl Publisher {
             record.clone()
         };
         if let Some(metrics) = &mut self.metrics {
-            metrics.show(&record, &clocks());
+            let board = self.board.clone();
+            metrics.show(&record, &clocks(), move || board.0.changed.notify_one());
         }
         if self.published.as_ref() == Some(&record) {
             return;

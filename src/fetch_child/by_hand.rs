@@ -12,7 +12,7 @@ use crate::{
     credentials::Credentials,
     failure::Failure,
     fetch_reply::FetchReply,
-    lifetime::{self, KnownBy, Lifetime},
+    lifetime::{self, KnownBy, Lifetime, Skew},
 };
 
 /// `edgerotate fetch` for a person: one fetch, supervised as the daemon's, and a summary without secrets.
@@ -75,17 +75,15 @@ fn skew(date: Option<&str>) -> String {
     match seconds {
         -2..=2 => "agrees with the provider's".to_owned(),
         3.. => format!("{seconds} s ahead of the provider's{}", consequence(seconds)),
-        _ => format!("{} s behind the provider's{}", -seconds, consequence(-seconds)),
+        _ => format!("{} s behind the provider's{}", -seconds, consequence(seconds)),
     }
 }
 
-/// S3 refuses requests whose time is further off (error RequestTimeTooSkewed).
-pub(crate) const SKEW_OF_S3_SECONDS: i64 = 15 * 60;
-
 fn consequence(seconds: i64) -> &'static str {
-    if seconds < SKEW_OF_S3_SECONDS {
-        "; S3 refuses uploads from 15 min on"
-    } else {
-        "; S3 refuses what Litestream signs with it: look at the time synchronisation"
+    match lifetime::skew(seconds) {
+        Skew::None | Skew::Off => "; S3 refuses uploads from 15 min on",
+        Skew::TooMuch => {
+            "; S3 refuses what Litestream signs with it: look at the time synchronisation"
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! What is wrong, as far as the daemon's record shows it: one table, which the screen, `--json` and the documentation
-//! go by.
-
-use chrono::TimeDelta;
+//! go by. What `check` can find as well is told in the words of its table, [`crate::finding`].
 
 use super::{
     Lock, NoRecord, Seen,
@@ -11,10 +9,10 @@ use super::{
 use crate::{
     clock::Boottime,
     failure::{Class, Failure},
-    lifetime::{SKEW, SKEW_OF_S3},
+    finding::{self, Level},
+    lifetime::{Skew, skew},
     rotation::HandingOver,
     span::span,
-    suspect,
 };
 
 /// Neither written nor failed for so long beyond its interval, a heartbeat is stuck; the daemon's watchdog thinks so too.
@@ -23,48 +21,82 @@ const SILENT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Where the line says it itself, since it depends on what was found.
 const AS_SAID: &str = "as the line says; what fails is tried again by itself";
 
+/// What is told of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    name: &'static str,
+    exit_code: u8,
+    what: &'static str,
+    remedy: &'static str,
+}
+
+impl From<finding::Finding> for Told {
+    fn from(shared: finding::Finding) -> Self {
+        Self {
+            name: shared.name(),
+            exit_code: shared.exit_code(),
+            what: shared.what(),
+            remedy: shared.remedy(),
+        }
+    }
+}
+
+macro_rules! told {
+    (= $shared:ident) => {
+        Told::from(finding::Finding::$shared)
+    };
+    ($name:literal $exit:literal $what:literal $remedy:expr) => {
+        Told { name: $name, exit_code: $exit, what: $what, remedy: $remedy }
+    };
+}
+
 macro_rules! kinds {
-    ($($kind:ident $name:literal $exit:literal $what:literal $remedy:expr;)*) => {
+    ($($kind:ident $(= $shared:ident)? $($name:literal $exit:literal $what:literal $remedy:expr)?;)*) => {
         /// What is told apart, beside the causes of a failed fetch. The names are stable.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind {
-            $(#[doc = $what] $kind,)*
+            $($(#[doc = $what])? $kind,)*
         }
 
         impl Kind {
             /// Every kind, the worst first.
             pub const ALL: &[Self] = &[$(Self::$kind),*];
 
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$kind => $name),* }
-            }
-
-            /// What `edgerotate status` exits with for it; 0 for what is only worth knowing.
-            pub fn exit_code(self) -> u8 {
-                match self { $(Self::$kind => $exit),* }
-            }
-
-            pub fn what(self) -> &'static str {
-                match self { $(Self::$kind => $what),* }
-            }
-
-            pub fn remedy(self) -> &'static str {
-                match self { $(Self::$kind => $remedy),* }
+            fn told(self) -> Told {
+                match self {
+                    $(Self::$kind => told!($(= $shared)? $($name $exit $what $remedy)?)),*
+                }
             }
         }
     };
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        self.told().name
+    }
+
+    /// What `edgerotate status` exits with for it; 0 for what is only worth knowing.
+    pub fn exit_code(self) -> u8 {
+        self.told().exit_code
+    }
+
+    pub fn what(self) -> &'static str {
+        self.told().what
+    }
+
+    /// `FILE` stands for the file in question.
+    pub fn remedy(self) -> &'static str {
+        self.told().remedy
+    }
 }
 
 kinds! {
     StateNotPermitted "state-not-permitted" 77
         "what edgerotate wrote down may not be read"
         "run it as edgerotate's user: sudo -u edgerotate edgerotate status";
-    NotRunning "daemon-not-running" 69
-        "edgerotate does not run"
-        "journalctl -u edgerotate says why it ended; systemctl start edgerotate starts it";
-    RunningUnknown "running-unknown" 69
-        "it can't be told whether edgerotate runs"
-        "run it where /proc is mounted, with the right to pass the runtime directory";
+    NotRunning = DaemonNotRunning;
+    RunningUnknown = RunningUnknown;
     StateUnreadable "state-unreadable" 69
         "what edgerotate wrote down can't be understood"
         "restart edgerotate: another version of it runs, or ran";
@@ -77,42 +109,30 @@ kinds! {
     HandOverFails "hand-over-fails" 69
         "Litestream does not get the newest credentials"
         AS_SAID;
-    LitestreamNotRunning "litestream-not-running" 69
-        "Litestream does not run: nothing is replicated"
-        "look at its log, and at what starts it (systemctl status litestream)";
+    LitestreamNotRunning = LitestreamNotRunning;
     HeartbeatFails "heartbeat-fails" 69
         "heartbeats can't be written"
         AS_SAID;
     HeartbeatSilent "heartbeat-silent" 69
         "no heartbeat was written, and none failed"
         "look at the storage (dmesg); the watchdog ends edgerotate, and systemd starts it again";
-    Suspect "suspect" 69
-        "a replica may lack rows"
-        suspect::REMEDY;
-    SuspectUnknown "suspect-unknown" 69
-        "which replicas may lack rows can't be told"
-        "let edgerotate's user read `suspect` in EDGEROTATE_STATE_DIRECTORY; if it is broken, remove it and make new snapshots";
-    GuardNotHad "guard-not-had" 69
-        "a database is not guarded while Litestream restarts, so rows can get lost in its replica"
-        AS_SAID;
+    Suspect = Suspect;
+    SuspectUnknown = SuspectUnknown;
+    GuardNotHad = GuardNotHad;
     GuardGivenUp "guard-given-up" 69
         "the guard over a database was let go at a limit, and Litestream has not taken over"
         "look why Litestream does not run, or holds no read lock (its log)";
     ReplicaBehind "replica-behind" 75
         "the replica has not moved for longer than EDGEROTATE_VERIFY_MAX_LAG"
         "look at Litestream's log, and at the network to S3; `edgerotate verify` tells whether rows are missing";
-    ClockWrong "clock-wrong" 75
-        "this device's clock is so far off that S3 refuses uploads"
-        "look at the time synchronisation (timedatectl)";
+    ClockWrong = ClockWrong;
     NoCredentials "no-credentials" 75
         "there are no credentials yet"
         "look again in a minute; if it stays so, look at edgerotate's log";
     NotHandedOver "not-handed-over" 75
         "Litestream does not have its first credentials yet"
         "look again in a minute; if it stays so, look at edgerotate's log";
-    ClockOff "clock-off" 0
-        "this device's clock is off"
-        "look at the time synchronisation (timedatectl)";
+    ClockOff = ClockOff;
     ConsumerRanOut "consumer-ran-out" 0
         "a program no longer asks for credentials, and what it got has run out"
         "see whether it still runs, and what it logs";
@@ -132,17 +152,21 @@ pub struct Finding {
     pub what: String,
     /// How often and since when.
     pub since: Option<String>,
-    pub remedy: &'static str,
+    pub remedy: String,
 }
 
 impl Finding {
+    pub fn level(&self) -> Level {
+        Level::of(self.exit_code)
+    }
+
     fn new(kind: Kind, detail: &str) -> Self {
         Self {
             name: kind.name(),
             exit_code: kind.exit_code(),
             what: join(kind.what(), detail),
             since: None,
-            remedy: kind.remedy(),
+            remedy: kind.remedy().to_owned(),
         }
     }
 
@@ -286,7 +310,7 @@ fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Findin
             exit_code: if is_serious { what.exit_code() } else { 0 },
             what: what.without_remedy(),
             since: Some(row(failure.times, times, failure.since.at, failure.last.at)),
-            remedy: failure.cause.remedy(),
+            remedy: failure.cause.remedy().to_owned(),
         };
         findings.push(finding);
     }
@@ -347,7 +371,9 @@ fn of_guard(record: &Record, findings: &mut Vec<Finding>) {
             GuardState::GivenUp => Kind::GuardGivenUp,
         };
         let database = guarded.database.display().to_string();
-        findings.push(Finding::new(kind, guarded.why.as_ref().unwrap_or(&database)));
+        let finding = Finding::new(kind, guarded.why.as_ref().unwrap_or(&database));
+        let remedy = finding.remedy.replace("FILE", &database);
+        findings.push(Finding { remedy, ..finding });
     }
 }
 
@@ -358,13 +384,13 @@ fn of_clock(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
         return;
     }
     let Some(clock) = record.clock else { return };
-    let off = TimeDelta::seconds(clock.ahead_s.saturating_abs().min(i64::from(u32::MAX)));
-    if off <= SKEW {
-        return;
-    }
-    let kind = if off > SKEW_OF_S3 { Kind::ClockWrong } else { Kind::ClockOff };
+    let kind = match skew(clock.ahead_s) {
+        Skew::None => return,
+        Skew::Off => Kind::ClockOff,
+        Skew::TooMuch => Kind::ClockWrong,
+    };
     let direction = if clock.ahead_s > 0 { "ahead of" } else { "behind" };
-    let size = span(off.to_std().unwrap_or_default());
+    let size = span(std::time::Duration::from_secs(clock.ahead_s.unsigned_abs()));
     let seen = format!("seen at the answer of {}", times.show(clock.seen));
     findings.push(Finding::new(kind, &format!("{size} {direction} the provider's")).since(seen));
 }

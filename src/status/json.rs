@@ -37,9 +37,10 @@ pub fn json(seen: &Seen, findings: &[Finding]) -> Value {
 
 fn finding(finding: &Finding) -> Value {
     json!({
-        "name": finding.name,
+        "code": finding.name,
+        "level": finding.level().name(),
         "exit_code": finding.exit_code,
-        "what": finding.what,
+        "found": finding.what,
         "since": finding.since,
         "remedy": finding.remedy,
     })

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
+    lifetime::{Skew, skew},
     rotation::{Acquiring, HandingOver},
     span::span,
 };
@@ -228,9 +229,9 @@ fn replica(record: &Record, times: &Times) -> String {
 
 fn clock(ahead_s: i64, seen: &str) -> String {
     let off = span(std::time::Duration::from_secs(ahead_s.unsigned_abs()));
-    match ahead_s {
-        -30..=30 => format!("agrees with the provider's; compared at {seen}"),
-        31.. => format!("{off} AHEAD of the provider's; compared at {seen}"),
+    match skew(ahead_s) {
+        Skew::None => format!("agrees with the provider's; compared at {seen}"),
+        _ if ahead_s > 0 => format!("{off} AHEAD of the provider's; compared at {seen}"),
         _ => format!("{off} BEHIND the provider's; compared at {seen}"),
     }
 }

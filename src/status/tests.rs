@@ -39,7 +39,7 @@ fn utc(text: &str) -> DateTime<Utc> {
 }
 
 /// A device on which all is well.
-fn record() -> Record {
+pub(crate) fn record() -> Record {
     Record {
         version: VERSION,
         clocks: Clocks { boottime: at(-2), wall: utc("2026-11-22T13:12:09Z") },

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use edgerotate::finding::Finding;
+use edgerotate::finding::{Finding, Level};
 
 use crate::{
     harness::{Bench, By, Mend},
@@ -46,10 +46,22 @@ impl Case {
         }
         let mend = (self.given)(bench);
         let answer = bench.check_as(self.by, self.arguments, self.settings);
+        let arguments = [self.arguments, &["--json"]].concat();
+        let of_json = bench.check_as(self.by, &arguments, self.settings).json();
         drop(mend);
         answer.assert_has(&format!("{} [{name}]", self.line));
         answer.assert_has(&format!("-> {}", self.remedy));
         assert_eq!(answer.code, self.code, "{name}\n{}{}", answer.text, answer.errors);
+        // What else may be found must not stand for this one.
+        let code = self.finding.code_of_check();
+        let steps = of_json["steps"].as_array().unwrap();
+        let found = steps.iter().flat_map(|step| step["findings"].as_array().unwrap());
+        let own: Vec<_> = found.filter(|found| found["code"] == name).collect();
+        assert!(!own.is_empty(), "{name}\n{of_json:#}");
+        for found in own {
+            assert_eq!(found["exit_code"], code, "{name}\n{of_json:#}");
+            assert_eq!(found["level"], Level::of(code).name(), "{name}\n{of_json:#}");
+        }
     }
 }
 

@@ -109,8 +109,8 @@ pub const CASES: &[Case] = &[
         finding: Finding::ClockWrong,
         code: 75,
         given: |bench| faulty(bench, &json!({"date_offset_s": 3601})),
-        line: "WRONG clock this device's clock is wrong: 360* s behind the provider's",
-        remedy: "set it, and look at the time synchronisation (timedatectl): S3 refuses what is signed with it",
+        line: "WRONG clock this device's clock is so far off that S3 refuses uploads: 360* s behind the provider's",
+        remedy: "set it, and look at the time synchronisation (timedatectl)",
         ..CASE
     },
     Case {

@@ -126,7 +126,8 @@ pub const CASES: &[Case] = &[
         code: 69,
         settings: &[("GUARD_DATABASES", "DEVICE/data/other.db")],
         given: |bench| database(bench, "data/other.db", "DELETE"),
-        line: "WRONG guard a database can't be guarded while Litestream restarts: DEVICE/data/other.db (is in journal mode \
+        line: "WRONG guard a database can't be guarded while Litestream restarts, so rows can get lost in its replica: \
+               DEVICE/data/other.db (is in journal mode \
                delete, where a guard would lock writers out)",
         remedy: "let the user that runs edgerotate read and write DEVICE/data/other.db, its -wal and -shm, and their \
                  directory; a guarded database is in WAL mode",
@@ -150,9 +151,7 @@ pub const CASES: &[Case] = &[
             put(bench.state_directory.join("suspect"), &text)
         },
         line: "WRONG replica a replica may lack rows: DEVICE/data/device.db (nobody kept its WAL)",
-        remedy: "systemctl restart litestream, if its unit runs `edgerotate mend` (systemctl cat litestream); else stop \
-                 Litestream, run `litestream replicate -once -force-snapshot` (0.5) with its environment, and start it; \
-                 then `edgerotate verify`",
+        remedy: edgerotate::suspect::REMEDY,
         ..CASE
     },
     Case {

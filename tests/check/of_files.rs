@@ -12,8 +12,16 @@ use crate::{
 pub const CASES: &[Case] = &[
     Case {
         finding: Finding::DaemonNotRunning,
-        line: "warning daemon the daemon does not run",
-        remedy: "systemctl start edgerotate, and see journalctl -u edgerotate",
+        line: "warning daemon edgerotate does not run",
+        remedy: "journalctl -u edgerotate says why it ended; systemctl start edgerotate starts it",
+        ..CASE
+    },
+    Case {
+        finding: Finding::RunningUnknown,
+        by: By::Nobody,
+        code: 69,
+        line: "WRONG daemon it can't be told whether edgerotate runs: *Permission denied*",
+        remedy: "run it where /proc is mounted, with the right to pass the runtime directory",
         ..CASE
     },
     Case {

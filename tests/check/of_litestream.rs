@@ -22,6 +22,13 @@ fn started_with(bench: &Bench, at_start: &str, now: &str) -> Mend {
     Mend::by(move || fs::remove_file(path).unwrap())
 }
 
+/// The environment file is written, and no Litestream runs.
+fn handed_over(bench: &Bench) -> Mend {
+    write_private(&bench.environment_file, "AWS_ACCESS_KEY_ID=ASIA1\n");
+    let path = bench.environment_file.clone();
+    Mend::by(move || fs::remove_file(path).unwrap())
+}
+
 fn rewritten(bench: &Bench, from: &str, to: &str) -> Mend {
     let path = bench.litestream.configuration.clone();
     let text = fs::read_to_string(&path).unwrap();
@@ -122,13 +129,23 @@ pub const CASES: &[Case] = &[
         code: 69,
         settings: &[HURRY],
         given: |bench| {
-            write_private(&bench.environment_file, "AWS_ACCESS_KEY_ID=ASIA1\n");
-            let path = bench.environment_file.clone();
-            Mend::by(move || fs::remove_file(path).unwrap())
+            let written = handed_over(bench);
+            // Past the time that a restart may take.
+            thread::sleep(Duration::from_millis(1100));
+            written
         },
-        line: "WRONG Litestream runs Litestream does not run: DEVICE/litestream/pid",
+        line: "WRONG Litestream runs Litestream does not run, so nothing is replicated: DEVICE/litestream/pid",
         remedy: "systemctl start litestream (or what EDGEROTATE_LITESTREAM_UNIT names), and see its log: journalctl -u \
                  litestream",
+        ..CASE
+    },
+    Case {
+        finding: Finding::LitestreamRestarting,
+        // A busy machine is within it, too.
+        settings: &[("RESTART_TIMEOUT", "10min")],
+        given: handed_over,
+        line: "warning Litestream runs Litestream is being restarted: DEVICE/litestream/pid",
+        remedy: "look again in a minute: edgerotate goes on until it runs with the newest credentials",
         ..CASE
     },
     Case {

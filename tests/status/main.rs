@@ -10,6 +10,7 @@
 mod support;
 
 mod down;
+mod kinds;
 mod metrics;
 mod record;
 mod trouble;
@@ -43,7 +44,7 @@ fn json(device: &Device) -> Value {
 
 fn findings(value: &Value) -> Vec<&str> {
     let findings = value["findings"].as_array().unwrap();
-    findings.iter().map(|finding| finding["name"].as_str().unwrap()).collect()
+    findings.iter().map(|finding| finding["code"].as_str().unwrap()).collect()
 }
 
 /// Waits for a finding, which may have others beside it.

@@ -14,10 +14,11 @@ use crate::{
 fn a_healthy_device_is_well_on_one_screen() {
     for generation in Generation::BOTH {
         let mut device = Device::new("well", generation, LONG);
+        // A status before all of it has come about is one as well.
+        device.litestream.hold_starts();
         device.start();
-        // A status before anything has come about is one as well.
-        let early = json(&device);
-        assert!(["starting", "down"].contains(&early["state"].as_str().unwrap()));
+        assert_eq!(wait_for_finding(&device, "not-handed-over")["state"], "starting");
+        device.litestream.allow_starts();
         let value = wait_until_well(&device);
         assert_eq!(value["running"], true);
         assert_eq!(value["record"]["fetch"]["succeeded"], 1);
@@ -82,7 +83,7 @@ fn what_aws_denies_is_told_with_what_to_do() {
     let found = wait_for_finding(&device, "access-denied");
     assert_eq!(found["exit_code"], 77);
     let finding = &found["findings"][0];
-    assert!(finding["what"].as_str().unwrap().contains("HTTP 403"), "{finding}");
+    assert!(finding["found"].as_str().unwrap().contains("HTTP 403"), "{finding}");
     assert!(finding["remedy"].as_str().unwrap().contains("iot:AssumeRoleWithCertificate"));
     device.stop();
 }
@@ -111,7 +112,7 @@ fn heartbeats_that_fail_are_told_with_since_when() {
     let lock = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     let found = wait_for_finding(&device, "heartbeat-fails");
     assert_eq!(found["exit_code"], 69);
-    assert!(found["findings"][0]["what"].as_str().unwrap().contains("the database is locked"));
+    assert!(found["findings"][0]["found"].as_str().unwrap().contains("the database is locked"));
     drop(lock);
     wait_until_well(&device);
     device.stop();
@@ -124,7 +125,7 @@ fn a_restart_that_fails_is_told() {
     device.start();
     let found = wait_for_finding(&device, "hand-over-fails");
     assert_eq!(found["exit_code"], 69);
-    assert!(found["findings"][0]["what"].as_str().unwrap().contains("/bin/false failed"));
+    assert!(found["findings"][0]["found"].as_str().unwrap().contains("/bin/false failed"));
     device.stop();
 }
 

@@ -99,7 +99,7 @@ fn json_without_a_record_has_its_keys_as_well() {
     let value = answer(&seen, &seen.findings());
     assert_eq!((&value["state"], &value["record"]), (&"down".into(), &Value::Null));
     assert_eq!((&value["running"], &value["exit_code"]), (&false.into(), &69.into()));
-    assert_eq!(value["findings"][0]["name"], "daemon-not-running");
+    assert_eq!(value["findings"][0]["code"], "daemon-not-running");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn what_moves_all_the_time_is_no_change() {
     assert!(!metrics::steady(&before).eq(metrics::steady(&failing)));
 }
 
-/// `check` and `status` may find the same; then it has one name and one code.
+/// `check` and `status` may find the same; then it is told in the same words.
 #[test]
 fn what_check_finds_too_means_the_same() {
     let shared = Kind::ALL.iter().filter_map(|kind| {
@@ -167,9 +167,8 @@ fn what_check_finds_too_means_the_same() {
     let shared: Vec<_> = shared.collect();
     assert!(shared.len() >= 6, "{shared:?}");
     for (kind, finding) in shared {
-        // To `check`, a daemon that is down is none of the faults it looks for.
-        let is_the_daemon = kind == Kind::NotRunning;
-        assert!(kind.exit_code() == finding.exit_code() || is_the_daemon, "{}", kind.name());
+        let told = (kind.exit_code(), kind.what(), kind.remedy());
+        assert_eq!(told, (finding.exit_code(), finding.what(), finding.remedy()), "{kind:?}");
     }
 }
 
