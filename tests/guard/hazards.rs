@@ -24,6 +24,8 @@ fn a_litestream_that_ends_by_itself_makes_its_replica_suspect_and_it_stays_so() 
     device.wait_for_problem("ended outside of a rotation", SOON);
     device.wait_for_problem("its replica may lack rows", SOON);
     assert!(suspect(&device).contains("device.db"), "{}", suspect(&device));
+    // A stop before Litestream is back would be another reason.
+    device.wait_for_log_times("holds its own read lock", 2, SOON);
     device.stop();
     device.start();
     device.wait_for_problem("since before this start", SOON);
