@@ -170,10 +170,14 @@ in
           systemd.sockets.edgerotate = lib.mkIf (cfg.delivery == "endpoint" || cfg.endpointListen != null) {
             description = "Where this device's programs ask for AWS credentials";
             wantedBy = [ "sockets.target" ];
-            socketConfig.ListenStream = [
-              ""
-              (if cfg.endpointListen == null then "127.0.0.1:9170" else cfg.endpointListen)
-            ];
+            socketConfig = {
+              ListenStream = [
+                ""
+                (if cfg.endpointListen == null then "127.0.0.1:9170" else cfg.endpointListen)
+              ];
+              FlushPending = "yes";
+              TriggerLimitIntervalSec = 0;
+            };
           };
 
           # As in systemd/sysusers.conf: the data partition keeps the numbers.
