@@ -1,8 +1,8 @@
-# Where this machine has what the stand-in builds with; tests/nix/check writes it anew for the machine it runs on.
+# Placeholders: tests/nix/check writes this file anew in its copy, with where the machine it runs on has each.
 {
   path = "/usr/sbin:/usr/bin:/sbin:/bin";
-  cargoHome = "/root/.cargo";
-  rustupHome = "/root/.rustup";
+  cargoHome = "/nonexistent/cargo";
+  rustupHome = "/nonexistent/rustup";
   # Compiled dependencies are kept here from one build to the next.
   cache = "/var/tmp/edgerotate-nix";
   # OpenSSL's modules: where Debian puts them.
