@@ -185,7 +185,7 @@ causes! {
         "look at the file system it is on";
     PinFileEmpty "pin-file-empty" Setup DEVICE
         "the PIN file is empty"
-        "write the token's user PIN into it";
+        "write the token's user PIN into it; for one in /run/credentials: into the file that LoadCredential= names, and restart edgerotate";
     PinUnfit "pin-unfit" Setup DEVICE
         "the PIN cannot be one"
         "the PIN is one line of UTF-8 text and nothing else; it was not tried";
