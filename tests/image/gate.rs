@@ -109,8 +109,12 @@ fn an_image_that_breaks_the_device_is_left() {
         fs::remove_file(file).unwrap();
     }
 
-    // Back to the image before: as good as it was.
+    // Back to the image before: as good as it was, and it tells why the other one was left.
     assert!(is_good(&mut machine), "{}", machine.last_words());
+    let why = machine.must(
+        "journalctl --directory=/var/log/journal --boot=-1 --unit=edgerotate-health --output=cat",
+    );
+    assert!(why.contains("[engine-missing]"), "{why}");
     machine.wait_for_uploads(2);
 }
 
