@@ -58,6 +58,10 @@ fn a_device_beats_before_it_is_provisioned_and_rotates_after_without_a_reboot() 
 
     machine.give_name();
     machine.wait_for_uploads(2);
+    // As docs/provisioning.md ends.
+    let said = machine
+        .must("setpriv --reuid edgerotate --regid edgerotate --init-groups edgerotate check");
+    assert!(said.ends_with("all is well"), "{said}");
     machine.restore_whole(&rows);
     machine.secrets().assert_none_in("the journal", machine.journal().as_bytes());
 }
