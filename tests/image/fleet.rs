@@ -29,6 +29,10 @@ pub const FLEET_FILES: [(&str, &str); 5] = [
     ("etc/group", "/etc/group"),
 ];
 
+/// With which edgerotate finds the token also by hand.
+pub const TOKEN_BY_HAND: &str =
+    "EDGEROTATE_MODULE_ENVIRONMENT=SOFTHSM2_CONF=/usr/lib/edgerotate/softhsm2.conf";
+
 /// systemd/sysusers.conf.
 const EDGEROTATE: u32 = 780;
 
@@ -50,7 +54,6 @@ impl Machine {
         let settings = format!(
             "{settings}EDGEROTATE_ENDPOINT={}\nEDGEROTATE_ROLE_ALIAS={}\nEDGEROTATE_REGION={}\n\
              EDGEROTATE_PKCS11_MODULE={SOFTHSM}\nEDGEROTATE_PKCS11_PIN_FILE=/data/edgerotate/pin\n\
-             EDGEROTATE_MODULE_ENVIRONMENT=SOFTHSM2_CONF=/usr/lib/edgerotate/softhsm2.conf\n\
              EDGEROTATE_HEARTBEAT_INTERVAL=200ms\nEDGEROTATE_RESTART_TIMEOUT=50s\n",
             self.cloud.endpoint(),
             self.cloud.role_alias(),

@@ -9,6 +9,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
+    fleet::TOKEN_BY_HAND,
     machine::{Machine, THING},
     support::{Generation, SOON, wait_until},
 };
@@ -39,6 +40,7 @@ fn a_device_boots_without_a_cloud_and_uploads_once_there_is_one() {
 fn a_device_beats_before_it_is_provisioned_and_rotates_after_without_a_reboot() {
     let machine = Machine::blank("blank", Generation::V05, crate::LIFETIME);
     let Some(mut machine) = crate::or_skip(machine) else { return };
+    machine.set_in_image(TOKEN_BY_HAND);
     machine.boot();
     machine.wait_for_log("sqlite3 write success", 1);
     // What it lacks stands where a person looks.
