@@ -101,9 +101,12 @@ impl Watcher {
             log::warn!("replicas that may lack rows since before this start: {summary}");
         }
         for database in &mut self.databases {
-            // Litestream may well run, and hold its own: then this guard is let go at the first looks.
-            database.take(&self.heartbeat);
-            database.gap = self.record.gap(&database.path);
+            let litestream = self.record.litestream(&database.path);
+            if !litestream.is_some_and(|litestream| database.leave_to(litestream)) {
+                // Litestream may well run, and hold its own: then this guard is let go at the first looks.
+                database.take(&self.heartbeat);
+                database.gap = self.record.gap(&database.path);
+            }
         }
         (0..self.databases.len()).for_each(|number| self.mark_gap(number));
         loop {
