@@ -28,7 +28,7 @@ const TAKE: Duration = Duration::from_secs(7);
 /// How long a commit is waited for in a database whose WAL is all copied: a busy one has it, a quiet one needs none.
 const COMMIT: Duration = Duration::from_secs(1);
 
-/// So many heartbeats are written for a guard at least, where a busy device needs longer for them than that.
+/// So often it is tried at least, where a busy device needs longer for it than that.
 const TRIES: u32 = 3;
 
 /// How often it is looked for.
@@ -330,7 +330,9 @@ fn take_others(
     begun: Boottime,
 ) -> Result<Guard, NotGuarded> {
     let mut guard = taken(path, old)?;
-    while !guard.pins() && clock::boottime().since(begun) < COMMIT {
+    let mut tries = 0;
+    while !guard.pins() && (tries < TRIES || clock::boottime().since(begun) < COMMIT) {
+        tries += 1;
         // What this process writes itself is not seen by was_written.
         if (litestream_runs && guard.count_up()) || guard.was_written() {
             guard.renew()?;
