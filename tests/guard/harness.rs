@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -48,10 +48,17 @@ pub fn under_load(application: Application, work: impl FnOnce()) -> Vec<i64> {
     thread::scope(|scope| {
         let end = &end;
         scope.spawn(move || {
+            let (begun, mut written) = (Instant::now(), 0);
             while !end.load(Ordering::Relaxed) {
-                application.write(1);
-                thread::sleep(PACE);
+                // By the clock: what a busy machine held up is made up for.
+                if PACE * written <= begun.elapsed() {
+                    application.write(1);
+                    written += 1;
+                } else {
+                    thread::sleep(PACE);
+                }
             }
+            eprintln!("{:.0} rows a second", f64::from(written) / begun.elapsed().as_secs_f64());
         });
         // The writer ends whether or not this goes well.
         let outcome = catch_unwind(AssertUnwindSafe(work));
