@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     application::Application,
-    support::{Device, SOON, database, process::run},
+    support::{Device, SOON, database},
 };
 
 /// For credentials that are not rotated while a test runs.
@@ -86,8 +86,10 @@ pub fn assert_whole(device: &Device, databases: &[&Path]) {
 pub fn assert_proven(device: &Device, databases: &[&Path]) {
     assert_eq!(suspect(device), "", "{:#?}", device.problems());
     assert_whole(device, databases);
-    let said = run(&mut device.edgerotate(&["verify", "--json"]));
-    let said: Value = serde_json::from_str(&said).unwrap();
+    // Its progress, which a long restore has, goes to stderr.
+    let output = device.edgerotate(&["verify", "--json"]).output().unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
     assert_eq!(
         (&said["verdict"], &said["missing"]["rows"]),
         (&json!("whole"), &json!(0)),
