@@ -86,6 +86,8 @@ pub struct Provider {
     pub fetch_deadline: Duration,
     /// Rotation begins at min(lead, half the lifetime) before expiry.
     pub lead: Duration,
+    /// After a boot the first fetch begins at a random moment within it; see [`crate::rotation::Policy::boot_spread`].
+    pub boot_spread: Duration,
 }
 
 /// Where the device's private key is.

@@ -136,6 +136,9 @@ in
   (setting "rotationLead" "EDGEROTATE_ROTATION_LEAD" duration
     "How long before expiry a rotation begins, at most half the lifetime; default: `5min`."
   )
+  (setting "bootSpread" "EDGEROTATE_BOOT_SPREAD" duration
+    "A device that boots asks for its first credentials within so long after the boot; default: `90s`."
+  )
   (setting "connectTimeout" "EDGEROTATE_CONNECT_TIMEOUT" duration
     "How long the connection to the endpoint may take; default: `10s`."
   )

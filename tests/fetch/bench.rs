@@ -68,6 +68,7 @@ impl Bench {
             fetch_timeout: Duration::from_secs(30),
             fetch_deadline: Duration::from_secs(60),
             lead: Duration::from_secs(300),
+            boot_spread: Duration::ZERO,
         };
         let launcher = Launcher {
             program: program_in_root(&scratch),

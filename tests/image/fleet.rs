@@ -50,7 +50,7 @@ impl Machine {
         let settings = format!(
             "{settings}EDGEROTATE_ENDPOINT={}\nEDGEROTATE_ROLE_ALIAS={}\nEDGEROTATE_REGION={}\n\
              EDGEROTATE_PKCS11_MODULE={SOFTHSM}\nEDGEROTATE_PKCS11_PIN_FILE=/data/edgerotate/pin\n\
-             EDGEROTATE_HEARTBEAT_INTERVAL=200ms\nEDGEROTATE_RESTART_TIMEOUT=50s\n",
+             EDGEROTATE_HEARTBEAT_INTERVAL=200ms\nEDGEROTATE_RESTART_TIMEOUT=50s\nEDGEROTATE_BOOT_SPREAD=0s\n",
             self.cloud.endpoint(),
             self.cloud.role_alias(),
             self.cloud.region(),

@@ -85,6 +85,8 @@ impl Device {
         let settings = [
             ("ENDPOINT", cloud.endpoint()),
             ("ROLE_ALIAS", cloud.role_alias()),
+            // The machine may have booted a moment ago.
+            ("BOOT_SPREAD", "0s".to_owned()),
             ("THING_NAME", THING.to_owned()),
             ("CERTIFICATE", path(&certificate.path)),
             ("PRIVATE_KEY", token.key_uri()),

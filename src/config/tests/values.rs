@@ -18,6 +18,7 @@ fn the_least_that_is_needed_gives_the_defaults() {
             fetch_timeout: Duration::from_secs(30),
             fetch_deadline: Duration::from_secs(60),
             lead: Duration::from_secs(300),
+            boot_spread: Duration::from_secs(90),
         },
         litestream: Litestream {
             environment_file: "/run/edgerotate/litestream.env".into(),
@@ -89,6 +90,7 @@ fn every_value_gets_where_it_belongs() {
         ("EDGEROTATE_RUNTIME_DIRECTORY", "/run/other/"),
         ("EDGEROTATE_STATE_DIRECTORY", "/data/state"),
         ("EDGEROTATE_ROTATION_LEAD", "1h"),
+        ("EDGEROTATE_BOOT_SPREAD", "0"),
         ("EDGEROTATE_CONNECT_TIMEOUT", "1"),
         ("EDGEROTATE_FETCH_TIMEOUT", "5min"),
         ("EDGEROTATE_FETCH_DEADLINE", "5min 1s"),
@@ -110,6 +112,7 @@ fn every_value_gets_where_it_belongs() {
     );
     assert_eq!(provider.ca_file, Some("/etc/ca.pem".into()));
     assert_eq!(provider.lead, Duration::from_secs(3600));
+    assert_eq!(provider.boot_spread, Duration::ZERO);
     assert_eq!(provider.connect_timeout, Duration::from_secs(1));
     assert_eq!(provider.fetch_timeout, Duration::from_secs(300));
     assert_eq!(provider.fetch_deadline, Duration::from_secs(301));
@@ -243,6 +246,7 @@ fn a_bad_value_is_told_in_one_line() {
         ("RUNTIME_DIRECTORY", "run", "must be an absolute path"),
         ("STATE_DIRECTORY", "/", "must be the path of something with a name"),
         ("ROTATION_LEAD", "999ms", "must be 1s to 1h"),
+        ("BOOT_SPREAD", "61min", "must be 0s to 1h"),
         ("CONNECT_TIMEOUT", "2min 1s", "must be 1s to 2min"),
         ("FETCH_TIMEOUT", "301", "must be 1s to 5min"),
         ("FETCH_DEADLINE", "30s", "must be more than EDGEROTATE_FETCH_TIMEOUT (30s)"),
