@@ -18,6 +18,7 @@ mod layers;
 mod problem;
 mod settings;
 mod spelling;
+mod stand_ins;
 mod values;
 mod words;
 

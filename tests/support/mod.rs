@@ -86,6 +86,16 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Op
     }
 }
 
+/// Whether a text is as the pattern says, in which `*` stands for whatever differs from run to run.
+pub fn fits(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+            (0..=text.len()).any(|at| text.is_char_boundary(at) && fits(rest, &text[at..]))
+        }),
+    }
+}
+
 /// Records that this test can't run here; the caller returns. `tests/run` counts and prints it.
 pub fn skip(reason: &str) {
     let test = thread::current().name().unwrap_or("?").to_owned();
