@@ -109,12 +109,18 @@ fn an_image_that_breaks_the_device_is_left() {
         fs::remove_file(file).unwrap();
     }
 
+    // An update of its unit with which edgerotate does not start.
+    let text = "[Service]\nReadWritePaths=/data/nowhere\n";
+    let sandbox = add_to_unit(&machine, "edgerotate.service", "sandbox.conf", text);
+    assert_left_for(&mut machine, "a sandbox that can't be made", &["daemon-not-up"]);
+    fs::remove_file(sandbox).unwrap();
+
     // Back to the image before: as good as it was, and it tells why the other one was left.
     assert!(is_good(&mut machine), "{}", machine.last_words());
     let why = machine.must(
         "journalctl --directory=/var/log/journal --boot=-1 --unit=edgerotate-health --output=cat",
     );
-    assert!(why.contains("[engine-missing]"), "{why}");
+    assert!(why.contains("[daemon-not-up]"), "{why}");
     machine.wait_for_uploads(2);
 }
 
