@@ -215,11 +215,13 @@ impl Look<'_> {
         let config = &self.config;
         let user = files::user(config).map_or("edgerotate".to_owned(), files::name);
         let daemon = self.at_daemon();
+        // A fleet that booted at once is not to ask through its gates what its daemons ask spread out.
+        let is_left_to_daemon = self.options.scope == Scope::Gate && daemon.waits_for_its_turn;
         report.add([daemon.line]);
         report.add(files::lines(config, &user));
         // Two programs that are waited for, and neither needs the other.
         let (asked, litestream) = tokio::join!(
-            self.at_fetch(report, daemon.findings),
+            self.at_fetch(report, daemon.findings, is_left_to_daemon),
             litestream::lines(config, self.program, signals)
         );
         report.add([provider::clock_line(asked.as_ref(), clock::wall())]);
@@ -238,7 +240,7 @@ impl Look<'_> {
     fn at_daemon(&self) -> daemon::Daemon {
         if self.out_of_reach.contains(&Step::Daemon) {
             let line = Line::not_reached(Step::Daemon, Step::Settings);
-            return daemon::Daemon { line, runs: false, findings: None };
+            return daemon::Daemon::away(line);
         }
         let trust = match self.options.scope {
             _ if self.options.pin_changed => Trust::Never,
@@ -250,7 +252,12 @@ impl Look<'_> {
     }
 
     /// Key, certificate and provider: as the daemon found them, or by asking.
-    async fn at_fetch(&self, report: &mut Report, findings: Option<Findings>) -> Option<Asked> {
+    async fn at_fetch(
+        &self,
+        report: &mut Report,
+        findings: Option<Findings>,
+        is_left_to_daemon: bool,
+    ) -> Option<Asked> {
         let provider = &self.config.provider;
         let launcher = Launcher::new(self.program.to_owned(), &self.config);
         // The marks of a refused PIN must have their place before a PIN is tried.
@@ -270,7 +277,8 @@ impl Look<'_> {
             (Some(findings), _) => Some(from_daemon(report, &self.config, findings)),
             (None, Some(key)) => {
                 report.add(token::lines(provider, &looked, key));
-                match self.blocked(report, &looked, key) {
+                let blocked = self.blocked(report, &looked, key);
+                match blocked.or(is_left_to_daemon.then_some(Step::Daemon)) {
                     Some(step) => {
                         report.add(provider::not_reached(step));
                         None

@@ -20,6 +20,7 @@ use crate::{
     config::{Config, Pin, PrivateKey},
     failure::{Class, Failure},
     finding::Finding,
+    rotation::Acquiring,
     span::span,
     status::{
         Lock, Seen,
@@ -68,6 +69,15 @@ pub struct Daemon {
     pub runs: bool,
     /// What it found, if that still holds.
     pub findings: Option<Findings>,
+    /// It has asked for nothing in this boot, and waits for its turn in the fleet (`EDGEROTATE_BOOT_SPREAD`).
+    pub waits_for_its_turn: bool,
+}
+
+impl Daemon {
+    /// One that does not run, or is not looked for.
+    pub fn away(line: Line) -> Self {
+        Self { line, runs: false, findings: None, waits_for_its_turn: false }
+    }
 }
 
 /// Whether this system was booted with systemd and has a unit for the daemon: then it is to run.
@@ -100,9 +110,12 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
             let path = config.runtime_directory.display().to_string();
             let mut line = Line::wrong(step, path, found);
             line.add(other_user(config));
-            return Daemon { line, runs: false, findings: None };
+            return Daemon::away(line);
         }
     };
+    let waits_for_its_turn = seen.record.as_ref().is_ok_and(|record| {
+        record.fetch.state == Acquiring::Waiting && record.credentials.is_none()
+    });
     let findings = findings(config, settings, &seen, trust);
     let process = format!("it runs as process {pid}");
     let (seen, findings) = match findings {
@@ -113,7 +126,7 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
     };
     let mut line = Line::ok(step, seen);
     line.add(other_user(config));
-    Daemon { line, runs: true, findings }
+    Daemon { line, runs: true, findings, waits_for_its_turn }
 }
 
 fn other_user(config: &Config) -> Option<Found> {
