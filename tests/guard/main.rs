@@ -15,6 +15,7 @@
 mod support;
 
 mod application;
+mod harness;
 mod hazards;
 mod load;
 mod mend;
