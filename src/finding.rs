@@ -266,7 +266,7 @@ findings! {
         suspect::REMEDY;
     SuspectUnknown "suspect-unknown" DEVICE Warns
         "which replicas may lack rows can't be told"
-        "let this user read FILE; if it is broken, remove it and make new snapshots";
+        "run it as the daemon's user, who must be able to read FILE; if that is broken, remove it and make new snapshots";
 }
 
 #[cfg(test)]

@@ -190,8 +190,8 @@ mod scenario {
 
     pub fn of_the_clock() -> Played {
         for (offset, kind, detail) in [
-            (121, Kind::ClockOff, "2 min* behind the provider's"),
-            (-121, Kind::ClockOff, "* ahead of the provider's"),
+            (150, Kind::ClockOff, "2 min* behind the provider's"),
+            (-150, Kind::ClockOff, "* ahead of the provider's"),
             (-7300, Kind::ClockWrong, "2 h * ahead of the provider's"),
         ] {
             let mut device = Device::new(&format!("clock{offset}"), Generation::V05, LONG);
