@@ -2,10 +2,7 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use crate::{
-    application::Application,
-    support::{Device, Generation, SOON, database, process::run, skip},
-};
+use crate::support::{Application, Device, Generation, SOON, database, process::run, skip};
 
 const LONG: Duration = Duration::from_secs(3600);
 

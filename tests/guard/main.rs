@@ -14,7 +14,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod application;
 mod hazards;
 mod load;
 mod mend;

@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    application::Application,
-    support::{Device, Generation, SOON, database, process::run},
-};
+use crate::support::{Application, Device, Generation, SOON, database, process::run};
 
 /// They expire while everything is away.
 const LIFETIME: Duration = Duration::from_secs(40);

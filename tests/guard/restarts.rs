@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::{
-    application::{Application, checkpoint},
-    support::{Device, Generation, SOON, database},
-};
+use crate::support::{Application, Device, Generation, SOON, application::checkpoint, database};
 
 /// So that a test has its restarts in a minute.
 const LIFETIME: Duration = Duration::from_secs(12);

@@ -4,10 +4,7 @@ use std::{fs, time::Duration};
 
 use rusqlite::Connection;
 
-use crate::{
-    application::Application,
-    support::{Device, Generation, SOON, database},
-};
+use crate::support::{Application, Device, Generation, SOON, database};
 
 const LONG: Duration = Duration::from_secs(3600);
 

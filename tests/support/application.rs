@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use crate::support::{Device, Litestream, SOON, database};
+use super::{Device, Litestream, SOON, database};
 
 /// A database, and the program's connection to it.
 pub struct Application {
