@@ -88,7 +88,12 @@ fn main() -> ExitCode {
     let chosen = |part: &&Part| wanted.is_empty() || wanted.contains(&part.name);
     let (beside, alone): (Vec<&Part>, Vec<&Part>) =
         PARTS.iter().filter(chosen).partition(|part| part.counts);
-    let mut sections: Vec<Section> = alone.into_iter().map(|part| run(part, effort)).collect();
+    let mut sections: Vec<Section> = vec![];
+    for part in alone {
+        sections.push(run(part, effort));
+        // What is there already outlasts whoever ends it here.
+        report::write(&sections, effort);
+    }
     // A thread for each: what a part starts ends with its thread.
     thread::scope(|scope| {
         let running: Vec<_> = beside.iter().map(|part| scope.spawn(|| run(part, effort))).collect();
@@ -96,6 +101,7 @@ fn main() -> ExitCode {
     });
     sections.sort_by_key(|section| PARTS.iter().position(|part| part.name == section.name));
     report::write(&sections, effort);
+    println!("bench: the report is target/bench/report.md");
     let failed = sections.iter().any(|section| matches!(section.outcome, Outcome::Failed(_)));
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

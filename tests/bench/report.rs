@@ -1,6 +1,6 @@
 //! What was measured, for people and for programs.
 
-use std::{fmt::Write, fs, path::Path, thread};
+use std::{fmt::Write, fs, thread};
 
 use serde_json::{Value, json};
 
@@ -94,11 +94,6 @@ pub fn write(sections: &[Section], effort: Effort) {
     fs::write(directory.join("report.md"), markdown(sections, effort)).expect("report.md");
     let json = serde_json::to_string_pretty(&to_json(sections, effort)).expect("JSON");
     fs::write(directory.join("report.json"), json + "\n").expect("report.json");
-    println!("bench: the report is {}", shown(&directory.join("report.md")));
-}
-
-fn shown(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
 fn markdown(sections: &[Section], effort: Effort) -> String {
