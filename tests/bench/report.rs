@@ -114,17 +114,17 @@ fn markdown(sections: &[Section], effort: Effort) -> String {
         match &section.outcome {
             Outcome::Measured(figures) => figures.write(&mut text),
             Outcome::Skipped(why) => {
-                let _ = writeln!(text, "skipped: {why}. It needs {}.", section.needs);
+                let _ = writeln!(text, "skipped: {why}");
             }
             Outcome::Failed(why) => {
-                let _ = writeln!(text, "**failed**: {why}. It needs {}.", section.needs);
+                let _ = writeln!(text, "**failed**: {why}");
             }
         }
         let [before, after] = section.load;
         let _ = writeln!(
             text,
-            "\nTook {} s; load average {before} before and {after} after. `make bench PART={}`",
-            section.seconds, section.name
+            "\n`make bench PART={}` took {} s, with a load average of {before} before and {after} after. It needs {}.",
+            section.name, section.seconds, section.needs
         );
     }
     text
@@ -182,6 +182,7 @@ fn to_json(sections: &[Section], effort: Effort) -> Value {
             Outcome::Skipped(why) | Outcome::Failed(why) => json!({"why": why}),
         };
         value["name"] = json!(section.name);
+        value["needs"] = json!(section.needs);
         value["outcome"] = json!(section.outcome.word());
         value["load_average"] = json!(section.load);
         value["seconds"] = json!(section.seconds);
