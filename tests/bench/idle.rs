@@ -59,7 +59,7 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
     // The guard of the start is let go, and Litestream's first snapshot is through.
     thread::sleep(effort.pick(Duration::from_secs(5), Duration::from_secs(20)));
 
-    let (count, length) = effort.pick((3, Duration::from_secs(10)), (4, Duration::from_secs(40)));
+    let (count, length) = effort.pick((3, Duration::from_secs(10)), (4, Duration::from_secs(30)));
     let mut daemon = Windows::new(device.pid());
     let mut other = helper.as_ref().map(|process| Windows::new(process.pid()));
     let fetches = device.cloud.fetches();

@@ -34,8 +34,8 @@ pub const PART: Part = Part {
 
 const LIFETIME: Duration = Duration::from_secs(12);
 
-/// Two rotations and more.
-const SLICE: Duration = Duration::from_secs(12);
+/// One rotation and more: they are half a lifetime apart.
+const SLICE: Duration = Duration::from_secs(10);
 
 /// Rows a second.
 const RATES: [u32; 3] = [1, 10, 200];
@@ -83,7 +83,7 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
     figures.note(format!(
         "At each rate six Litestreams with a sync interval of 1 s run beside each other for {slices} times {} s, each with a \
          database of its own: credentials that live for {} s by restart and by endpoint, and permanent ones. Each such span \
-         has rotations in it, and gives one longest time. Lost is what a restore lacks after {} s.",
+         has a rotation in it, and gives one longest time. Lost is what a restore lacks after {} s.",
         SLICE.as_secs(),
         LIFETIME.as_secs(),
         SOON.as_secs(),
@@ -212,10 +212,14 @@ impl Lane<'_> {
             .iter()
             .filter(|r| r.is_upload() && r.is_below(&self.folder) && r.time >= begin)
             .collect();
+        // What comes after the last upload counts up to the end.
+        let end = begin + SLICE * slices;
+        let times: Vec<_> =
+            uploads.iter().map(|r| r.time).filter(|time| *time < end).chain([end]).collect();
         let longest = |slice: u32| {
-            let slice = begin + SLICE * slice..begin + SLICE * (slice + 1);
-            let end_in_it = uploads.windows(2).filter(|pair| slice.contains(&pair[1].time));
-            let gaps = end_in_it.map(|pair| (pair[1].time - pair[0].time).as_seconds_f64());
+            let slice = begin + SLICE * slice..=begin + SLICE * (slice + 1);
+            let end_in_it = times.windows(2).filter(|pair| slice.contains(&pair[1]));
+            let gaps = end_in_it.map(|pair| (pair[1] - pair[0]).as_seconds_f64());
             // Without an upload it is all of it, at least.
             gaps.reduce(f64::max).unwrap_or(SLICE.as_secs_f64())
         };
