@@ -100,6 +100,14 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
                 "×",
             );
         }
+        // All windows together: without rows there may be nothing in one.
+        let alone = other_name(Some(generation), false);
+        let sum = |bytes: &[f64]| bytes.iter().sum::<f64>();
+        figures.count(
+            format!("{} ÷ {alone}", edgerotate_name(generation)),
+            sum(ours) / sum(of(&alone)),
+            "×",
+        );
     }
     let mut bars = vec![];
     for ((name, _), bytes) in lanes.iter().zip(&written) {
