@@ -100,14 +100,16 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
                 "×",
             );
         }
-        // All windows together: without rows there may be nothing in one.
+        // All windows together: without rows there may be nothing in one, or in any.
         let alone = other_name(Some(generation), false);
-        let sum = |bytes: &[f64]| bytes.iter().sum::<f64>();
-        figures.count(
-            format!("{} ÷ {alone}", edgerotate_name(generation)),
-            sum(ours) / sum(of(&alone)),
-            "×",
-        );
+        let [sum, sum_alone] = [ours, of(&alone)].map(|bytes| bytes.iter().sum::<f64>());
+        if sum_alone > 0.0 {
+            figures.count(
+                format!("{} ÷ {alone}", edgerotate_name(generation)),
+                sum / sum_alone,
+                "×",
+            );
+        }
     }
     let mut bars = vec![];
     for ((name, _), bytes) in lanes.iter().zip(&written) {
