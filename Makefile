@@ -21,10 +21,11 @@ nix-check: ## the Nix flake: evaluated, and the package built, with a stand-in f
 nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that has nixos/, and LIB=DIR, one that has lib/
 	@tests/prepare test && tests/nix/check with_nixos "$(NIXOS)" "$(LIB)"
 
-test-all: test demo ## the tests with those that take ten minutes, the demo with both generations of Litestream, and armv7
+test-all: test demo ## the tests with those that take ten minutes, the demo with both generations of Litestream, armv7, and Nix's aarch64
 	@cargo test --locked --test guard -- --ignored && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
 	@tests/cross test armv7
+	@tests/nix/check the_package_for_aarch64_builds_and_rotates
 
 cross: ## release binaries for devices, aarch64 and armv7, in target/cross
 	@tests/prepare cross && tests/cross build aarch64 armv7

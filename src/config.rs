@@ -105,8 +105,16 @@ pub struct Token {
     pub module: PathBuf,
     pub pin: Pin,
     pub route: Route,
-    /// Names of further environment variables that the module reads.
-    pub module_environment: Vec<String>,
+    /// Further environment variables that the module reads.
+    pub module_environment: Vec<ModuleVariable>,
+}
+
+/// An environment variable for the module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleVariable {
+    pub name: String,
+    /// Else it is handed on as edgerotate got it, if it did.
+    pub value: Option<String>,
 }
 
 /// Where the token's PIN comes from.

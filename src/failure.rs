@@ -150,7 +150,7 @@ causes! {
         "name the library that has C_GetFunctionList in EDGEROTATE_PKCS11_MODULE";
     ModuleNotStarted "module-not-started" Setup DEVICE
         "the PKCS#11 module does not start"
-        "look at its own settings (EDGEROTATE_MODULE_ENVIRONMENT hands on variables), its device node and bus, and the rights of edgerotate's user to them";
+        "look at its own settings (EDGEROTATE_MODULE_ENVIRONMENT names where they are), its device node and bus, and the rights of edgerotate's user to them";
     TokenLockUnusable "token-lock-unusable" Setup NOT_PERMITTED
         "the lock that orders the token's users cannot be taken"
         "let edgerotate's user write to its runtime directory";
@@ -185,7 +185,7 @@ causes! {
         "look at the file system it is on";
     PinFileEmpty "pin-file-empty" Setup DEVICE
         "the PIN file is empty"
-        "write the token's user PIN into it";
+        "write the token's user PIN into it; for one in /run/credentials: into the file that LoadCredential= names, and restart edgerotate";
     PinUnfit "pin-unfit" Setup DEVICE
         "the PIN cannot be one"
         "the PIN is one line of UTF-8 text and nothing else; it was not tried";

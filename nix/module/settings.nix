@@ -43,7 +43,7 @@ in
     "provider"
   ]) "How OpenSSL reaches the module: by libp11's engine (the default) or by pkcs11-provider.")
   (setting "pkcs11.moduleEnvironment" "EDGEROTATE_MODULE_ENVIRONMENT" (types.listOf word)
-    "Names of further environment variables that the PKCS#11 module reads."
+    "Further environment variables that the PKCS#11 module reads: `NAME=VALUE`, or by name from edgerotate's own."
   )
   (setting "caFile" "EDGEROTATE_CA_FILE" (types.either file types.package)
     "PEM file with the authorities that the endpoint's certificate is checked against; default: the system's."

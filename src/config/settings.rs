@@ -94,7 +94,7 @@ pub const PKCS11_ROUTE: Setting = Setting::new(
 pub const MODULE_ENVIRONMENT: Setting = Setting::new(
     "EDGEROTATE_MODULE_ENVIRONMENT",
     "none",
-    "names of further environment variables that the PKCS#11 module reads, separated by spaces",
+    "further environment variables that the PKCS#11 module reads, as `NAME=VALUE` or by name from edgerotate's own, separated by spaces",
 );
 pub const CA_FILE: Setting = Setting::new(
     "EDGEROTATE_CA_FILE",

@@ -66,8 +66,17 @@ pub fn holder(runtime_directory: &Path, known: Option<u32>) -> io::Result<Option
         Err(e) => return Err(e),
     };
     let device = format!("{:02x}:{:02x}", major(file.dev()), minor(file.dev()));
-    Ok(find(&fs::read_to_string("/proc/locks")?, &device, file.ino(), known))
+    for _ in 0..LOOKS {
+        let found = find(&fs::read_to_string("/proc/locks")?, &device, file.ino(), known);
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
+
+/// The kernel hands the table out in pieces, and a line can fall between two of them while others come and go.
+const LOOKS: usize = 3;
 
 /// Lines such as `3: FLOCK  ADVISORY  WRITE 4711 00:19:1234 0 EOF` (proc_locks(5)).
 fn find(locks: &str, device: &str, inode: u64, known: Option<u32>) -> Option<u32> {

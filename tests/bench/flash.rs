@@ -145,9 +145,9 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
 
 /// A device with the default settings, its database and its state on the flash.
 struct Edgerotate {
-    // In this order: who uses it goes first.
-    device: Device,
+    // In this order: the device's directory can go once nothing is mounted in it.
     flash: Flash,
+    device: Device,
 }
 
 impl Edgerotate {

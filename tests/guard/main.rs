@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod harness;
 mod hazards;
 mod load;
 mod mend;
@@ -21,3 +22,5 @@ mod offline;
 mod restarts;
 mod unkept;
 mod uploads;
+
+use support::application;

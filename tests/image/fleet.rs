@@ -29,6 +29,10 @@ pub const FLEET_FILES: [(&str, &str); 5] = [
     ("etc/group", "/etc/group"),
 ];
 
+/// With which edgerotate finds the token also by hand.
+pub const TOKEN_BY_HAND: &str =
+    "EDGEROTATE_MODULE_ENVIRONMENT=SOFTHSM2_CONF=/usr/lib/edgerotate/softhsm2.conf";
+
 /// systemd/sysusers.conf.
 const EDGEROTATE: u32 = 780;
 

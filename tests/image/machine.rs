@@ -11,7 +11,7 @@ use std::{
 use crate::fleet::{FLEET_FILES, Release, image};
 use crate::support::{
     Cloud, Generation, Process, SOON, Scratch, Token, database,
-    process::{Seen, descendants, tied, try_run},
+    process::{Seen, descendants, run, tied, try_run},
     root,
     secrets::Secrets,
     wait_for, wait_until,
@@ -109,6 +109,10 @@ impl Machine {
         ));
         command.arg("--directory").arg(&self.image);
         command.arg("--bind").arg(bind(&self.data, "/data"));
+        let journal = self.journal_on_disk();
+        if journal.exists() {
+            command.arg("--bind").arg(bind(&journal, "/var/log/journal"));
+        }
         for (file, place) in FLEET_FILES {
             let file = self.fleet.join(file);
             if file.exists() {
@@ -195,6 +199,23 @@ impl Machine {
     /// A property of a unit.
     pub fn show(&self, unit: &str, property: &str) -> String {
         self.must(&format!("systemctl show --value -p {property} {unit}"))
+    }
+
+    /// As docs/device.md has it for a device with a slot to fall back to.
+    pub fn keep_journal_on_disk(&self) {
+        fs::create_dir(self.journal_on_disk()).expect("a directory for the journal");
+    }
+
+    fn journal_on_disk(&self) -> PathBuf {
+        self.data.join("journal")
+    }
+
+    /// What a unit and systemd said of it in a boot that is over, if the journal is kept.
+    pub fn said_in_last_boot(&self, unit: &str) -> String {
+        run(tied("journalctl")
+            .args(["--no-pager", "--boot=0", "--output=cat", "--unit", unit])
+            .arg("--directory")
+            .arg(self.journal_on_disk()))
     }
 
     /// The journal so far, over all boots.

@@ -18,6 +18,7 @@ mod fleet;
 mod gate;
 mod machine;
 mod outage;
+mod restarts;
 mod sandbox;
 
 use std::time::Duration;
