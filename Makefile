@@ -1,6 +1,6 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-all cross cross-test msrv soak-endpoint image image-shell yocto-check yocto-build clean
+.PHONY: help demo test bench check test-all cross cross-test msrv soak-endpoint image image-shell yocto-check yocto-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,6 +35,9 @@ cross-test: ## rotations, uploads and restores with them, under qemu
 
 msrv: ## the unit tests with Rust 1.85, the oldest that is promised
 	@tests/prepare cross && tests/cross unit
+
+bench: ## what it costs, in target/bench: a release measured (PART='fetch idle …', QUICK=1 for a few minutes; flash as root)
+	@tests/prepare bench && cargo bench --locked --bench bench
 
 soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every client without a restart
 	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture

@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use crate::{
     client::ask_until_served,
-    programs::{Program, Replicator, Way},
-    support::{Device, Generation, SOON, cloud::Request, database},
+    programs::Program,
+    support::{Device, Generation, Replicator, SOON, Way, cloud, cloud::Request, database},
 };
 
 /// What is run through.
@@ -169,11 +169,5 @@ fn keys<'a>(requests: impl Iterator<Item = &'a Request>) -> usize {
 }
 
 fn longest_gap(requests: &[Request], replicator: &Replicator) -> Duration {
-    let times: Vec<DateTime<Utc>> = requests
-        .iter()
-        .filter(|request| request.is_upload() && replicator.made(request))
-        .map(|request| request.time)
-        .collect();
-    let gaps = times.windows(2).map(|pair| (pair[1] - pair[0]).to_std().unwrap_or_default());
-    gaps.max().expect("uploads")
+    cloud::longest_gap(requests.iter().filter(|request| replicator.made(request))).expect("uploads")
 }

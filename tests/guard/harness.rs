@@ -9,13 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::{
     application::Application,
     support::{Device, SOON, database},
 };
+
+pub use crate::support::database::wal;
 
 /// For credentials that are not rotated while a test runs.
 pub const LONG: Duration = Duration::from_secs(3600);
@@ -100,11 +101,4 @@ pub fn assert_proven(device: &Device, databases: &[&Path]) {
     for path in databases {
         assert!(proven.iter().any(|one| one["database"] == json!(path)), "{said}");
     }
-}
-
-/// How many pages of the WAL are in use, and whether all of them were copied.
-pub fn wal(connection: &Connection) -> (i64, bool) {
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
-    let (pages, copied) = connection.query_row("PRAGMA wal_checkpoint(NOOP)", (), row).unwrap();
-    (pages, pages == copied)
 }

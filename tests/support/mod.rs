@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests watch the real clock; the product does not")]
 #![allow(clippy::print_stderr, reason = "a failed test says where it left its files")]
 
+pub mod application;
 pub mod cloud;
 pub mod database;
 pub mod device;
@@ -20,15 +21,19 @@ pub mod keeper;
 pub mod litestream;
 pub mod port;
 pub mod process;
+pub mod replicator;
 pub mod scratch;
 pub mod secrets;
+pub mod svg;
 pub mod token;
 
+pub use application::Application;
 pub use cloud::Cloud;
 pub use device::Device;
 pub use litestream::{Generation, Litestream};
 pub use port::Port;
 pub use process::Process;
+pub use replicator::{Replicator, Way};
 pub use scratch::Scratch;
 pub use token::Token;
 

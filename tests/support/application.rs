@@ -7,9 +7,9 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{
-    harness::wal,
-    support::{Device, Litestream, SOON, database},
+use super::{
+    Device, Litestream, SOON,
+    database::{self, wal},
 };
 
 /// A database, and the program's connection to it.
