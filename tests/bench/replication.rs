@@ -20,6 +20,7 @@ use crate::{
         cloud::Request,
         database,
         device::THING,
+        keep_pace,
         svg::{AMBER, BLUE, FAINT},
     },
 };
@@ -167,10 +168,7 @@ fn run(rate: u32, slices: u32) -> Vec<Outcome> {
         let end = &end;
         for application in applications {
             scope.spawn(move || {
-                while !end.load(Relaxed) {
-                    application.write(1);
-                    thread::sleep(pause);
-                }
+                keep_pace(pause, end, || application.write(1));
             });
         }
         for replicator in &replicators {

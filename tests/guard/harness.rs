@@ -6,14 +6,14 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
     application::Application,
-    support::{Device, SOON, database},
+    support::{Device, SOON, database, keep_pace},
 };
 
 pub use crate::support::database::wal;
@@ -49,17 +49,8 @@ pub fn under_load(application: Application, work: impl FnOnce()) -> Vec<i64> {
     thread::scope(|scope| {
         let end = &end;
         scope.spawn(move || {
-            let (begun, mut written) = (Instant::now(), 0);
-            while !end.load(Ordering::Relaxed) {
-                // By the clock: what a busy machine held up is made up for.
-                if PACE * written <= begun.elapsed() {
-                    application.write(1);
-                    written += 1;
-                } else {
-                    thread::sleep(PACE);
-                }
-            }
-            eprintln!("{:.0} rows a second", f64::from(written) / begun.elapsed().as_secs_f64());
+            let rate = keep_pace(PACE, end, || application.write(1));
+            eprintln!("{rate:.0} rows a second");
         });
         // The writer ends whether or not this goes well.
         let outcome = catch_unwind(AssertUnwindSafe(work));

@@ -42,6 +42,7 @@ use std::{
     fs::OpenOptions,
     io::Write,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -89,6 +90,22 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Op
         assert!(start.elapsed() < deadline, "waited {deadline:?} in vain for: {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Does it once in each `pace` until the `end`, by the clock: what a busy machine held up is made up for. Returns how many
+/// times a second that was.
+pub fn keep_pace(pace: Duration, end: &AtomicBool, mut act: impl FnMut()) -> f64 {
+    let (begun, mut done) = (Instant::now(), 0);
+    while !end.load(Ordering::Relaxed) {
+        if pace * done <= begun.elapsed() {
+            act();
+            done += 1;
+        } else {
+            // Not so long that the end is overslept.
+            thread::sleep((pace * done).saturating_sub(begun.elapsed()).min(SOON / 100));
+        }
+    }
+    f64::from(done) / begun.elapsed().as_secs_f64()
 }
 
 /// Whether a text is as the pattern says, in which `*` stands for whatever differs from run to run.

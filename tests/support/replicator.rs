@@ -4,17 +4,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread,
+    sync::{Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
 use rusqlite::Connection;
 
-use super::{Device, Generation, Litestream, SOON, cloud::Request, database, process};
+use super::{Device, Generation, Litestream, SOON, cloud::Request, database, keep_pace, process};
 
 /// Where a program has its credentials from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,12 +124,9 @@ impl Replicator {
         }
     }
 
-    /// A row, a pause, and so on.
-    pub fn write_until(&self, end: &AtomicBool, pause: Duration) {
-        while !end.load(Relaxed) {
-            self.write(1);
-            thread::sleep(pause);
-        }
+    /// A row in each `pace`; how many a second that was.
+    pub fn write_until(&self, end: &AtomicBool, pace: Duration) -> f64 {
+        keep_pace(pace, end, || self.write(1))
     }
 
     pub fn rows(&self) -> Vec<i64> {
