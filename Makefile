@@ -1,9 +1,9 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check test-all cross cross-test msrv soak-endpoint image image-shell yocto-check yocto-build clean
+.PHONY: help demo test bench check test-all cross cross-test msrv soak-endpoint image image-shell image-aarch64 yocto-check yocto-build clean
 
 help: ## say what there is
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## a device's minute, watched: rotate, replicate, restore, compare (LITESTREAM=0.3.13 for the other generation)
 	@tests/prepare demo && echo 'building edgerotate' && cargo build --locked --quiet --bins --example demo && cargo run --locked --quiet --example demo
@@ -47,6 +47,9 @@ image: ## a device's root, as the tests boot it: units, edgerotate, Litestream, 
 
 image-shell: ## boot that image, provisioned, with a cloud beside it, and get a shell in it (as root)
 	@tests/prepare test && cargo build --locked --quiet --bins && cargo run --locked --quiet --example image-shell
+
+image-aarch64: ## the same for aarch64 on an emulated machine: boot, rotate, upload, restore, how long each took (as root)
+	@tests/prepare image-aarch64 && tests/cross build aarch64 && cargo run --locked --quiet --example image-aarch64
 
 yocto-check: ## look through the Yocto layer, without BitBake
 	@tests/prepare test && target/tools/venv/bin/python tests/yocto/check

@@ -3,7 +3,8 @@
 use std::{fs, net::TcpListener, os::unix::fs::symlink, time::Duration};
 
 use crate::{
-    machine::{Machine, THING},
+    machine::Machine,
+    parts::THING,
     support::{Generation, SOON, root},
 };
 

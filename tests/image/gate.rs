@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::{
     fleet::{Release, image},
-    machine::{Machine, THING},
+    machine::Machine,
+    parts::THING,
     support::{Generation, SOON, root},
 };
 

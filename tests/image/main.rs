@@ -18,6 +18,7 @@ mod fleet;
 mod gate;
 mod machine;
 mod outage;
+mod parts;
 mod restarts;
 mod sandbox;
 

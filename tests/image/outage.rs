@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::{
     fleet::TOKEN_BY_HAND,
-    machine::{Machine, THING},
+    machine::Machine,
+    parts::THING,
     support::{Generation, SOON, wait_until},
 };
 

@@ -14,6 +14,7 @@ mod support;
 
 mod fleet;
 mod machine;
+mod parts;
 
 use std::{env, process::ExitCode, time::Duration};
 
