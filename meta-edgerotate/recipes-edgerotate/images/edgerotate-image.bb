@@ -11,9 +11,17 @@ IMAGE_LINGUAS = ""
 
 inherit core-image
 
-# Two roots for updates and /data, which stays. The Raspberry Pi's has its boot partition.
-WKS_FILE ?= "edgerotate-${@'raspberrypi' if 'rpi' in d.getVar('MACHINEOVERRIDES').split(':') else 'qemu'}.wks.in"
+# Two roots for updates and /data, which stays. The Raspberry Pi's has its boot partition. Not ?=, which the machine's
+# own file would win over: that has no data partition.
+WKS_FILE = "edgerotate-${@'raspberrypi' if 'rpi' in d.getVar('MACHINEOVERRIDES').split(':') else 'qemu'}.wks.in"
 IMAGE_FSTYPES += "wic wic.bmap"
+
+# What runqemu starts then: this disk, with the kernel beside it.
+QB_DEFAULT_FSTYPE = "wic"
+# nooelint: oelint.vars.mispell.unknown
+QB_FSINFO = "wic:no-kernel-in-fs"
+# nooelint: oelint.vars.mispell.unknown
+QB_KERNEL_ROOT = "/dev/vda1 ro"
 
 # Sizes of the partitions, in wic's words.
 # nooelint: oelint.vars.mispell.unknown
