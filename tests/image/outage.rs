@@ -74,6 +74,9 @@ fn what_is_killed_or_stuck_comes_back_and_no_row_is_lost() {
     let Some(mut machine) = crate::machine("kills", Generation::V05) else { return };
     machine.cloud.set_lifetime(Duration::from_secs(3600));
     machine.boot();
+    // Litestream's first start is over: one that nobody confirmed would be done again.
+    machine.wait_for_log("restart success litestream", 1);
+    machine.wait_for_uploads(2);
     // A minute's patience is not for a test.
     machine.drop_in("edgerotate.service", "[Service]\nWatchdogSec=6\n");
     machine.must("systemctl restart edgerotate.service");
@@ -81,6 +84,7 @@ fn what_is_killed_or_stuck_comes_back_and_no_row_is_lost() {
     let fetches = machine.cloud.fetches();
 
     for unit in ["litestream.service", "edgerotate.service"] {
+        wait_until_none_is_suspect(&machine);
         let before = machine.show(unit, "InvocationID");
         machine.must(&format!("systemctl kill --kill-who=main --signal=KILL {unit}"));
         machine.wait_until("its next start", SOON, |machine| {
@@ -90,10 +94,7 @@ fn what_is_killed_or_stuck_comes_back_and_no_row_is_lost() {
         machine.wait_for_uploads(2);
     }
 
-    // Rows that were written before the guard was taken: marked, and mended at a start of Litestream.
-    if machine.journal().contains("its replica may lack rows") {
-        machine.wait_for_log("no replica is suspect any more", 1);
-    }
+    wait_until_none_is_suspect(&machine);
 
     let before = machine.show("edgerotate.service", "InvocationID");
     machine.must("systemctl kill --kill-who=main --signal=STOP edgerotate.service");
@@ -111,6 +112,16 @@ fn what_is_killed_or_stuck_comes_back_and_no_row_is_lost() {
     machine.wait_for_uploads(5);
     machine.power_off();
     machine.restore_whole(&machine.rows());
+}
+
+/// Rows that were written before the guard was taken: marked, and mended at a start of Litestream, which then comes.
+fn wait_until_none_is_suspect(machine: &Machine) {
+    machine.wait_until("no suspect replica", SOON, |machine| {
+        let journal = machine.journal();
+        let [marked, mended] = ["its replica may lack rows", "no replica is suspect any more"]
+            .map(|words| journal.rfind(words));
+        marked <= mended && machine.show("litestream.service", "SubState") == "running"
+    });
 }
 
 #[test]

@@ -142,6 +142,10 @@ impl Watcher {
                     let _ = kept.send(all);
                 }
                 Ok(Order::Mended(outcome)) => self.mended(&outcome),
+                // The record is kept after each look, before the next order is taken.
+                Ok(Order::End { recorded }) => {
+                    let _ = recorded.send(());
+                }
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
