@@ -1,9 +1,9 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-all cross cross-test msrv soak-endpoint image image-shell yocto-check yocto-build clean
+.PHONY: help demo test bench check test-all cross cross-test msrv soak-endpoint image image-shell image-aarch64 yocto-check yocto-build clean
 
 help: ## say what there is
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## a device's minute, watched: rotate, replicate, restore, compare (LITESTREAM=0.3.13 for the other generation)
 	@tests/prepare demo && echo 'building edgerotate' && cargo build --locked --quiet --bins --example demo && cargo run --locked --quiet --example demo
@@ -21,10 +21,11 @@ nix-check: ## the Nix flake: evaluated, and the package built, with a stand-in f
 nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that has nixos/, and LIB=DIR, one that has lib/
 	@tests/prepare test && tests/nix/check with_nixos "$(NIXOS)" "$(LIB)"
 
-test-all: test demo ## the tests with those that take ten minutes, the demo with both generations of Litestream, and armv7
+test-all: test demo ## the tests with those that take ten minutes, the demo with both generations of Litestream, armv7, and Nix's aarch64
 	@cargo test --locked --test guard -- --ignored && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
 	@tests/cross test armv7
+	@tests/nix/check the_package_for_aarch64_builds_and_rotates
 
 cross: ## release binaries for devices, aarch64 and armv7, in target/cross
 	@tests/prepare cross && tests/cross build aarch64 armv7
@@ -35,6 +36,9 @@ cross-test: ## rotations, uploads and restores with them, under qemu
 msrv: ## the unit tests with Rust 1.85, the oldest that is promised
 	@tests/prepare cross && tests/cross unit
 
+bench: ## what it costs, in target/bench: a release measured (PART='fetch idle …', QUICK=1 for a few minutes; flash as root)
+	@tests/prepare bench && cargo bench --locked --bench bench
+
 soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every client without a restart
 	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture
 
@@ -43,6 +47,9 @@ image: ## a device's root, as the tests boot it: units, edgerotate, Litestream, 
 
 image-shell: ## boot that image, provisioned, with a cloud beside it, and get a shell in it (as root)
 	@tests/prepare test && cargo build --locked --quiet --bins && cargo run --locked --quiet --example image-shell
+
+image-aarch64: ## the same for aarch64 on an emulated machine: boot, rotate, upload, restore, how long each took (as root)
+	@tests/prepare image-aarch64 && tests/cross build aarch64 && cargo run --locked --quiet --example image-aarch64
 
 yocto-check: ## look through the Yocto layer, without BitBake
 	@tests/prepare test && target/tools/venv/bin/python tests/yocto/check

@@ -49,6 +49,9 @@ writeShellApplication {
       lib.fileset.toSource {
         root = ../.;
         fileset = lib.fileset.unions [
+          ../.cargo
+          ../build.rs
+          ../link
           ../Cargo.lock
           ../Cargo.toml
           ../LICENSE

@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     clock,
-    config::{Config, LayerFile, Layers, PrivateKey, Provider},
+    config::{Config, LayerFile, Layers, Pin, PrivateKey, Provider},
     failure::Failure,
     fetch::{material::io_words, refused_pin},
     fetch_child::Launcher,
@@ -161,13 +161,25 @@ async fn look(
     if options.scope == Scope::ConfigOnly {
         return Ok(report);
     }
-    match config {
-        Some(config) => {
+    let look = match (config, options.scope) {
+        (Some(config), _) => Some((config, Vec::new())),
+        // What the image brings is looked at also where this device brings nothing yet.
+        (None, Scope::Gate) => Config::with_stand_ins(layers),
+        (None, _) => None,
+    };
+    match look {
+        Some((config, replaced)) => {
             if options.pin_changed {
                 report.add(forget_refusal(&config));
             }
-            let settings: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
-            look_at_device(&mut report, &config, &settings, options, program, signals).await;
+            let look = Look {
+                settings: files.iter().map(|file| file.path.clone()).collect(),
+                out_of_reach: settings::out_of_reach(&replaced),
+                config,
+                options,
+                program,
+            };
+            look.at_device(&mut report, signals).await;
         }
         None => {
             let rest = Step::ALL.iter().filter(|step| **step != Step::Settings);
@@ -187,96 +199,142 @@ fn forget_refusal(config: &Config) -> Option<Line> {
     Some(Line::wrong(Step::Pin, mark.display().to_string(), found))
 }
 
-async fn look_at_device(
-    report: &mut Report,
-    config: &Config,
-    settings: &[PathBuf],
+/// What is looked at, and how.
+struct Look<'a> {
+    config: Config,
+    /// The files that the settings are from.
+    settings: Vec<PathBuf>,
+    /// What needs settings that are not there.
+    out_of_reach: Vec<Step>,
     options: Options,
-    program: &Path,
-    signals: &mut Signals,
-) {
-    let user = files::user(config).map_or("edgerotate".to_owned(), files::name);
-    let trust = match options.scope {
-        _ if options.pin_changed => Trust::Never,
-        Scope::Gate => Trust::OfThisBoot,
-        Scope::All | Scope::ConfigOnly => Trust::Recent,
-    };
-    let (line, daemon_runs, findings) = daemon::look(config, settings, trust);
-    report.add([line]);
-    report.add(files::lines(config, &user));
-    let launcher = Launcher::new(program.to_owned(), config);
-    let asked = look_at_fetch(report, config, &launcher, findings).await;
-    report.add([provider::clock_line(asked.as_ref(), clock::wall())]);
-    report.add(database::lines(config, daemon_runs, &user));
-    report.add(litestream::lines(config, program, signals).await);
+    program: &'a Path,
 }
 
-/// Key, certificate and provider: as the daemon found them, or by asking.
-async fn look_at_fetch(
-    report: &mut Report,
-    config: &Config,
-    launcher: &Launcher,
-    findings: Option<Findings>,
-) -> Option<Asked> {
-    let provider = &config.provider;
-    // The marks of a refused PIN must have their place before a PIN is tried.
-    let missing = [Step::RuntimeDirectory, Step::StateDirectory]
-        .into_iter()
-        .find(|step| report.has(*step, &[Finding::DirectoryMissing, Finding::DirectoryNotUsable]))
-        .filter(|_| matches!(provider.key, PrivateKey::Token(_)));
-    let at_key = findings.is_none() && missing.is_none();
-    let looked = launcher.look(provider, at_key, unreapable).await;
-    if let Some(Err(failure)) = &looked.authorities {
-        report.add([token::line(failure, provider)]);
+impl Look<'_> {
+    async fn at_device(&self, report: &mut Report, signals: &mut Signals) {
+        let config = &self.config;
+        let user = files::user(config).map_or("edgerotate".to_owned(), files::name);
+        let daemon = self.at_daemon();
+        // A fleet that booted at once is not to ask through its gates what its daemons ask spread out.
+        let is_left_to_daemon = self.options.scope == Scope::Gate && daemon.waits_for_its_turn;
+        report.add([daemon.line]);
+        report.add(files::lines(config, &user));
+        // Two programs that are waited for, and neither needs the other.
+        let (asked, litestream) = tokio::join!(
+            self.at_fetch(report, daemon.findings, is_left_to_daemon),
+            litestream::lines(config, self.program, signals)
+        );
+        report.add([provider::clock_line(asked.as_ref(), clock::wall())]);
+        report.add(database::lines(config, daemon.runs, &user));
+        report.add(litestream);
+        // Litestream names another database than a stand-in, which says nothing.
+        let mut out_of_reach = self.out_of_reach.clone();
+        if out_of_reach.contains(&Step::Database)
+            && report.has(Step::LitestreamConfig, &[Finding::LitestreamOtherDatabase])
+        {
+            out_of_reach.push(Step::LitestreamConfig);
+        }
+        report.withdraw(&out_of_reach);
     }
 
-    let asked = match (findings, &looked.key) {
-        (Some(findings), _) => Some(from_daemon(report, config, findings)),
-        (None, Some(key)) => {
-            report.add(token::lines(provider, &looked, key));
-            match blocked(report, provider, &looked, key) {
-                Some(step) => {
-                    report.add(provider::not_reached(step));
-                    None
-                }
-                None => {
-                    let reply = launcher.try_out(provider, unreapable).await;
-                    let asked = Asked::of(reply, clock::wall());
-                    report.add(provider::lines(provider, &asked));
-                    Some(asked)
+    fn at_daemon(&self) -> daemon::Daemon {
+        if self.out_of_reach.contains(&Step::Daemon) {
+            let line = Line::not_reached(Step::Daemon, Step::Settings);
+            return daemon::Daemon::away(line);
+        }
+        let trust = match self.options.scope {
+            _ if self.options.pin_changed => Trust::Never,
+            Scope::Gate => Trust::OfThisBoot,
+            Scope::All | Scope::ConfigOnly => Trust::Recent,
+        };
+        let awaited = self.options.scope == Scope::Gate && daemon::is_in_image();
+        daemon::look(&self.config, &self.settings, trust, awaited)
+    }
+
+    /// Key, certificate and provider: as the daemon found them, or by asking.
+    async fn at_fetch(
+        &self,
+        report: &mut Report,
+        findings: Option<Findings>,
+        is_left_to_daemon: bool,
+    ) -> Option<Asked> {
+        let provider = &self.config.provider;
+        let launcher = Launcher::new(self.program.to_owned(), &self.config);
+        // The marks of a refused PIN must have their place before a PIN is tried.
+        let missing = [Step::RuntimeDirectory, Step::StateDirectory]
+            .into_iter()
+            .find(|step| {
+                report.has(*step, &[Finding::DirectoryMissing, Finding::DirectoryNotUsable])
+            })
+            .filter(|_| matches!(provider.key, PrivateKey::Token(_)));
+        let at_key = findings.is_none() && missing.is_none();
+        let looked = launcher.look(&self.tried(), at_key, unreapable).await;
+        if let Some(Err(failure)) = &looked.authorities {
+            report.add([token::line(failure, provider)]);
+        }
+
+        let asked = match (findings, &looked.key) {
+            (Some(findings), _) => Some(from_daemon(report, &self.config, findings)),
+            (None, Some(key)) => {
+                report.add(token::lines(provider, &looked, key));
+                let blocked = self.blocked(report, &looked, key);
+                match blocked.or(is_left_to_daemon.then_some(Step::Daemon)) {
+                    Some(step) => {
+                        report.add(provider::not_reached(step));
+                        None
+                    }
+                    None => {
+                        let reply = launcher.try_out(provider, unreapable).await;
+                        let asked = Asked::of(reply, clock::wall());
+                        report.add(provider::lines(provider, &asked));
+                        Some(asked)
+                    }
                 }
             }
-        }
-        (None, None) => {
-            let after = missing.unwrap_or(Step::RuntimeDirectory);
-            report.add(token::steps(provider).iter().map(|step| Line::not_reached(*step, after)));
-            report.add(provider::not_reached(after));
-            None
-        }
-    };
-    let ahead = asked.as_ref().and_then(|asked| asked.ahead_s).unwrap_or(0);
-    let now = clock::wall() - chrono::TimeDelta::seconds(ahead);
-    let accepted = asked.as_ref().is_some_and(|asked| asked.result.is_ok());
-    report.add(token::certificate(provider, &looked, now, accepted));
-    asked
-}
-
-/// What keeps the provider from being asked.
-fn blocked(
-    report: &Report,
-    provider: &Provider,
-    looked: &Looked,
-    key: &Result<KeyFacts, Failure>,
-) -> Option<Step> {
-    if let Err(failure) = key {
-        return Some(cause::step(failure.cause, provider));
+            (None, None) => {
+                let after = missing.unwrap_or(Step::RuntimeDirectory);
+                let steps = token::steps(provider).iter();
+                report.add(steps.map(|step| Line::not_reached(*step, after)));
+                report.add(provider::not_reached(after));
+                None
+            }
+        };
+        let ahead = asked.as_ref().and_then(|asked| asked.ahead_s).unwrap_or(0);
+        let now = clock::wall() - chrono::TimeDelta::seconds(ahead);
+        let accepted = asked.as_ref().is_some_and(|asked| asked.result.is_ok());
+        report.add(token::certificate(provider, &looked, now, accepted));
+        asked
     }
-    let steps = [
-        (Step::CertificateFile, !matches!(looked.certificate, Some(Ok(_)))),
-        (Step::CaFile, report.is_wrong(Step::CaFile)),
-        (Step::Pair, matches!(looked.pair, Some(Err(_)))),
-    ];
-    steps.into_iter().find_map(|(step, wrong)| wrong.then_some(step))
+
+    /// How the key is opened: without the PIN where its token is not known yet.
+    fn tried(&self) -> Provider {
+        let mut provider = self.config.provider.clone();
+        if let (PrivateKey::Token(token), true) =
+            (&mut provider.key, self.out_of_reach.contains(&Step::Token))
+        {
+            token.pin = Pin::None;
+        }
+        provider
+    }
+
+    /// What keeps the provider from being asked.
+    fn blocked(
+        &self,
+        report: &Report,
+        looked: &Looked,
+        key: &Result<KeyFacts, Failure>,
+    ) -> Option<Step> {
+        if let Err(failure) = key {
+            return Some(cause::step(failure.cause, &self.config.provider));
+        }
+        let steps = [
+            (Step::Settings, !self.out_of_reach.is_empty()),
+            (Step::CertificateFile, !matches!(looked.certificate, Some(Ok(_)))),
+            (Step::CaFile, report.is_wrong(Step::CaFile)),
+            (Step::Pair, matches!(looked.pair, Some(Err(_)))),
+        ];
+        steps.into_iter().find_map(|(step, wrong)| wrong.then_some(step))
+    }
 }
 
 /// The lines that the daemon's last fetch stands for.

@@ -18,6 +18,7 @@ mod layers;
 mod problem;
 mod settings;
 mod spelling;
+mod stand_ins;
 mod values;
 mod words;
 
@@ -85,6 +86,8 @@ pub struct Provider {
     pub fetch_deadline: Duration,
     /// Rotation begins at min(lead, half the lifetime) before expiry.
     pub lead: Duration,
+    /// After a boot the first fetch begins at a random moment within it; see [`crate::rotation::Policy::boot_spread`].
+    pub boot_spread: Duration,
 }
 
 /// Where the device's private key is.
@@ -103,8 +106,16 @@ pub struct Token {
     pub module: PathBuf,
     pub pin: Pin,
     pub route: Route,
-    /// Names of further environment variables that the module reads.
-    pub module_environment: Vec<String>,
+    /// Further environment variables that the module reads.
+    pub module_environment: Vec<ModuleVariable>,
+}
+
+/// An environment variable for the module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleVariable {
+    pub name: String,
+    /// Else it is handed on as edgerotate got it, if it did.
+    pub value: Option<String>,
 }
 
 /// Where the token's PIN comes from.

@@ -60,7 +60,7 @@ const HEARTBEAT_STUCK: Duration = Duration::from_secs(60);
 /// Seen with 0.5.17 after kills; its log says why, and a restart helps it.
 const STUCK: &str = "Litestream runs, and reads nothing of it any more";
 
-/// What is given to the row and the metrics being written when the daemon is told to stop; two seconds are promised for all.
+/// What is given to the row, the metrics and the guard's record being written when the daemon is told to stop; two seconds are promised for all.
 const TIME_TO_STOP: Duration = Duration::from_millis(1500);
 
 /// Why the daemon could not run. Each has been logged.
@@ -168,7 +168,11 @@ impl Daemon {
                     // What is under way is killed; its result would come too late to be acted on.
                     self.tasks.shutdown().await;
                     let end = async {
-                        tokio::join!(self.heartbeat.stop(), self.publisher.finish(&self.rotation))
+                        tokio::join!(
+                            self.guard.end(),
+                            self.heartbeat.stop(),
+                            self.publisher.finish(&self.rotation)
+                        )
                     };
                     let _ = timeout(TIME_TO_STOP, end).await;
                     return Ok(());

@@ -54,8 +54,11 @@ const TIME_OF_ITS_OWN: Duration = Duration::from_millis(250);
 /// From the connection to the end of the request's head, and as much again for taking the answer.
 const TIME_TO_ASK: Duration = Duration::from_secs(5);
 
-/// Between two tries to listen, where another program has the port, or to take a connection, without descriptors.
+/// Between two tries to listen, where another program has the port.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// Between two tries to take a connection, where descriptors or memory are short: a connection that ends gives some back.
+const SHORT_OF_MEANS: Duration = Duration::from_millis(500);
 
 /// What is served, and who asked. It is shared between the daemon, which fills it, and the connections.
 #[derive(Debug)]
@@ -143,7 +146,10 @@ impl Endpoint {
                                 in_a_row(times)
                             );
                         }
-                        sleep(AGAIN).await;
+                        // A client that went away again is that client's loss alone.
+                        if e.kind() != io::ErrorKind::ConnectionAborted {
+                            sleep(SHORT_OF_MEANS).await;
+                        }
                     }
                 },
                 Some(_) = connections.join_next() => open.retain(|(one, _)| !one.is_finished()),

@@ -150,13 +150,13 @@ causes! {
         "name the library that has C_GetFunctionList in EDGEROTATE_PKCS11_MODULE";
     ModuleNotStarted "module-not-started" Setup DEVICE
         "the PKCS#11 module does not start"
-        "look at its own settings (EDGEROTATE_MODULE_ENVIRONMENT hands on variables), its device node and bus, and the rights of edgerotate's user to them";
+        "look at its own settings (EDGEROTATE_MODULE_ENVIRONMENT names where they are), its device node and bus, and the rights of edgerotate's user to them";
     TokenLockUnusable "token-lock-unusable" Setup NOT_PERMITTED
         "the lock that orders the token's users cannot be taken"
         "let edgerotate's user write to its runtime directory";
     TokenBusy "token-busy" Passing AWAY
         "another edgerotate uses the token"
-        "it passes by itself, as a rule; if it stays, find the process that holds the lock";
+        "it passes by itself, as a rule; if it stays, fuser -v with the lock's path names the process that holds it";
     TokenMissing "token-missing" Setup DEVICE
         "no such token"
         "correct token= in EDGEROTATE_PRIVATE_KEY; if there are no tokens at all, look first at the rights of edgerotate's user to the device or to the token's files, and only then set one up";
@@ -185,7 +185,7 @@ causes! {
         "look at the file system it is on";
     PinFileEmpty "pin-file-empty" Setup DEVICE
         "the PIN file is empty"
-        "write the token's user PIN into it";
+        "write the token's user PIN into it; for one in /run/credentials: into the file that LoadCredential= names, and restart edgerotate";
     PinUnfit "pin-unfit" Setup DEVICE
         "the PIN cannot be one"
         "the PIN is one line of UTF-8 text and nothing else; it was not tried";
@@ -203,16 +203,16 @@ causes! {
         "it is not tried again, as tokens lock after a few wrong ones: correct the PIN file";
     PinLocked "pin-locked" PinRefused NOT_PERMITTED
         "the token is locked after too many wrong PINs"
-        "unlock it with the SO PIN, then correct the PIN file";
+        "unlock it with the SO PIN, correct the PIN file, then run edgerotate check --pin-changed";
     PinExpired "pin-expired" PinRefused NOT_PERMITTED
         "the token's PIN has expired"
         "set a new user PIN, then write it into the PIN file";
     PinRefusedEarlier "pin-refused-earlier" PinRefused NOT_PERMITTED
         "the token refused this PIN earlier, so it is not tried again"
-        "correct the PIN, and remove the mark if it is still there";
+        "correct the PIN in its file; if it is seen to be right, edgerotate check --pin-changed takes the mark away";
     PinUncertain "pin-uncertain" PinRefused NOT_PERMITTED
         "the PIN is not tried again, as the token may have refused it: the fetch ended twice in the middle of the login"
-        "look at what ended it (the PKCS#11 module, the HSM's bus, the power), check the PIN, and remove the mark";
+        "look at what ended it (the PKCS#11 module, the HSM's bus, the power) and at the PIN, then run edgerotate check --pin-changed";
 
     // The network.
     Dns "dns" Passing AWAY
@@ -333,7 +333,7 @@ causes! {
         "if it stays, the PKCS#11 module crashes: update it, or report the crash to its vendor";
     FetchBroken "fetch-broken" Passing DEVICE
         "the fetch ended without a proper reply"
-        "if it stays, report it";
+        "if it stays, report it with journalctl -u edgerotate and the settings' EDGEROTATE_LOG=debug";
     FetchNotStarted "fetch-not-started" Passing DEVICE
         "the fetch could not be started"
         "look at memory, process limits and the rights of the program file";

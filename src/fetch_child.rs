@@ -32,7 +32,7 @@ use crate::{
     fetch_reply::{Envelope, FetchReply, Looked, MAX_REPLY_BYTES, Order, Purpose, REPLY_END},
 };
 
-/// What the child's libraries may read from the environment, beside the names in `Token::module_environment`. No
+/// What the child's libraries may read from the environment, beside `Token::module_environment`. No
 /// proxy, no LD_…: the child's environment is what this list says, not what a service manager or a shell happened to
 /// have.
 const ENVIRONMENT: &[&str] = &[
@@ -168,13 +168,18 @@ impl Launcher {
         };
         let further = token.map_or(&[][..], |token| &token.module_environment);
         let wanted = |name: &OsString| {
-            ENVIRONMENT.iter().any(|n| name == n) || further.iter().any(|n| name == n.as_str())
+            ENVIRONMENT.iter().any(|n| name == n) || further.iter().any(|v| name == v.name.as_str())
         };
         let mut environment: Vec<_> =
             self.environment.iter().filter(|(name, _)| wanted(name)).cloned().collect();
+        for variable in further {
+            let Some(value) = &variable.value else { continue };
+            environment.retain(|(name, _)| name != variable.name.as_str());
+            environment.push((variable.name.clone().into(), value.into()));
+        }
         // OpenSSL's own configuration can hold a PIN for its engine or provider. Where the settings name none, that one
         // would be tried, and nobody could tell when it has changed. (Where they name one, it goes before.)
-        let kept = |token: &Token| token.module_environment.iter().any(|n| n == OPENSSL_CONF);
+        let kept = |token: &Token| token.module_environment.iter().any(|v| v.name == OPENSSL_CONF);
         if token.is_some_and(|token| token.pin == Pin::None && !kept(token)) {
             environment.retain(|(name, _)| name != OPENSSL_CONF);
             environment.push((OPENSSL_CONF.into(), "/dev/null".into()));

@@ -116,7 +116,7 @@ findings! {
         "correct its spelling; if a newer image wrote it, let it be";
     SettingDoubtful "setting-doubtful" FINE Warns
         "a setting is not what it seems"
-        "look at that line";
+        "change it as the line has it, or remove it; edgerotate runs with it as it is";
     NotProvisioned "not-provisioned" FINE Warns
         "a setting that each device brings itself is not there"
         "nothing, if the device is yet to be provisioned; else write it into its own file";
@@ -125,9 +125,12 @@ findings! {
     DaemonNotRunning "daemon-not-running" DEVICE Warns
         "edgerotate does not run"
         "journalctl -u edgerotate says why it ended; systemctl start edgerotate starts it";
+    DaemonNotUp "daemon-not-up" DEVICE FailsAtLast
+        "edgerotate.service is there, and edgerotate does not come up"
+        "systemctl status edgerotate and journalctl -b -u edgerotate say why; systemd-analyze verify edgerotate.service finds a broken unit";
     RunningUnknown "running-unknown" DEVICE Warns
         "it can't be told whether edgerotate runs"
-        "run it where /proc is mounted, with the right to pass the runtime directory";
+        "run it as the daemon's user, where all of /proc is mounted (no ProcSubset=pid)";
     OtherUser "other-user" FINE Warns
         "this is not the daemon's user, so what only that one may not do is not seen"
         "run it as that user: sudo -u USER edgerotate check";
@@ -263,7 +266,7 @@ findings! {
         suspect::REMEDY;
     SuspectUnknown "suspect-unknown" DEVICE Warns
         "which replicas may lack rows can't be told"
-        "let this user read FILE; if it is broken, remove it and make new snapshots";
+        "run it as the daemon's user, who must be able to read FILE; if that is broken, remove it and make new snapshots";
 }
 
 #[cfg(test)]

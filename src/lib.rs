@@ -21,6 +21,7 @@ pub mod fetch_reply;
 pub mod finding;
 pub mod heartbeat;
 pub mod heartbeat_store;
+pub mod kernel_locks;
 pub mod lifetime;
 pub mod litestream;
 pub mod litestream_metrics;

@@ -34,6 +34,9 @@ pub struct Policy {
     /// This device's place in the fleet, from 0 to 1: a rotation begins earlier by this share of
     /// [`JITTER`] of the lifetime, so that devices which booted together drift apart.
     pub jitter: f64,
+    /// What the boot starts asks for its first credentials within this time, not at once: after a power cut a whole fleet
+    /// boots in the same second.
+    pub boot_spread: Duration,
     pub delivery: Delivery,
 }
 
@@ -47,14 +50,18 @@ pub enum Delivery {
     Once { done: bool },
 }
 
+/// A machine that starts within this time after the boot was started by the boot, also on a slow device.
+const BOOTING: Boottime = Boottime::from_millis(5 * 60 * 1000);
+
 /// The share of the lifetime over which a fleet's rotations are spread.
 const JITTER: f64 = 0.1;
 
-/// Faults that pass. The cap keeps an outage's end from going unnoticed for more than a minute.
+/// Faults that pass. The cap bounds what comes at an outage's end: of a fleet that waits for it, one in 75 asks in each
+/// second, and a device notices the end after 75 s on average. Where credentials are about to expire, it tries sooner.
 const PASSING: Backoff = Backoff {
     floor: Duration::from_secs(1),
     first: Duration::from_secs(2),
-    cap: Duration::from_secs(60),
+    cap: Duration::from_secs(150),
 };
 
 /// Mistakes that a person mends: quick enough for the technician who waits, rare enough for a fleet whose
@@ -242,7 +249,10 @@ impl Rotation {
         let held = resumed.map(|r| r.held);
         let acquire = match held {
             _ if pin_refused => Acquire::PinRefused { look: now + PIN_LOOK },
-            None => Acquire::Due { at: now, failed: Failed::NEVER },
+            None => {
+                let spread = if now < BOOTING { policy.boot_spread } else { Duration::ZERO };
+                Acquire::Due { at: now + spread.mul_f64(random.share()), failed: Failed::NEVER }
+            }
             Some(held) => {
                 // Unexpired credentials are at hand, so there is time to come back spread out: a new
                 // image restarts the daemon on the whole fleet at once.

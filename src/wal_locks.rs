@@ -16,6 +16,8 @@ use std::{
 
 use nix::sys::stat::{major, minor};
 
+use crate::kernel_locks;
+
 /// The slot of readers that need nothing of the WAL.
 const SLOT_0: u64 = 123;
 
@@ -51,7 +53,7 @@ pub fn readers(path: &Path) -> io::Result<Readers> {
     shm.push("-shm");
     let shm = fs::metadata(PathBuf::from(shm))?;
     let device = format!("{:02x}:{:02x}", major(shm.dev()), minor(shm.dev()));
-    Ok(parse(&fs::read_to_string("/proc/locks")?, &device, shm.ino(), std::process::id()))
+    Ok(parse(&kernel_locks::table()?, &device, shm.ino(), std::process::id()))
 }
 
 /// One line of /proc/locks (proc_locks(5)).

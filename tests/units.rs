@@ -70,16 +70,25 @@ fn the_documents_have_the_exposure_of_each() {
     let documents = fs::read_to_string(root().join("docs/device.md")).expect("docs/device.md");
     let mut rows = BTreeMap::new();
     for hsm in hsms() {
-        let Some(root) = image(&hsm) else { return };
-        rows.insert(hsm, exposure(&root, "edgerotate.service"));
+        let Some(image) = image(&hsm) else { return };
+        let exposure = exposure(&image, "edgerotate.service");
+        let name = hsm.replace("hsm-", "systemd/hsm/") + ".conf";
+        let drop_in = fs::read_to_string(root().join(&name)).expect("a drop-in");
+        let line = format!("exposure {exposure:.1} (");
+        assert!(drop_in.contains(&line), "{name} lacks: {line}");
+        rows.insert(hsm, exposure);
     }
     let Some(root) = image("hsm-softhsm") else { return };
-    rows.insert("litestream.service".to_owned(), exposure(&root, "litestream.service"));
+    for unit in ["litestream.service", "edgerotate-restart@litestream.service"] {
+        rows.insert(unit.to_owned(), exposure(&root, unit));
+    }
     fs::remove_dir_all(root.join("usr/lib/systemd/system/edgerotate.service.d")).expect("drop-ins");
     run(&mut install(&root, &["edgerotate"]));
-    rows.insert("edgerotate.service".to_owned(), exposure(&root, "edgerotate.service"));
+    for unit in ["edgerotate.service", "edgerotate-health.service"] {
+        rows.insert(unit.to_owned(), exposure(&root, unit));
+    }
 
-    for unit in ["edgerotate.service", "litestream.service"] {
+    for unit in ["edgerotate.service", "edgerotate-health.service", "litestream.service"] {
         assert!(rows[unit] <= MOST_EXPOSED, "{unit}: {}", rows[unit]);
     }
     for (name, exposure) in rows {

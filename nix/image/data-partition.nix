@@ -45,13 +45,15 @@ in
       partitions() { lsblk -n -p -l -o NAME "$disk" | tail -n +2; }
       if [ "$(partitions | wc -l)" -lt 3 ]; then
         echo ",${toString rootMiB}M" | sfdisk --no-reread -N 2 "$disk"
-        echo ",,L" | sfdisk --no-reread --append "$disk"
+        # Behind the root: by itself, sfdisk takes the gap before the first partition.
+        end=$(partx --noheadings --raw --output END --nr 2 "$disk")
+        echo "$((end + 1)),,L" | sfdisk --no-reread --append "$disk"
         partprobe "$disk"
         udevadm settle
       fi
       resize2fs "$root"
       data=$(partitions | tail -n 1)
-      if blkid -p "$data"; then
+      if [ -n "$(wipefs --noheadings "$data")" ]; then
         echo "$data has a filesystem already, and its label is not DATA" >&2
         exit 1
       fi

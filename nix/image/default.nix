@@ -3,6 +3,7 @@
 {
   lib,
   modulesPath,
+  pkgs,
   ...
 }:
 
@@ -21,7 +22,10 @@
     pkcs11.hsm = lib.mkDefault "tpm2";
   };
 
-  # Nothing is logged to flash for ever.
-  services.journald.extraConfig = "SystemMaxUse=64M";
+  # Nothing is logged to flash for ever. By a file, as NixOS 26.11 has another option for this than 26.05.
+  environment.etc."systemd/journald.conf.d/size.conf".source = pkgs.writeText "size.conf" ''
+    [Journal]
+    SystemMaxUse=64M
+  '';
   system.stateVersion = "26.05";
 }

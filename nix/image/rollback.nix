@@ -11,6 +11,9 @@ let
   profile = "/nix/var/nix/profiles/system";
 in
 {
+  # Without /data, say, the boot goes on, the gate fails, and the device goes back: nobody is there for a shell.
+  systemd.enableEmergencyMode = false;
+
   systemd.targets.boot-complete.wantedBy = [ "multi-user.target" ];
   systemd.services.edgerotate-health.onFailure = [ "edgerotate-rollback.service" ];
 
@@ -33,11 +36,12 @@ in
       config.systemd.package
     ];
     script = ''
-      booted=$(readlink -f /run/booted-system)
+      # Not the one that was booted: a switch to another runs the gate as well.
+      current=$(readlink -f /run/current-system)
       last=$(readlink -f ${good} || true)
       if [ ! -e "$last" ]; then
         echo "no generation was good before: staying with this one" >&2
-      elif [ "$last" = "$booted" ]; then
+      elif [ "$last" = "$current" ]; then
         echo "this generation was good before, so an update is not to blame: staying with it" >&2
       else
         echo "going back to $last" >&2

@@ -43,7 +43,7 @@ in
     "provider"
   ]) "How OpenSSL reaches the module: by libp11's engine (the default) or by pkcs11-provider.")
   (setting "pkcs11.moduleEnvironment" "EDGEROTATE_MODULE_ENVIRONMENT" (types.listOf word)
-    "Names of further environment variables that the PKCS#11 module reads."
+    "Further environment variables that the PKCS#11 module reads: `NAME=VALUE`, or by name from edgerotate's own."
   )
   (setting "caFile" "EDGEROTATE_CA_FILE" (types.either file types.package)
     "PEM file with the authorities that the endpoint's certificate is checked against; default: the system's."
@@ -135,6 +135,9 @@ in
   (setting "stateDirectory" "EDGEROTATE_STATE_DIRECTORY" file "Directory for what outlives a reboot.")
   (setting "rotationLead" "EDGEROTATE_ROTATION_LEAD" duration
     "How long before expiry a rotation begins, at most half the lifetime; default: `5min`."
+  )
+  (setting "bootSpread" "EDGEROTATE_BOOT_SPREAD" duration
+    "A device that boots asks for its first credentials within so long after the boot; default: `90s`."
   )
   (setting "connectTimeout" "EDGEROTATE_CONNECT_TIMEOUT" duration
     "How long the connection to the endpoint may take; default: `10s`."

@@ -20,6 +20,7 @@ use crate::{
     config::{Config, Pin, PrivateKey},
     failure::{Class, Failure},
     finding::Finding,
+    rotation::Acquiring,
     span::span,
     status::{
         Lock, Seen,
@@ -51,12 +52,55 @@ const RECENT: Duration = Duration::from_secs(10 * 60);
 /// How old a failure may be, unless it is that of a PIN, which nobody tries again.
 const RECENT_FAILURE: Duration = Duration::from_secs(60);
 
-/// Whether it runs, and what it found if that still holds.
-pub fn look(config: &Config, settings: &[PathBuf], trust: Trust) -> (Line, bool, Option<Findings>) {
+/// Where systemd looks for units, the administrator's first (systemd.unit(5)).
+const UNIT_DIRECTORIES: &[&str] = &[
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
+const UNIT: &str = "edgerotate.service";
+
+/// The daemon, as it was seen.
+pub struct Daemon {
+    pub line: Line,
+    pub runs: bool,
+    /// What it found, if that still holds.
+    pub findings: Option<Findings>,
+    /// It has asked for nothing in this boot, and waits for its turn in the fleet (`EDGEROTATE_BOOT_SPREAD`).
+    pub waits_for_its_turn: bool,
+}
+
+impl Daemon {
+    /// One that does not run, or is not looked for.
+    pub fn away(line: Line) -> Self {
+        Self { line, runs: false, findings: None, waits_for_its_turn: false }
+    }
+}
+
+/// Whether this system was booted with systemd and has a unit for the daemon: then it is to run.
+pub fn is_in_image() -> bool {
+    let units = UNIT_DIRECTORIES.iter().map(|directory| Path::new(directory).join(UNIT));
+    let first = units.into_iter().find(|unit| unit.is_symlink() || unit.exists());
+    // sd_booted(3). A unit that is masked is a link to /dev/null, which is no file.
+    Path::new("/run/systemd/system").is_dir() && first.is_some_and(|unit| unit.is_file())
+}
+
+/// Whether it runs, and what it found if that still holds. `awaited`: with this image it is to run.
+pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) -> Daemon {
     let step = Step::Daemon;
     let seen = Seen::look(&config.runtime_directory);
+    // One that ends again and again holds its lock for a moment each time, and has nothing to tell by then.
+    let has_come_up = |pid| seen.record.as_ref().is_ok_and(|record| record.daemon.pid == pid);
     let found = match &seen.lock {
-        Lock::Held(pid) => Ok(*pid),
+        Lock::Held(pid) if !awaited || has_come_up(*pid) => Ok(*pid),
+        Lock::Held(pid) => {
+            let detail = format!("process {pid} has not written down what it does");
+            Err(Found::new(Finding::DaemonNotUp, detail))
+        }
+        Lock::Free if awaited => Err(Found::new(Finding::DaemonNotUp, "it does not run")),
         Lock::Free => Err(Found::new(Finding::DaemonNotRunning, "")),
         Lock::Unknown(why) => Err(Found::new(Finding::RunningUnknown, why.as_str())),
     };
@@ -66,9 +110,12 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust) -> (Line, bool,
             let path = config.runtime_directory.display().to_string();
             let mut line = Line::wrong(step, path, found);
             line.add(other_user(config));
-            return (line, false, None);
+            return Daemon::away(line);
         }
     };
+    let waits_for_its_turn = seen.record.as_ref().is_ok_and(|record| {
+        record.fetch.state == Acquiring::Waiting && record.credentials.is_none()
+    });
     let findings = findings(config, settings, &seen, trust);
     let process = format!("it runs as process {pid}");
     let (seen, findings) = match findings {
@@ -79,7 +126,7 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust) -> (Line, bool,
     };
     let mut line = Line::ok(step, seen);
     line.add(other_user(config));
-    (line, true, findings)
+    Daemon { line, runs: true, findings, waits_for_its_turn }
 }
 
 fn other_user(config: &Config) -> Option<Found> {

@@ -208,6 +208,13 @@ impl Report {
         self.lines.sort_by_key(|line| line.step);
     }
 
+    /// What was said of these steps is not so: they need settings that are not there.
+    pub fn withdraw(&mut self, steps: &[Step]) {
+        for line in self.lines.iter_mut().filter(|line| steps.contains(&line.step)) {
+            *line = Line::not_reached(line.step, Step::Settings);
+        }
+    }
+
     pub fn is_wrong(&self, step: Step) -> bool {
         self.lines.iter().any(|line| line.step == step && line.is_wrong())
     }

@@ -162,6 +162,8 @@ impl Check<'_> {
         self.deadline_after_timeout(fetch_timeout, fetch_deadline);
         let lead = self.duration(&settings::ROTATION_LEAD, second, 3600 * second, 300 * second);
         self.deadline_before_expiry(fetch_deadline, lead);
+        let boot_spread =
+            self.duration(&settings::BOOT_SPREAD, Duration::ZERO, 3600 * second, 90 * second);
         let endpoint = endpoint?;
         Some(Provider {
             host: endpoint.host,
@@ -175,6 +177,7 @@ impl Check<'_> {
             fetch_timeout,
             fetch_deadline,
             lead,
+            boot_spread,
         })
     }
 

@@ -70,6 +70,9 @@ fn scaled(number: &str, milliseconds: u64) -> Option<Duration> {
 /// A duration in the largest unit that needs no fraction, as a message shows it.
 pub(super) fn show(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
+    if milliseconds == 0 {
+        return "0s".to_owned();
+    }
     for (unit, size) in [("h", 3_600_000), ("min", 60_000), ("s", 1000)] {
         if milliseconds >= size && milliseconds % size == 0 {
             return format!("{}{unit}", milliseconds / size);

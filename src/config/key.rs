@@ -25,7 +25,7 @@ pub(super) fn private_key(check: &mut Check<'_>) -> Option<PrivateKey> {
     let pin_file = check.optional(&settings::PKCS11_PIN_FILE, values::file);
     let route = check.optional(&settings::PKCS11_ROUTE, values::route).unwrap_or(Route::Engine);
     let module_environment =
-        check.optional(&settings::MODULE_ENVIRONMENT, values::variable_names).unwrap_or_default();
+        check.optional(&settings::MODULE_ENVIRONMENT, values::variables).unwrap_or_default();
 
     let text = entry.value.expose();
     if !Pkcs11Uri::is_meant(text) {

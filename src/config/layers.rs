@@ -80,7 +80,7 @@ impl LayerFile {
 #[derive(Debug)]
 pub struct Layers {
     /// From the weakest to the strongest.
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     /// What systemd passes for `RuntimeDirectory=` and `StateDirectory=`.
     pub(super) runtime_directory: Option<String>,
     pub(super) state_directory: Option<String>,

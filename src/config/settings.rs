@@ -94,7 +94,7 @@ pub const PKCS11_ROUTE: Setting = Setting::new(
 pub const MODULE_ENVIRONMENT: Setting = Setting::new(
     "EDGEROTATE_MODULE_ENVIRONMENT",
     "none",
-    "names of further environment variables that the PKCS#11 module reads, separated by spaces",
+    "further environment variables that the PKCS#11 module reads, as `NAME=VALUE` or by name from edgerotate's own, separated by spaces",
 );
 pub const CA_FILE: Setting = Setting::new(
     "EDGEROTATE_CA_FILE",
@@ -230,6 +230,11 @@ pub const ROTATION_LEAD: Setting = Setting::new(
     "`5min`",
     "how long before expiry a rotation begins, at most half the lifetime; 8min at least where there is an endpoint: `1s` to `1h`",
 );
+pub const BOOT_SPREAD: Setting = Setting::new(
+    "EDGEROTATE_BOOT_SPREAD",
+    "`90s`",
+    "a device that boots asks for its first credentials within so long after the boot, so that a fleet after a power cut does not ask in one second: `0s` to `1h`",
+);
 pub const CONNECT_TIMEOUT: Setting = Setting::new(
     "EDGEROTATE_CONNECT_TIMEOUT",
     "`10s`",
@@ -254,7 +259,7 @@ pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 40] = [
+pub static SETTINGS: [&Setting; 41] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -290,6 +295,7 @@ pub static SETTINGS: [&Setting; 40] = [
     &RUNTIME_DIRECTORY,
     &STATE_DIRECTORY,
     &ROTATION_LEAD,
+    &BOOT_SPREAD,
     &CONNECT_TIMEOUT,
     &FETCH_TIMEOUT,
     &FETCH_DEADLINE,

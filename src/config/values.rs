@@ -7,7 +7,7 @@ use std::{
 
 use log::LevelFilter;
 
-use super::{Delivery, Route, endpoint, words};
+use super::{Delivery, ModuleVariable, Route, endpoint, words};
 
 pub(super) fn role_alias(text: &str) -> Result<String, String> {
     let is_usual = |c: char| c.is_ascii_alphanumeric() || "_=,@-".contains(c);
@@ -113,17 +113,20 @@ pub(super) fn route(text: &str) -> Result<Route, String> {
     }
 }
 
-/// Names of environment variables, separated by spaces.
-pub(super) fn variable_names(text: &str) -> Result<Vec<String>, String> {
-    let is_name = |name: &&str| {
-        !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+/// Environment variables, by name or as NAME=VALUE, separated by spaces.
+pub(super) fn variables(text: &str) -> Result<Vec<ModuleVariable>, String> {
+    let variable = |word: &str| {
+        let (name, value) =
+            word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+        let is_name = !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        is_name.then(|| ModuleVariable { name: name.to_owned(), value: value.map(str::to_owned) })
     };
-    if text.split_ascii_whitespace().all(|name| is_name(&name)) {
-        return Ok(text.split_ascii_whitespace().map(str::to_owned).collect());
-    }
-    Err("must be names of environment variables, separated by spaces, without their values"
-        .to_owned())
+    let variables: Option<_> = text.split_ascii_whitespace().map(variable).collect();
+    variables.ok_or_else(|| {
+        "must be names of environment variables, or NAME=VALUE, separated by spaces".to_owned()
+    })
 }
 
 /// What systemd takes for a boolean.

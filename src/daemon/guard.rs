@@ -67,6 +67,8 @@ enum Order {
     Mended(Outcome),
     /// The replica of this database may lack rows, or all.
     Suspect { database: Option<PathBuf>, why: String, kept: oneshot::Sender<bool> },
+    /// The daemon ends: is what was seen last in the record?
+    End { recorded: oneshot::Sender<()> },
 }
 
 /// What the thread tells.
@@ -139,6 +141,16 @@ impl GuardThread {
     /// The restart that the guard was taken for is over.
     pub fn restart_is_over(&self, restarted: bool) {
         let _ = self.orders.send(Order::Over { restarted });
+    }
+
+    /// Waits until what was seen last is in the record, for the next daemon: else it would take a database that Litestream
+    /// has kept for one that nobody did.
+    pub fn end(&self) -> impl Future<Output = ()> + use<> {
+        let (recorded, is_recorded) = oneshot::channel();
+        let _ = self.orders.send(Order::End { recorded });
+        async {
+            let _ = is_recorded.await;
+        }
     }
 
     /// For those who start Litestream, or know of it.

@@ -13,6 +13,8 @@ use nix::{
     sys::stat::{major, minor},
 };
 
+use crate::kernel_locks;
+
 const FILE_NAME: &str = "edgerotate.lock";
 
 /// The right to be the daemon, as long as it is held. The kernel takes it back however the process ends.
@@ -66,7 +68,7 @@ pub fn holder(runtime_directory: &Path, known: Option<u32>) -> io::Result<Option
         Err(e) => return Err(e),
     };
     let device = format!("{:02x}:{:02x}", major(file.dev()), minor(file.dev()));
-    Ok(find(&fs::read_to_string("/proc/locks")?, &device, file.ino(), known))
+    Ok(find(&kernel_locks::table()?, &device, file.ino(), known))
 }
 
 /// Lines such as `3: FLOCK  ADVISORY  WRITE 4711 00:19:1234 0 EOF` (proc_locks(5)).

@@ -114,6 +114,13 @@ impl Report {
         );
     }
 
+    pub fn waits_after_boot(&self, wait: Duration) {
+        log::info!(
+            "asks for the first credentials {}, as a fleet that boots at once is spread over EDGEROTATE_BOOT_SPREAD",
+            in_a_while(wait)
+        );
+    }
+
     pub fn fetch_starts(&self, rotation: &Rotation, now: Boottime) {
         log::info!("start update credential");
         match rotation.held() {
@@ -325,7 +332,10 @@ impl Report {
         };
         let next = match (rotation.next_fetch(), &self.last_failure) {
             (_, Some(failure)) => format!("last fetch failed: {failure}"),
-            (Some(at), None) => format!("next rotation {}", in_a_while(at.since(now))),
+            (Some(at), None) => {
+                let next = rotation.held().map_or("first fetch", |_| "next rotation");
+                format!("{next} {}", in_a_while(at.since(now)))
+            }
             (None, None) => "fetching".to_owned(),
         };
         let heartbeat = match self.last_beat {

@@ -62,6 +62,7 @@ impl Daemon {
         let policy = Policy {
             lead: outlets.lead(config.provider.lead),
             jitter: jitter(&config),
+            boot_spread: config.provider.boot_spread,
             delivery: outlets.delivery(is_current),
         };
         let rotation = Rotation::new(policy, seed(), resumed, refused.is_some(), now);
@@ -75,6 +76,8 @@ impl Daemon {
         }
         if let Some(held) = rotation.held() {
             report.resumed(held.expires.since(now));
+        } else if let Some(at) = rotation.next_fetch().filter(|at| *at > now) {
+            report.waits_after_boot(at.since(now));
         }
         if let Some(state) = &kept {
             outlets.offer(state);

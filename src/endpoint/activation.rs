@@ -9,6 +9,7 @@ use std::{
 };
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use socket2::{SockRef, Type};
 
 /// The first descriptor that is passed (SD_LISTEN_FDS_START).
 const FIRST: RawFd = 3;
@@ -34,6 +35,12 @@ pub fn listener(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Pa
     }
     let listener =
         adopt(FIRST).map_err(|e| format!("the socket from systemd can't be used: {e}"))?;
+    if !listens_for_streams(&listener) {
+        return Err(
+            "what edgerotate.socket passes is no listening TCP socket: set ListenStream=127.0.0.1:PORT and Accept=no"
+                .to_owned(),
+        );
+    }
     match listener.local_addr() {
         Ok(SocketAddr::V4(address)) if *address.ip() == Ipv4Addr::LOCALHOST => {
             Ok(Some((listener, address)))
@@ -46,6 +53,12 @@ pub fn listener(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Pa
             "what edgerotate.socket passes is no TCP socket ({e}): set ListenStream=127.0.0.1:PORT"
         )),
     }
+}
+
+fn listens_for_streams(passed: &TcpListener) -> bool {
+    let socket = SockRef::from(passed);
+    // What is no socket at all has neither.
+    socket.r#type().is_ok_and(|kind| kind == Type::STREAM) && socket.is_listener().unwrap_or(false)
 }
 
 #[allow(unsafe_code, reason = "a number in the environment is all that tells of the descriptor")]

@@ -6,7 +6,7 @@ use std::{
     io,
     os::unix::{
         ffi::OsStrExt,
-        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     },
     path::Path,
     sync::mpsc,
@@ -58,8 +58,8 @@ pub fn lock(
     let unusable = |e: &io::Error| {
         Failure::new(Cause::TokenLockUnusable, format!("{} ({})", path.display(), io_words(e)))
     };
-    // Read-only and readable to all: in a directory of the daemon's, the daemon can still open it where root has
-    // fetched first. (A directory that root's fetch had to make is root's.)
+    // The directory's owner and group have it, also where root has fetched first; nobody else may open it, as whoever can
+    // may hold the lock. (A directory that root's fetch had to make is root's.)
     let open = || {
         if leave_nothing {
             return File::open(&path);
@@ -68,10 +68,12 @@ pub fn lock(
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(nix::libc::O_CREAT)
-            .mode(0o644)
+            .mode(0o640)
             .open(&path)?;
-        // Whatever the umask was. Only its owner may, and has done so.
-        let _ = file.set_permissions(Permissions::from_mode(0o644));
+        let directory = fs::metadata(runtime_directory)?;
+        // Whatever the umask was. Only root and its owner may, and have done so.
+        let _ = fchown(&file, Some(directory.uid()), Some(directory.gid()));
+        let _ = file.set_permissions(Permissions::from_mode(0o640));
         Ok(file)
     };
     let file = match open() {

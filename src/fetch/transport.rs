@@ -303,6 +303,7 @@ mod tests {
             fetch_timeout: Duration::from_secs(30),
             fetch_deadline: Duration::from_secs(60),
             lead: Duration::from_secs(300),
+            boot_spread: Duration::ZERO,
         }
     }
 

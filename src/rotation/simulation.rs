@@ -16,8 +16,12 @@ mod provider;
 use provider::{Answer, Provider};
 
 const LIFETIME: Duration = Duration::from_secs(900);
-const POLICY: Policy =
-    Policy { lead: Duration::from_secs(300), jitter: 0.5, delivery: Delivery::EachTime };
+const POLICY: Policy = Policy {
+    lead: Duration::from_secs(300),
+    jitter: 0.5,
+    boot_spread: Duration::ZERO,
+    delivery: Delivery::EachTime,
+};
 
 /// As the daemon has it where programs ask for the credentials themselves.
 const ENDPOINT: Policy =

@@ -2,8 +2,12 @@
 
 use super::*;
 
-const POLICY: Policy =
-    Policy { lead: Duration::from_secs(300), jitter: 0.0, delivery: Delivery::EachTime };
+const POLICY: Policy = Policy {
+    lead: Duration::from_secs(300),
+    jitter: 0.0,
+    boot_spread: Duration::ZERO,
+    delivery: Delivery::EachTime,
+};
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn s(seconds: u64) -> Boottime {
@@ -204,4 +208,16 @@ fn where_litestream_asks_itself_it_is_started_once_and_before_any_credentials() 
     assert_eq!(rotation.handle(Event::Woke, s(100)), []);
     let mut rotation = Rotation::new(once(true), 1, None, false, s(100));
     assert!(matches!(rotation.handle(Event::Woke, s(100))[..], [Action::Fetch(_)]));
+}
+
+#[test]
+fn what_the_boot_starts_asks_within_the_spread_and_a_later_start_at_once() {
+    let spread = Duration::from_secs(90);
+    let policy = Policy { boot_spread: spread, ..POLICY };
+    let first = |seed, now| Rotation::new(policy, seed, None, false, now).next_fetch().unwrap();
+    let waits: Vec<_> = (0..100).map(|seed| first(seed, s(20)).since(s(20))).collect();
+    assert!(waits.iter().all(|wait| *wait <= spread), "{waits:?}");
+    let [least, most] = [waits.iter().min().unwrap(), waits.iter().max().unwrap()];
+    assert!(*least < spread / 10 && *most > spread * 9 / 10, "{least:?} {most:?}");
+    assert_eq!(first(1, s(300)), s(300));
 }

@@ -18,8 +18,8 @@ use crate::{
 /// Neither written nor failed for so long beyond its interval, a heartbeat is stuck; the daemon's watchdog thinks so too.
 const SILENT: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Where the line says it itself, since it depends on what was found.
-const AS_SAID: &str = "as the line says; what fails is tried again by itself";
+/// Where the line ends with what to do, since it depends on what was found.
+const AS_SAID: &str = "what the line ends with; what fails is tried again by itself";
 
 /// What is told of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,13 +99,13 @@ kinds! {
     RunningUnknown = RunningUnknown;
     StateUnreadable "state-unreadable" 69
         "what edgerotate wrote down can't be understood"
-        "restart edgerotate: another version of it runs, or ran";
+        "systemctl restart edgerotate: another version of it runs, or ran";
     StateNotWritten "state-not-written" 75
         "edgerotate runs and has not written down yet what it does"
-        "look again in a few seconds; if it stays, the log says why the file was not written";
+        "look again in a few seconds; if it stays, journalctl -u edgerotate says why the file was not written";
     CredentialsExpired "credentials-expired" 75
         "the credentials have expired, and there are no newer ones: Litestream can't upload"
-        "newer ones come with the next fetch that succeeds; what keeps it from that stands above, if anything does";
+        "see what keeps the next fetch from them, above; if nothing stands there, edgerotate fetch asks once by hand and says it";
     HandOverFails "hand-over-fails" 69
         "Litestream does not get the newest credentials"
         AS_SAID;
@@ -121,24 +121,24 @@ kinds! {
     GuardNotHad = GuardNotHad;
     GuardGivenUp "guard-given-up" 69
         "the guard over a database was let go at a limit, and Litestream has not taken over"
-        "look why Litestream does not run, or holds no read lock (its log)";
+        "see that litestream.yml names this database, that Litestream runs, and what it says: journalctl -u litestream";
     ReplicaBehind "replica-behind" 75
         "the replica has not moved for longer than EDGEROTATE_VERIFY_MAX_LAG"
-        "look at Litestream's log, and at the network to S3; `edgerotate verify` tells whether rows are missing";
+        "look at Litestream's log (journalctl -u litestream) and at the network to S3; `edgerotate verify` tells whether rows are missing";
     ClockWrong = ClockWrong;
     NoCredentials "no-credentials" 75
         "there are no credentials yet"
-        "look again in a minute; if it stays so, look at edgerotate's log";
+        "look again in a minute; if it stays so, journalctl -u edgerotate says what it waits for";
     NotHandedOver "not-handed-over" 75
         "Litestream does not have its first credentials yet"
-        "look again in a minute; if it stays so, look at edgerotate's log";
+        "look again in a minute; if it stays so, see why Litestream does not start: journalctl -u litestream";
     ClockOff = ClockOff;
     ConsumerRanOut "consumer-ran-out" 0
         "a program no longer asks for credentials, and what it got has run out"
         "see whether it still runs, and what it logs";
     UploadsUnseen "uploads-unseen" 0
         "Litestream's uploads can't be watched"
-        AS_SAID;
+        "see that Litestream runs, and that `addr:` in its configuration is what EDGEROTATE_LITESTREAM_METRICS names";
 }
 
 /// One thing that is wrong, or worth knowing.
@@ -399,7 +399,9 @@ fn of_clock(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
 fn of_any(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
     // Both are told by the guard's thread, the suspect first.
     if record.suspect.is_none() && record.guard.is_some() {
-        findings.push(Finding::new(Kind::SuspectUnknown, ""));
+        let finding = Finding::new(Kind::SuspectUnknown, "");
+        let remedy = finding.remedy.replace("FILE", "`suspect` in EDGEROTATE_STATE_DIRECTORY");
+        findings.push(Finding { remedy, ..finding });
     }
     for (database, reasons) in record.suspect.iter().flat_map(|suspect| &suspect.databases) {
         let whats: Vec<_> = reasons.iter().map(|reason| reason.what.as_str()).collect();

@@ -18,8 +18,8 @@ use super::{
     meter::Meter,
     on_databases,
     process::Litestream,
-    rows::{Application, Newest, Table},
     signals::Signals,
+    tables::{Newest, Table, Tables},
     trouble::{AWAY, DATA, Trouble},
     workplace::Workplace,
 };
@@ -47,8 +47,8 @@ pub enum Found {
 pub struct Restored {
     pub restore: Restore,
     pub integrity: String,
-    /// With what is in doubt after the last restore.
-    pub rows: Application,
+    /// With what is in doubt of them after the last restore.
+    pub tables: Tables,
     /// The newest rows before the first restore.
     pub then: Newest,
     /// Whether the replica has a row that is newer than the doubt.
@@ -94,7 +94,7 @@ impl Report {
     pub fn proves_all(&self) -> bool {
         match &self.found {
             Found::Restored(restored) => {
-                restored.verdict() == Verdict::Whole && restored.rows.not_compared.is_empty()
+                restored.verdict() == Verdict::Whole && restored.tables.not_compared.is_empty()
             }
             Found::NoDatabase => false,
         }
@@ -103,23 +103,23 @@ impl Report {
 
 impl Restored {
     fn is_behind(&self) -> bool {
-        self.rows.behind(&self.then).next().is_some()
+        self.tables.behind(&self.then).next().is_some()
     }
 
     fn is_settled(&self) -> bool {
         self.integrity != "ok"
             || self.has_moved_on
-            || !(self.is_behind() || self.rows.is_in_doubt())
+            || !(self.is_behind() || self.tables.is_in_doubt())
     }
 
     pub fn verdict(&self) -> Verdict {
         let is_missing = |table: &Table| !table.missing.is_empty();
         if self.integrity != "ok" {
             Verdict::Damaged
-        } else if !self.is_behind() && !self.rows.is_in_doubt() {
+        } else if !self.is_behind() && !self.tables.is_in_doubt() {
             Verdict::Whole
         } else if self.has_moved_on
-            || (!self.is_behind() && self.rows.tables.iter().any(is_missing))
+            || (!self.is_behind() && self.tables.compared.iter().any(is_missing))
         {
             Verdict::RowsMissing
         } else {
@@ -143,9 +143,14 @@ pub async fn look_and_compare(
     let Some(then) = look.await? else { return Ok(Found::NoDatabase) };
     let workplace = Workplace::new(&config.state_directory, live)?;
     let (restore, read) = restore_and_read(litestream, live, &workplace, signals).await?;
-    let first = read.rows.clone();
-    let mut found =
-        Restored { restore, integrity: read.integrity, rows: read.rows, then, has_moved_on: false };
+    let first = read.tables.clone();
+    let mut found = Restored {
+        restore,
+        integrity: read.integrity,
+        tables: read.tables,
+        then,
+        has_moved_on: false,
+    };
     let mut restores = 1;
     while !found.is_settled() && restores < MOST_RESTORES {
         restores += 1;
@@ -158,8 +163,8 @@ pub async fn look_and_compare(
         found = Restored {
             restore,
             integrity: read.integrity,
-            has_moved_on: read.rows.has_moved_on(&first),
-            rows: read.rows.still_in_doubt(&first),
+            has_moved_on: read.tables.has_moved_on(&first),
+            tables: read.tables.still_in_doubt(&first),
             then: found.then,
         };
     }

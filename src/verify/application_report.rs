@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     application::{Found, Report, Restored, Verdict},
-    json::ranges,
-    report::{RANGES_SHOWN, new_snapshot, size, suspect_line},
-    rows::Table,
+    json,
+    report::{gaps, new_snapshot, rows, size, suspect_line},
+    tables::Table,
 };
 
 impl Report {
@@ -65,43 +65,27 @@ impl Report {
             value["integrity"] = restored.integrity.as_str().into();
             value["bytes"] = restored.restore.bytes.into();
             value["seconds"] = restored.restore.took.as_secs_f64().into();
-            value["not_compared"] = json!(restored.rows.not_compared);
-            value["tables"] = restored.rows.tables.iter().map(table).collect();
+            value["not_compared"] = json!(restored.tables.not_compared);
+            value["tables"] = json::tables(&restored.tables);
         }
         value
     }
-}
-
-fn rows(rows: u64) -> String {
-    if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") }
 }
 
 fn tables(tables: usize) -> String {
     if tables == 1 { "1 table".to_owned() } else { format!("{tables} tables") }
 }
 
-fn table(table: &Table) -> Value {
-    json!({
-        "table": table.name,
-        "absent": table.is_absent,
-        "live_rows": table.live_rows,
-        "restored_rows": table.restored_rows,
-        "newer_rows": table.newer,
-        "missing": ranges(&table.missing),
-        "differing": { "rows": table.differing.rows, "first_ranges": table.differing.ranges().first },
-    })
-}
-
 impl Restored {
     fn sum(&self, count: impl Fn(&Table) -> u64) -> u64 {
-        self.rows.tables.iter().map(count).sum()
+        self.tables.compared.iter().map(count).sum()
     }
 
     fn summary(&self) -> String {
         match self.verdict() {
             Verdict::Whole => {
                 let rows = rows(self.sum(|table| table.live_rows - table.newer));
-                let tables = tables(self.rows.tables.len());
+                let tables = tables(self.tables.compared.len());
                 format!("whole: {rows} in {tables}, none missing in the replica")
             }
             Verdict::RowsMissing => {
@@ -118,26 +102,8 @@ impl Restored {
 
     /// Such as `3 rows of samples: 7-9`.
     fn gaps(&self) -> String {
-        let mut gaps = Vec::new();
-        for table in &self.rows.tables {
-            let name = &table.name;
-            if table.is_absent {
-                gaps.push(format!("the table {name} as it is here"));
-            }
-            let missing = &table.missing;
-            if !missing.is_empty() {
-                let shown = missing.shown(RANGES_SHOWN);
-                gaps.push(format!("{} of {name}: {shown}", rows(missing.ids)));
-            }
-            if table.differing.rows > 0 {
-                let shown = table.differing.ranges().shown(RANGES_SHOWN);
-                gaps.push(format!(
-                    "the content of {} of {name}: {shown}",
-                    rows(table.differing.rows)
-                ));
-            }
-        }
-        for table in self.rows.behind(&self.then).filter(|table| !table.is_absent) {
+        let mut gaps = gaps(&self.tables);
+        for table in self.tables.behind(&self.then).filter(|table| !table.is_absent) {
             let after = table.newest_restored.map_or(String::new(), |id| format!(" after {id}"));
             gaps.push(format!("the newest rows of {}{after}", table.name));
         }
@@ -152,10 +118,10 @@ impl Restored {
         line("integrity", &self.integrity);
         if self.integrity == "ok" {
             line("newer rows", &self.sum(|table| table.newer).to_string());
-            let names: Vec<_> = self.rows.tables.iter().map(|table| table.name.as_str()).collect();
-            line("tables", &if names.is_empty() { "none".to_owned() } else { names.join(", ") });
-            if !self.rows.not_compared.is_empty() {
-                line("not compared", &self.rows.not_compared.join(", "));
+            let names = self.tables.names();
+            line("tables", if names.is_empty() { "none" } else { &names });
+            if !self.tables.not_compared.is_empty() {
+                line("not compared", &self.tables.not_compared.join(", "));
             }
         }
     }

@@ -15,8 +15,8 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, config
 use super::{
     comparison::{self, Comparison},
     lag::Waiting,
-    rows::{self, Application, Newest},
-    tables::{self, Tables},
+    rows,
+    tables::{Newest, Tables},
     trouble::Trouble,
 };
 
@@ -50,6 +50,7 @@ pub struct Read {
     pub comparison: Comparison,
     /// The rows that were there before the restore began and are newer than everything restored.
     pub waiting: Waiting,
+    /// The other tables.
     pub tables: Tables,
 }
 
@@ -130,7 +131,7 @@ pub fn read(
     };
     let after = comparison.restored.map(|(_, largest)| largest);
     let waiting = waiting(&transaction, after, before, interval).map_err(told_live)?;
-    let tables = tables::compare(&transaction, live, &copy, restored)?;
+    let tables = rows::compare(&transaction, &copy, Some("HealthCheck"), told_live, told_copy)?;
     Ok(Read { integrity: "ok".to_owned(), comparison, waiting, tables })
 }
 
@@ -157,7 +158,7 @@ pub fn look_at_rows(path: &Path, interrupts: &Interrupts) -> Result<Option<Newes
 #[derive(Clone, Debug)]
 pub struct RowsRead {
     pub integrity: String,
-    pub rows: Application,
+    pub tables: Tables,
 }
 
 /// Checks the restored database of an application and compares the live one with it.
@@ -171,14 +172,15 @@ pub fn read_rows(
 ) -> Result<RowsRead, Trouble> {
     let copy = match open_restored(restored, interrupts)? {
         Ok(copy) => copy,
-        Err(integrity) => return Ok(RowsRead { integrity, rows: Application::default() }),
+        Err(integrity) => return Ok(RowsRead { integrity, tables: Tables::default() }),
     };
     let told = |e| Trouble::application(live, &e);
     let mut connection = open_live(live).map_err(told)?;
     interrupts.add(&connection)?;
     let transaction = connection.transaction().map_err(told)?;
-    let rows = rows::compare(&transaction, live, &copy, restored)?;
-    Ok(RowsRead { integrity: "ok".to_owned(), rows })
+    let told_copy = |e| Trouble::application(restored, &e);
+    let tables = rows::compare(&transaction, &copy, None, told, told_copy)?;
+    Ok(RowsRead { integrity: "ok".to_owned(), tables })
 }
 
 /// A restored database that is sound; else SQLite's word on it.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     comparison::Ranges,
     report::{Found, Report},
+    tables::{Table, Tables},
     trouble::{NOT_RESTORABLE, Trouble},
 };
 
@@ -29,6 +30,7 @@ impl Report {
             "foreign": null,
             "newer_rows": null,
             "tables": null,
+            "not_compared": null,
         });
         match &self.found {
             Found::NoHeartbeat => {}
@@ -42,17 +44,8 @@ impl Report {
                 value["newer_rows"] = found.newer.into();
                 value["missing"] = ranges(&found.missing);
                 value["foreign"] = ranges(&found.foreign);
-                let tables = &restored.tables;
-                let gaps: Vec<_> = tables
-                    .missing
-                    .iter()
-                    .map(|(name, rows)| json!({"table": name, "missing": ranges(rows)}))
-                    .collect();
-                value["tables"] = json!({
-                    "compared": tables.compared,
-                    "not_compared": tables.not_compared,
-                    "missing": gaps,
-                });
+                value["tables"] = tables(&restored.tables);
+                value["not_compared"] = json!(restored.tables.not_compared);
                 value["restored"] = json!({
                     "rows": found.restored_rows,
                     "first_id": found.restored.map(|(first, _)| first),
@@ -79,6 +72,22 @@ pub fn of_trouble(database: &Path, trouble: &Trouble) -> Value {
     })
 }
 
-pub fn ranges(ranges: &Ranges) -> Value {
+/// What was found of each table that was compared.
+pub fn tables(tables: &Tables) -> Value {
+    let table = |table: &Table| {
+        json!({
+            "table": table.name,
+            "absent": table.is_absent,
+            "live_rows": table.live_rows,
+            "restored_rows": table.restored_rows,
+            "newer_rows": table.newer,
+            "missing": ranges(&table.missing),
+            "differing": { "rows": table.differing.rows, "first_ranges": table.differing.ranges().first },
+        })
+    };
+    tables.compared.iter().map(table).collect()
+}
+
+fn ranges(ranges: &Ranges) -> Value {
     json!({ "rows": ranges.ids, "ranges": ranges.ranges, "first_ranges": ranges.first })
 }

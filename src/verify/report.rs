@@ -16,7 +16,7 @@ use super::{
 use crate::span::span;
 
 /// More ranges than this are counted, not listed: a person reads no further.
-pub const RANGES_SHOWN: usize = 8;
+const RANGES_SHOWN: usize = 8;
 
 /// What `edgerotate verify` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub struct Restored {
     /// How long the oldest row that was there before the restore, and is not in the replica, has waited.
     pub lag: Duration,
     pub tables: Tables,
-    /// Whether rows that other tables lack were looked for again, after the replica had moved on.
+    /// Whether what is in doubt of other tables was looked for again, after the replica had moved on.
     pub is_sure: bool,
 }
 
@@ -193,12 +193,12 @@ impl Restored {
             integrity: read.integrity,
             comparison: read.comparison,
             lag: read.waiting.until(now),
-            is_sure: read.tables.missing.is_empty(),
+            is_sure: !read.tables.is_in_doubt(),
             tables: read.tables,
         }
     }
 
-    /// Whether another restore would tell more: all that is missing are rows of other tables.
+    /// Whether another restore would tell more: all that is in doubt are other tables.
     pub fn is_in_doubt(&self) -> bool {
         let found = &self.comparison;
         let is_sound =
@@ -210,11 +210,12 @@ impl Restored {
     pub fn again(&self, later: Self, newest: Option<i64>) -> Self {
         let found = &later.comparison;
         let restored = found.restored.map(|(_, last)| last);
-        // A replica with a heartbeat that is newer than the doubt has all that was there before it; where heartbeats
-        // have stopped, the last one must do.
-        let has_moved_on = restored > newest || (restored == newest && found.newest_live == newest);
-        let tables = later.tables.clone().still_missing(&self.tables);
-        Self { is_sure: has_moved_on || tables.missing.is_empty(), tables, ..later }
+        let tables = later.tables.clone().still_in_doubt(&self.tables);
+        // A replica with a heartbeat that is newer than the doubt has all that was there before it. Where heartbeats have
+        // stopped, the last one must do for rows between others; what only differs may wait for its upload.
+        let have_stopped = restored == newest && found.newest_live == newest;
+        let is_settled = restored > newest || (have_stopped && tables.lack_only_rows());
+        Self { is_sure: is_settled || !tables.is_in_doubt(), tables, ..later }
     }
 
     fn verdict(&self, max_lag: Duration) -> Verdict {
@@ -223,7 +224,7 @@ impl Restored {
             Verdict::Damaged
         } else if !found.foreign.is_empty() {
             Verdict::OtherDatabase
-        } else if !found.missing.is_empty() || (self.is_sure && !self.tables.missing.is_empty()) {
+        } else if !found.missing.is_empty() || (self.is_sure && self.tables.is_in_doubt()) {
             Verdict::RowsMissing
         } else if self.lag > max_lag {
             Verdict::Behind
@@ -246,7 +247,10 @@ impl Restored {
                 )
             }
             Verdict::RowsMissing if found.missing.is_empty() => {
-                format!("ROWS MISSING: every heartbeat is in the replica, and not {}", self.gaps())
+                format!(
+                    "ROWS MISSING: every heartbeat is in the replica, and not {}",
+                    gaps(&self.tables).join("; ")
+                )
             }
             Verdict::RowsMissing => format!(
                 "ROWS MISSING: {} of {asked} heartbeats are not in the replica: {}",
@@ -268,26 +272,13 @@ impl Restored {
             ),
             Verdict::TooEarly if !self.is_sure => format!(
                 "too early to tell: the replica has not moved on, and does not have {}",
-                self.gaps()
+                gaps(&self.tables).join("; ")
             ),
             Verdict::TooEarly => format!(
                 "too early to tell: the replica has none of the {} yet",
                 heartbeats(found.live_rows)
             ),
         }
-    }
-
-    /// Such as `3 rows of samples: 7-9`.
-    fn gaps(&self) -> String {
-        let gaps: Vec<_> = self
-            .tables
-            .missing
-            .iter()
-            .map(|(name, rows)| {
-                format!("{} rows of {name}: {}", rows.ids, rows.shown(RANGES_SHOWN))
-            })
-            .collect();
-        gaps.join("; ")
     }
 
     fn lines(&self, line: &mut impl FnMut(&str, &str)) {
@@ -306,10 +297,10 @@ impl Restored {
             };
             line("newer rows", &newer);
             let tables = &self.tables;
-            if !tables.missing.is_empty() {
-                line("other tables", &self.gaps());
+            if tables.is_in_doubt() {
+                line("other tables", &gaps(tables).join("; "));
             } else if !tables.compared.is_empty() {
-                line("other tables", &format!("nothing missing in {}", tables.compared.join(", ")));
+                line("other tables", &format!("nothing missing in {}", tables.names()));
             }
             if !tables.not_compared.is_empty() {
                 line("not compared", &tables.not_compared.join(", "));
@@ -350,6 +341,31 @@ pub fn new_snapshot(litestream: &str, database: &Path) -> String {
          again"
             .to_owned()
     }
+}
+
+/// What the replica lacks, such as `3 rows of samples: 7-9`.
+pub fn gaps(tables: &Tables) -> Vec<String> {
+    let mut gaps = Vec::new();
+    for table in &tables.compared {
+        let name = &table.name;
+        if table.is_absent {
+            gaps.push(format!("the table {name} as it is here"));
+        }
+        let missing = &table.missing;
+        if !missing.is_empty() {
+            gaps.push(format!("{} of {name}: {}", rows(missing.ids), missing.shown(RANGES_SHOWN)));
+        }
+        let differing = &table.differing;
+        if differing.rows > 0 {
+            let shown = differing.ranges().shown(RANGES_SHOWN);
+            gaps.push(format!("the content of {} of {name}: {shown}", rows(differing.rows)));
+        }
+    }
+    gaps
+}
+
+pub fn rows(rows: u64) -> String {
+    if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") }
 }
 
 fn heartbeats(rows: u64) -> String {

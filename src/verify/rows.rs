@@ -1,140 +1,15 @@
-//! The rows of an application's database, whatever its schema: table by table, by rowid, both sides walked in step and
-//! neither of them held in memory.
-//!
-//! Litestream copies pages, so a row has the same rowid in the replica, also where the table has no INTEGER PRIMARY KEY.
-//! A live row up to the largest restored one that was not restored is *missing*; one that is there with other content
-//! *differs*; one above is *newer*. A restored row that is not live was deleted since, which is the application's right.
-//! The application may as well have changed a row, or chosen a smaller rowid, just now: so a first find is a doubt, and
-//! `still_in_doubt` keeps of it what a later restore has not settled.
+//! The rows of a database, whatever its schema: table by table, by rowid, both sides walked in step and neither of them held
+//! in memory. Litestream copies pages, so a row has the same rowid in the replica, also where the table has no INTEGER
+//! PRIMARY KEY. What comes of it is in `tables`.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    path::Path,
-};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rusqlite::{Connection, OptionalExtension, Row, Rows, types::ValueRef};
 
-use super::{comparison::Ranges, tables::quoted, trouble::Trouble};
-
-/// Of the rows that differ, so many are remembered.
-const DIFFERING_KEPT: usize = 1000;
-
-/// All tables of one database.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Application {
-    pub tables: Vec<Table>,
-    /// No rowids to compare by.
-    pub not_compared: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
-    pub name: String,
-    /// The replica has no such table, or one of another shape.
-    pub is_absent: bool,
-    pub live_rows: u64,
-    pub restored_rows: u64,
-    pub newer: u64,
-    pub missing: Ranges,
-    pub differing: Differing,
-    pub newest_live: Option<i64>,
-    pub newest_restored: Option<i64>,
-}
-
-/// Rows whose content differs: the first of them, with what they hold here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Differing {
-    pub rows: u64,
-    first: BTreeMap<i64, u64>,
-}
-
-impl Differing {
-    fn add(&mut self, id: i64, content: u64) {
-        self.rows += 1;
-        if self.first.len() < DIFFERING_KEPT {
-            self.first.insert(id, content);
-        }
-    }
-
-    pub fn ranges(&self) -> Ranges {
-        let mut ranges = Ranges::default();
-        self.first.keys().for_each(|id| ranges.add(*id));
-        ranges
-    }
-
-    /// Those that differed earlier as well and were not written since.
-    fn still(mut self, earlier: &Self) -> Self {
-        let is_complete = [&self, earlier].iter().all(|all| all.rows == all.first.len() as u64);
-        self.first.retain(|id, content| earlier.first.get(id) == Some(content));
-        // Of what was not kept nothing is known: it stays in doubt.
-        if is_complete || !self.first.is_empty() {
-            self.rows = self.first.len() as u64;
-        }
-        self
-    }
-}
-
-impl Table {
-    pub fn is_in_doubt(&self) -> bool {
-        self.is_absent || !self.missing.is_empty() || self.differing.rows > 0
-    }
-
-    fn still_in_doubt(self, earlier: &Self) -> Self {
-        let is_complete = [&self.missing, &earlier.missing]
-            .iter()
-            .all(|all| all.ranges == all.first.len() as u64);
-        let both = self.missing.both(&earlier.missing);
-        let missing = if is_complete || !both.is_empty() { both } else { self.missing };
-        Self {
-            is_absent: self.is_absent && earlier.is_absent,
-            missing,
-            differing: self.differing.still(&earlier.differing),
-            ..self
-        }
-    }
-}
-
-impl Application {
-    pub fn is_in_doubt(&self) -> bool {
-        self.tables.iter().any(Table::is_in_doubt)
-    }
-
-    /// What is in doubt here, and was in an earlier restore as well.
-    pub fn still_in_doubt(self, earlier: &Self) -> Self {
-        let tables = self.tables.into_iter().map(|table| {
-            match earlier.tables.iter().find(|other| other.name == table.name) {
-                Some(before) => table.still_in_doubt(before),
-                None => Table { is_absent: false, ..table },
-            }
-        });
-        Self { tables: tables.collect(), not_compared: self.not_compared }
-    }
-
-    /// Whether the replica has a row that was written after `earlier` was looked at.
-    pub fn has_moved_on(&self, earlier: &Self) -> bool {
-        self.tables.iter().any(|table| {
-            let before = earlier.tables.iter().find(|other| other.name == table.name);
-            // Where the end of a table is deleted, its rowids are given again and tell no time.
-            before.is_some_and(|before| {
-                before.newest_live >= before.newest_restored
-                    && table.newest_restored > before.newest_live
-            })
-        })
-    }
-
-    /// The tables whose newest rows of then are not in the replica.
-    pub fn behind<'a>(&'a self, then: &'a Newest) -> impl Iterator<Item = &'a Table> {
-        self.tables.iter().filter(|table| {
-            let newest = then.get(&table.name).copied().flatten();
-            // A row that was deleted since needs not have been uploaded.
-            table.newest_restored < newest.min(table.newest_live)
-        })
-    }
-}
-
-/// The largest rowid of each table.
-pub type Newest = BTreeMap<String, Option<i64>>;
+use super::{
+    tables::{Newest, Table, Tables},
+    trouble::Trouble,
+};
 
 /// # Errors
 /// The database can't be read.
@@ -150,72 +25,53 @@ pub fn newest(connection: &Connection) -> rusqlite::Result<Newest> {
     Ok(newest)
 }
 
-/// Compares all tables, within the transaction that `live` is in.
+/// Compares all tables but one, within the transaction that `live` is in.
 ///
 /// # Errors
-/// One of the databases can't be read.
+/// One of the databases can't be read, told as these tell it.
 pub fn compare(
     live: &Connection,
-    live_path: &Path,
     copy: &Connection,
-    copy_path: &Path,
-) -> Result<Application, Trouble> {
-    let told_live = |e| Trouble::application(live_path, &e);
-    let told_copy = |e| Trouble::application(copy_path, &e);
-    let mut found = Application::default();
-    for name in names(live).map_err(told_live)? {
-        let Some(key) = rowid(live, &name).map_err(told_live)? else {
+    but: Option<&str>,
+    told_live: impl Fn(rusqlite::Error) -> Trouble,
+    told_copy: impl Fn(rusqlite::Error) -> Trouble,
+) -> Result<Tables, Trouble> {
+    let mut found = Tables::default();
+    let names = names(live).map_err(&told_live)?;
+    for name in names.into_iter().filter(|name| Some(name.as_str()) != but) {
+        let Some(key) = rowid(live, &name).map_err(&told_live)? else {
             found.not_compared.push(name);
             continue;
         };
         let sql = format!("SELECT {key}, * FROM {} ORDER BY {key}", quoted(&name));
-        let mut live_rows = live.prepare(&sql).map_err(told_live)?;
-        let mut live_rows = Side::new(live_rows.query(()).map_err(told_live)?);
+        let mut live_rows = live.prepare(&sql).map_err(&told_live)?;
+        let mut live_rows = Side::new(live_rows.query(()).map_err(&told_live)?);
         let is_same =
-            shape(live, &name).map_err(told_live)? == shape(copy, &name).map_err(told_copy)?;
+            shape(live, &name).map_err(&told_live)? == shape(copy, &name).map_err(&told_copy)?;
         let mut table = Table { name: name.clone(), is_absent: !is_same, ..Table::default() };
         if is_same {
-            let mut copied_rows = copy.prepare(&sql).map_err(told_copy)?;
-            let mut copied_rows = Side::new(copied_rows.query(()).map_err(told_copy)?);
-            let mut copied = copied_rows.next().map_err(told_copy)?;
-            while let Some((id, content)) = live_rows.next().map_err(told_live)? {
+            let mut copied_rows = copy.prepare(&sql).map_err(&told_copy)?;
+            let mut copied_rows = Side::new(copied_rows.query(()).map_err(&told_copy)?);
+            let mut copied = copied_rows.next().map_err(&told_copy)?;
+            while let Some((id, content)) = live_rows.next().map_err(&told_live)? {
                 while let Some((copied_id, _)) = copied.filter(|(copied_id, _)| *copied_id < id) {
                     table.restored(copied_id);
-                    copied = copied_rows.next().map_err(told_copy)?;
+                    copied = copied_rows.next().map_err(&told_copy)?;
                 }
                 table.live(id, content, copied);
             }
             while let Some((copied_id, _)) = copied {
                 table.restored(copied_id);
-                copied = copied_rows.next().map_err(told_copy)?;
+                copied = copied_rows.next().map_err(&told_copy)?;
             }
         } else {
-            while let Some((id, content)) = live_rows.next().map_err(told_live)? {
+            while let Some((id, content)) = live_rows.next().map_err(&told_live)? {
                 table.live(id, content, None);
             }
         }
-        found.tables.push(table);
+        found.compared.push(table);
     }
     Ok(found)
-}
-
-impl Table {
-    fn restored(&mut self, id: i64) {
-        self.restored_rows += 1;
-        self.newest_restored = Some(id);
-    }
-
-    /// A live row, and the restored one that is not before it.
-    fn live(&mut self, id: i64, content: u64, copied: Option<(i64, u64)>) {
-        self.live_rows += 1;
-        self.newest_live = Some(id);
-        match copied {
-            None => self.newer += 1,
-            Some((other, copy)) if other == id && copy == content => {}
-            Some((other, _)) if other == id => self.differing.add(id, content),
-            Some(_) => self.missing.add(id),
-        }
-    }
 }
 
 /// Rows as their rowid and a digest of what they hold.
@@ -282,6 +138,10 @@ fn shape(connection: &Connection, table: &str) -> rusqlite::Result<Option<String
     connection.query_row(sql, [table], |row| row.get(0)).optional()
 }
 
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,11 +149,11 @@ mod tests {
     const SCHEMA: &str = "
         CREATE TABLE bare (v TEXT);
         CREATE TABLE named (name TEXT PRIMARY KEY) WITHOUT ROWID;
-        CREATE TABLE odd (rowid TEXT, v INTEGER);
+        CREATE TABLE \"odd \"\" name\" (rowid TEXT, v INTEGER);
         CREATE TABLE samples (id INTEGER PRIMARY KEY, v TEXT);
         CREATE VIEW seen AS SELECT v FROM samples;
         INSERT INTO bare VALUES ('a'), ('b'), ('c'), ('d'), (NULL);
-        INSERT INTO odd VALUES ('x', 1), ('y', 2);";
+        INSERT INTO \"odd \"\" name\" VALUES ('x', 1), ('y', 2);";
 
     fn database(sql: &str) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
@@ -301,20 +161,20 @@ mod tests {
         connection
     }
 
-    fn compared(live: &Connection, copy: &Connection) -> Application {
-        compare(live, Path::new("/live"), copy, Path::new("/copy")).unwrap()
+    fn compared(live: &Connection, copy: &Connection) -> Tables {
+        compare(live, copy, None, |e| panic!("live: {e}"), |e| panic!("copy: {e}")).unwrap()
     }
 
-    fn table<'a>(found: &'a Application, name: &str) -> &'a Table {
-        found.tables.iter().find(|table| table.name == name).unwrap()
+    fn table<'a>(found: &'a Tables, name: &str) -> &'a Table {
+        found.compared.iter().find(|table| table.name == name).unwrap()
     }
 
     #[test]
     fn equal_databases_leave_no_doubt() {
         let found = compared(&database(""), &database(""));
         assert!(!found.is_in_doubt(), "{found:?}");
-        let names: Vec<_> = found.tables.iter().map(|table| table.name.as_str()).collect();
-        assert_eq!(names, ["bare", "odd", "samples"]);
+        let names: Vec<_> = found.compared.iter().map(|table| table.name.as_str()).collect();
+        assert_eq!(names, ["bare", "odd \" name", "samples"]);
         assert_eq!(found.not_compared, ["named"]);
         assert_eq!((table(&found, "bare").live_rows, table(&found, "bare").restored_rows), (5, 5));
     }
@@ -324,14 +184,14 @@ mod tests {
         let live = database("DELETE FROM bare WHERE rowid = 1; INSERT INTO bare VALUES ('new')");
         let copy = database(
             "DELETE FROM bare WHERE rowid IN (2, 3); UPDATE bare SET v = '' WHERE v IS NULL;
-             UPDATE odd SET v = '1' WHERE v = 1",
+             UPDATE \"odd \"\" name\" SET v = '1' WHERE v = 1",
         );
         let found = compared(&live, &copy);
         let bare = table(&found, "bare");
         assert_eq!(bare.missing.shown(9), "2-3");
         assert_eq!(bare.differing.ranges().shown(9), "5");
         assert_eq!((bare.newer, bare.live_rows, bare.restored_rows), (1, 5, 3));
-        assert!(!table(&found, "odd").is_in_doubt(), "the column makes an integer of it");
+        assert!(!table(&found, "odd \" name").is_in_doubt(), "the column makes an integer of it");
     }
 
     #[test]
@@ -365,14 +225,14 @@ mod tests {
         let [live, copy] = [database(""), database("DELETE FROM bare WHERE rowid = 2")];
         let first = compared(&live, &copy);
         assert!(!compared(&live, &copy).has_moved_on(&first));
-        live.execute_batch("INSERT INTO odd VALUES ('z', 3)").unwrap();
+        live.execute_batch("INSERT INTO \"odd \"\" name\" VALUES ('z', 3)").unwrap();
         let then = newest(&live).unwrap();
         let behind =
-            |found: &Application| found.behind(&then).map(|t| t.name.clone()).collect::<Vec<_>>();
+            |found: &Tables| found.behind(&then).map(|t| t.name.clone()).collect::<Vec<_>>();
         let waiting = compared(&live, &copy);
         assert!(!waiting.has_moved_on(&first));
-        assert_eq!(behind(&waiting), ["odd"]);
-        copy.execute_batch("INSERT INTO odd VALUES ('z', 3)").unwrap();
+        assert_eq!(behind(&waiting), ["odd \" name"]);
+        copy.execute_batch("INSERT INTO \"odd \"\" name\" VALUES ('z', 3)").unwrap();
         let arrived = compared(&live, &copy);
         assert!(arrived.has_moved_on(&first));
         assert!(behind(&arrived).is_empty());
@@ -398,6 +258,6 @@ mod tests {
                    PRAGMA writable_schema = RESET;";
         let found = compared(&database(sql), &database(sql));
         assert_eq!(found.not_compared, ["named", "words"]);
-        assert!(found.tables.iter().any(|table| table.name == "words_data"));
+        assert!(found.compared.iter().any(|table| table.name == "words_data"));
     }
 }

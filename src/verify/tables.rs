@@ -1,194 +1,161 @@
-//! The other tables of the heartbeat's database: do their rows show a hole that fell between two heartbeats?
+//! What was found of a database's tables, and what of it stays in doubt.
 //!
-//! Only a table with an INTEGER PRIMARY KEY has ids that stay. Such ids rise by themselves, so a live id below the
-//! largest restored one that was not restored is a loss, unless the application chose a smaller id just now. That is
-//! why a first find is a doubt only: what is missing once more, after the replica has moved on, is missing. Newer rows
-//! can't be dated here; the heartbeats, written before and after them, stand for them.
+//! A live row up to the largest restored one that was not restored is *missing*; one that is there with other content
+//! *differs*; one above is *newer*. A restored row that is not live was deleted since, which is the application's right.
+//! The application may as well have changed a row, or chosen a smaller rowid, just now: so a first find is a doubt, and
+//! `still_in_doubt` keeps of it what a later restore has not settled.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension};
+use super::comparison::Ranges;
 
-use super::{
-    comparison::{self, Ranges},
-    trouble::Trouble,
-};
+/// Of the rows that differ, so many are remembered.
+const DIFFERING_KEPT: usize = 1000;
 
-/// What the two databases' other tables have in common.
+/// The tables of one database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    pub compared: Vec<String>,
-    /// No ids to compare by.
+    /// With what is in doubt of each.
+    pub compared: Vec<Table>,
+    /// No rowids to compare by.
     pub not_compared: Vec<String>,
-    /// Only those that lack rows.
-    pub missing: Vec<(String, Ranges)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    pub name: String,
+    /// The replica has no such table, or one of another shape.
+    pub is_absent: bool,
+    pub live_rows: u64,
+    pub restored_rows: u64,
+    pub newer: u64,
+    pub missing: Ranges,
+    pub differing: Differing,
+    pub newest_live: Option<i64>,
+    pub newest_restored: Option<i64>,
+}
+
+/// Rows whose content differs: the first of them, with what they hold here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differing {
+    pub rows: u64,
+    first: BTreeMap<i64, u64>,
+}
+
+impl Differing {
+    fn add(&mut self, id: i64, content: u64) {
+        self.rows += 1;
+        if self.first.len() < DIFFERING_KEPT {
+            self.first.insert(id, content);
+        }
+    }
+
+    pub fn ranges(&self) -> Ranges {
+        let mut ranges = Ranges::default();
+        self.first.keys().for_each(|id| ranges.add(*id));
+        ranges
+    }
+
+    /// Those that differed earlier as well and were not written since.
+    fn still(mut self, earlier: &Self) -> Self {
+        let is_complete = [&self, earlier].iter().all(|all| all.rows == all.first.len() as u64);
+        self.first.retain(|id, content| earlier.first.get(id) == Some(content));
+        // Of what was not kept nothing is known: it stays in doubt.
+        if is_complete || !self.first.is_empty() {
+            self.rows = self.first.len() as u64;
+        }
+        self
+    }
+}
+
+impl Table {
+    pub fn is_in_doubt(&self) -> bool {
+        self.is_absent || !self.missing.is_empty() || self.differing.rows > 0
+    }
+
+    fn still_in_doubt(self, earlier: &Self) -> Self {
+        let is_complete = [&self.missing, &earlier.missing]
+            .iter()
+            .all(|all| all.ranges == all.first.len() as u64);
+        let both = self.missing.both(&earlier.missing);
+        let missing = if is_complete || !both.is_empty() { both } else { self.missing };
+        Self {
+            is_absent: self.is_absent && earlier.is_absent,
+            missing,
+            differing: self.differing.still(&earlier.differing),
+            ..self
+        }
+    }
 }
 
 impl Tables {
-    /// The rows that are missing here and were missing in an earlier restore as well.
-    pub fn still_missing(self, earlier: &Self) -> Self {
-        let missing = self
-            .missing
-            .into_iter()
-            .filter_map(|(name, ranges)| {
-                let (_, before) = earlier.missing.iter().find(|(other, _)| *other == name)?;
-                Some((name, ranges.both(before)))
-            })
-            .filter(|(_, ranges)| !ranges.is_empty())
-            .collect();
-        Self { missing, ..self }
-    }
-}
-
-/// Compares them, table by table, within the transaction that `live` is in.
-///
-/// # Errors
-/// One of the databases can't be read.
-pub fn compare(
-    live: &Connection,
-    live_path: &Path,
-    copy: &Connection,
-    copy_path: &Path,
-) -> Result<Tables, Trouble> {
-    let told_live = |e| Trouble::database(live_path, &e);
-    let told_copy = |e| Trouble::database(copy_path, &e);
-    let mut found = Tables::default();
-    for name in names(live).map_err(told_live)? {
-        let key = key(live, &name).map_err(told_live)?;
-        let restored_key = self::key(copy, &name).map_err(told_copy)?;
-        // A table that the replica does not have yet is as new as its rows.
-        let Some(key) = key.filter(|key| restored_key.as_ref() == Some(key)) else {
-            found.not_compared.push(name);
-            continue;
-        };
-        let sql = format!("SELECT {0} FROM {1} ORDER BY {0}", quoted(&key), quoted(&name));
-        let mut live_ids = live.prepare(&sql).map_err(told_live)?;
-        let mut copied_ids = copy.prepare(&sql).map_err(told_copy)?;
-        let live_ids = live_ids.query_map((), |row| row.get(0)).map_err(told_live)?;
-        let copied_ids = copied_ids.query_map((), |row| row.get(0)).map_err(told_copy)?;
-        let compared = comparison::compare(
-            live_ids.map(|id| id.map_err(told_live)),
-            copied_ids.map(|id| id.map_err(told_copy)),
-        )?;
-        if !compared.missing.is_empty() {
-            found.missing.push((name.clone(), compared.missing));
-        }
-        found.compared.push(name);
-    }
-    Ok(found)
-}
-
-/// The application's tables: not SQLite's own, not Litestream's, no views, no virtual tables and what belongs to them.
-///
-/// What belongs to a virtual table is known by its name (`words_data` to `words`): SQLite itself knows it only where the
-/// table's module is built in, and here none is.
-fn names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    connection
-        .prepare(
-            "SELECT name FROM pragma_table_list l
-                 WHERE schema = 'main' AND type = 'table' AND name <> 'HealthCheck'
-                     AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-                     AND name NOT LIKE '\\_litestream\\_%' ESCAPE '\\'
-                     AND NOT EXISTS (SELECT 1 FROM pragma_table_list v
-                         WHERE v.schema = 'main' AND v.type = 'virtual'
-                             AND substr(l.name, 1, length(v.name) + 1) = v.name || '_' COLLATE NOCASE)
-                 ORDER BY name",
-        )?
-        .query_map((), |row| row.get(0))?
-        .collect()
-}
-
-/// The column that is the table's INTEGER PRIMARY KEY, which is the row's id; none where there is no such table.
-fn key(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
-    connection
-        .query_row(
-            "SELECT max(c.name) FROM pragma_table_info(?1) c, pragma_table_list l
-                 WHERE l.schema = 'main' AND l.name = ?1 AND l.wr = 0 AND c.pk > 0
-                 HAVING count(*) = 1 AND max(c.type) = 'INTEGER' COLLATE NOCASE",
-            [table],
-            |row| row.get(0),
-        )
-        .optional()
-}
-
-pub fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn database(sql: &str) -> Connection {
-        let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(sql).unwrap();
-        connection
+    pub fn is_in_doubt(&self) -> bool {
+        self.compared.iter().any(Table::is_in_doubt)
     }
 
-    fn compared(live: &Connection, copy: &Connection) -> Tables {
-        compare(live, Path::new("/live"), copy, Path::new("/copy")).unwrap()
+    /// No table is absent, and no row differs.
+    pub fn lack_only_rows(&self) -> bool {
+        !self.compared.iter().any(|table| table.is_absent || table.differing.rows > 0)
     }
 
-    const SCHEMA: &str = "
-        CREATE TABLE HealthCheck (id INTEGER PRIMARY KEY, created_at TEXT);
-        CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER);
-        CREATE TABLE \"odd \"\" name\" (\"the key\" integer primary key AUTOINCREMENT, v TEXT);
-        CREATE TABLE samples (id INTEGER PRIMARY KEY, v TEXT);
-        CREATE TABLE pairs (a INTEGER, b INTEGER, PRIMARY KEY (a, b));
-        CREATE TABLE named (name TEXT PRIMARY KEY) WITHOUT ROWID;
-        CREATE TABLE counted (id INTEGER PRIMARY KEY) WITHOUT ROWID;
-        CREATE TABLE bare (v TEXT);
-        CREATE VIEW seen AS SELECT v FROM samples;";
+    /// For a person.
+    pub fn names(&self) -> String {
+        let names: Vec<_> = self.compared.iter().map(|table| table.name.as_str()).collect();
+        names.join(", ")
+    }
 
-    #[test]
-    fn tables_with_ids_that_stay_are_compared() {
-        let [live, copy] = [database(SCHEMA), database(SCHEMA)];
-        live.execute_batch("CREATE TABLE young (id INTEGER PRIMARY KEY)").unwrap();
-        for (connection, ids) in [(&live, 1..=9), (&copy, 1..=8)] {
-            for id in ids {
-                connection.execute("INSERT INTO samples VALUES (?1, 'x')", [id]).unwrap();
+    /// What is in doubt here, and was in an earlier restore as well.
+    pub fn still_in_doubt(self, earlier: &Self) -> Self {
+        let tables = self.compared.into_iter().map(|table| {
+            match earlier.compared.iter().find(|other| other.name == table.name) {
+                Some(before) => table.still_in_doubt(before),
+                None => Table { is_absent: false, ..table },
             }
+        });
+        Self { compared: tables.collect(), not_compared: self.not_compared }
+    }
+
+    /// Whether the replica has a row that was written after `earlier` was looked at.
+    pub fn has_moved_on(&self, earlier: &Self) -> bool {
+        self.compared.iter().any(|table| {
+            let before = earlier.compared.iter().find(|other| other.name == table.name);
+            // Where the end of a table is deleted, its rowids are given again and tell no time.
+            before.is_some_and(|before| {
+                before.newest_live >= before.newest_restored
+                    && table.newest_restored > before.newest_live
+            })
+        })
+    }
+
+    /// The tables whose newest rows of then are not in the replica.
+    pub fn behind<'a>(&'a self, then: &'a Newest) -> impl Iterator<Item = &'a Table> {
+        self.compared.iter().filter(|table| {
+            let newest = then.get(&table.name).copied().flatten();
+            // A row that was deleted since needs not have been uploaded.
+            table.newest_restored < newest.min(table.newest_live)
+        })
+    }
+}
+
+/// The largest rowid of each table.
+pub type Newest = BTreeMap<String, Option<i64>>;
+
+impl Table {
+    /// A restored row, after those before it.
+    pub fn restored(&mut self, id: i64) {
+        self.restored_rows += 1;
+        self.newest_restored = Some(id);
+    }
+
+    /// A live row, and the restored one that is not before it.
+    pub fn live(&mut self, id: i64, content: u64, copied: Option<(i64, u64)>) {
+        self.live_rows += 1;
+        self.newest_live = Some(id);
+        match copied {
+            None => self.newer += 1,
+            Some((other, copy)) if other == id && copy == content => {}
+            Some((other, _)) if other == id => self.differing.add(id, content),
+            Some(_) => self.missing.add(id),
         }
-        copy.execute("DELETE FROM samples WHERE id IN (3, 4)", ()).unwrap();
-        let found = compared(&live, &copy);
-        assert_eq!(found.compared, ["odd \" name", "samples"]);
-        assert_eq!(found.not_compared, ["bare", "counted", "named", "pairs", "young"]);
-        let [(name, missing)] = &found.missing[..] else { panic!("{found:?}") };
-        assert_eq!((name.as_str(), missing.shown(9).as_str()), ("samples", "3-4"));
-    }
-
-    #[test]
-    fn virtual_tables_are_left_out_with_all_that_belongs_to_them() {
-        let database = database(SCHEMA);
-        // As an application's own SQLite wrote it: this one has no such module, and can't make the table.
-        database
-            .execute_batch(
-                "CREATE TABLE words_data (id INTEGER PRIMARY KEY, block BLOB);
-                 CREATE TABLE wordsmiths (id INTEGER PRIMARY KEY);
-                 PRAGMA writable_schema = ON;
-                 INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql)
-                     VALUES ('table', 'words', 'words', 0, 'CREATE VIRTUAL TABLE words USING fts5(v)');
-                 PRAGMA writable_schema = RESET;",
-            )
-            .unwrap();
-        let tables: Vec<_> = names(&database).unwrap();
-        assert!(tables.contains(&"wordsmiths".to_owned()), "{tables:?}");
-        assert!(!tables.iter().any(|table| table.starts_with("words_")), "{tables:?}");
-        let integrity: String =
-            database.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
-        assert_eq!(integrity, "ok");
-    }
-
-    #[test]
-    fn what_arrives_later_was_not_missing() {
-        let [live, copy] = [database(SCHEMA), database(SCHEMA)];
-        live.execute_batch("INSERT INTO samples (id) VALUES (1), (2), (3), (9)").unwrap();
-        copy.execute_batch("INSERT INTO samples (id) VALUES (9)").unwrap();
-        let first = compared(&live, &copy);
-        copy.execute_batch("INSERT INTO samples (id) VALUES (1), (3)").unwrap();
-        let second = compared(&live, &copy).still_missing(&first);
-        assert_eq!(second.missing[0].1.shown(9), "2");
-        copy.execute_batch("INSERT INTO samples (id) VALUES (2)").unwrap();
-        assert_eq!(compared(&live, &copy).still_missing(&first).missing, []);
     }
 }

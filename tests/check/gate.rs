@@ -2,12 +2,17 @@
 
 use std::{fs, time::Duration};
 
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::json;
 
 use crate::{
     harness::{Answer, Bench, By, chmod},
-    support::{Generation, process::tied, token::write_private},
+    support::{Generation, process::tied, skip, token::write_private},
 };
+
+/// A system that systemd has booted, and that has the daemon's unit.
+pub const BOOTED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && \
+                          touch /run/systemd/system/edgerotate.service";
 
 fn gate(bench: &Bench, settings: &[(&str, &str)]) -> Answer {
     bench.check_as(By::Owner, &["--gate", "--patience", "0"], settings)
@@ -129,6 +134,118 @@ fn whose_settings_are_wrong_decides() {
         78,
         "WRONG settings * [setting-missing]",
     );
+}
+
+#[test]
+fn an_image_whose_daemon_does_not_come_up_goes() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("only root can mount");
+    }
+    let mut bench = Bench::new("daemon-up", Generation::V05);
+    let gate = |bench: &Bench, script: &'static str| {
+        bench.check_as(By::Mounts(script), &["--gate", "--patience", "0"], &[])
+    };
+    assert_given_back(&gate(&bench, BOOTED), 69, "WRONG daemon * [daemon-not-up]");
+    // Who holds the lock and says nothing has just started, or starts again and again.
+    let lock = fs::File::create(bench.runtime_directory.join("edgerotate.lock")).unwrap();
+    let held = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
+    assert_given_back(
+        &gate(&bench, BOOTED),
+        69,
+        "WRONG daemon edgerotate.service is there, and edgerotate does not come up: process * has not written down what \
+         it does [daemon-not-up]",
+    );
+    drop(held);
+    // An administrator's wish, and systems without systemd.
+    const MASKED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && \
+                          ln -s /dev/null /run/systemd/system/edgerotate.service";
+    for script in [MASKED, "mount -t tmpfs tmpfs /run"] {
+        assert_kept(&gate(&bench, script), "warning daemon * [daemon-not-running]");
+    }
+    bench.start();
+    bench.wait_for_record(|record| !record["daemon"].is_null());
+    assert_kept(&gate(&bench, BOOTED), "ok daemon it runs as process *");
+    bench.stop();
+}
+
+/// A device that is not provisioned brings no settings of its own yet; what the image brings is looked at all the same.
+#[test]
+fn what_the_settings_allow_is_looked_at_on_a_device_that_has_none_of_its_own() {
+    let bench = Bench::new("blank", Generation::V05);
+    let gate = |settings: &[(&str, &str)]| {
+        let arguments = ["--gate", "--patience", "0", "--device-config", "DEVICE/nothing.env"];
+        bench.check_as(By::Owner, &arguments, settings)
+    };
+    let network = [("ENDPOINT", ""), ("REGION", ""), ("ROLE_ALIAS", "")];
+    let answer = gate(&network);
+    assert_kept(&answer, "warning settings settings: EDGEROTATE_ENDPOINT: * [not-provisioned]");
+    for line in [
+        "ok PKCS#11 module /usr/lib/softhsm/libsofthsm2.so, through OpenSSL's engine",
+        "ok key EC, 256 bits; it signs",
+        "ok database DEVICE/data/device.db is not there yet; the daemon makes it",
+        "ok Litestream TOOLS/litestream-0.5.17, version 0.5.17",
+        "ok litestream.yml DEVICE/litestream/litestream.yml names DEVICE/data/device.db",
+        "not reached daemon needs: settings",
+        "not reached endpoint needs: settings",
+        "not reached TLS needs: settings",
+        "not reached role alias needs: settings",
+    ] {
+        answer.assert_has(line);
+    }
+    for (more, code, line) in [
+        (("LITESTREAM", "/usr/bin/no-litestream"), 69, "WRONG Litestream * [litestream-not-run]"),
+        (("PKCS11_MODULE", "/usr/lib/no.so"), 69, "WRONG PKCS#11 module * [module-missing]"),
+        (("DATABASE", "DEVICE/nowhere/device.db"), 78, "WRONG database * [database-directory]"),
+        (
+            ("LITESTREAM_CONFIG", "DEVICE/no.yml"),
+            78,
+            "WRONG litestream.yml * [litestream-config-missing]",
+        ),
+    ] {
+        assert_given_back(&gate(&[&network[..], &[more]].concat()), code, line);
+    }
+
+    // No token is known: module and engine are tried, and no PIN.
+    let no_key = [("PRIVATE_KEY", "")];
+    let answer = gate(&no_key);
+    assert_kept(
+        &answer,
+        "ok PKCS#11 module /usr/lib/softhsm/libsofthsm2.so, through OpenSSL's engine",
+    );
+    answer.assert_has("not reached token needs: settings");
+    answer.assert_has("not reached PIN needs: settings");
+    assert_given_back(
+        &gate(&[no_key[0], ("PKCS11_MODULE", "/usr/bin/true")]),
+        69,
+        "WRONG PKCS#11 module * [module-not-loadable]",
+    );
+
+    let answer = gate(&[("DATABASE", ""), ("CERTIFICATE", ""), ("PKCS11_MODULE", "")]);
+    assert_kept(&answer, "ok Litestream TOOLS/litestream-0.5.17, version 0.5.17");
+    for step in ["database", "guard", "litestream.yml", "certificate", "PKCS#11 module", "key"] {
+        answer.assert_has(&format!("not reached {step} needs: settings"));
+    }
+
+    // A device's own mistake hides nothing of the image either.
+    fs::write(bench.path("own.env"), "EDGEROTATE_LOG=loud\nEDGEROTATE_DATABASE=relative\n")
+        .unwrap();
+    let own = |settings: &[(&str, &str)]| {
+        let arguments = ["--gate", "--patience", "0", "--device-config", "DEVICE/own.env"];
+        bench.check_as(By::Owner, &arguments, settings)
+    };
+    let answer = own(&[]);
+    assert_kept(
+        &answer,
+        "warning settings DEVICE/own.env:2: EDGEROTATE_DATABASE: * [setting-wrong]",
+    );
+    answer.assert_has("ok key EC, 256 bits; it signs");
+    answer.assert_has("not reached database needs: settings");
+    assert_given_back(
+        &own(&[("LITESTREAM", "/usr/bin/no-litestream")]),
+        69,
+        "WRONG Litestream * [litestream-not-run]",
+    );
+    assert_eq!(bench.cloud.fetches(), 0, "nobody is asked with settings that are not whole");
 }
 
 /// A module that is late at boot: it is there after a while.

@@ -1,7 +1,7 @@
 //! A device, and what `edgerotate check` says of it.
 
 use std::{
-    fs,
+    env, fs,
     ops::{Deref, DerefMut},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -9,11 +9,13 @@ use std::{
     time::Duration,
 };
 
+use edgerotate::heartbeat_store::is_volatile;
 use serde_json::Value;
 
 use crate::support::{
-    Device, Generation, SOON,
+    Device, Generation, SOON, Scratch,
     device::program,
+    fits,
     process::{run, tied},
     root,
 };
@@ -66,8 +68,8 @@ pub enum By {
 
 impl Bench {
     pub fn new(name: &str, generation: Generation) -> Self {
-        let mut device =
-            Device::new(&format!("check-{name}"), generation, Duration::from_secs(3600));
+        let scratch = Scratch::below(&storage(), &format!("check-{name}"));
+        let mut device = Device::below(scratch, generation, Duration::from_secs(3600));
         let memory = Path::new("/dev/shm").join(device.scratch.file_name().unwrap());
         fs::remove_dir_all(&memory).ok();
         fs::DirBuilder::new().mode(0o700).create(&memory).unwrap();
@@ -189,13 +191,11 @@ impl Answer {
     }
 }
 
-fn fits(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
-            (0..=text.len()).any(|at| text.is_char_boundary(at) && fits(rest, &text[at..]))
-        }),
-    }
+/// Where a device's files are no warning by themselves: temporary files may well be kept in memory.
+fn storage() -> PathBuf {
+    let places = [env::temp_dir(), "/var/tmp".into()];
+    let is_storage = |place: &PathBuf| is_volatile(place).is_ok_and(|volatile| !volatile);
+    places.into_iter().find(is_storage).expect("TMPDIR or /var/tmp that is not in memory")
 }
 
 /// Sets a file's permissions, and gives back what they were when it goes.

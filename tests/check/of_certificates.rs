@@ -100,8 +100,8 @@ pub const CASES: &[Case] = &[
     },
     Case {
         finding: Finding::ClockOff,
-        given: |bench| faulty(bench, &json!({"date_offset_s": 121})),
-        line: "warning clock this device's clock is off: 12* s behind the provider's",
+        given: |bench| faulty(bench, &json!({"date_offset_s": 150})),
+        line: "warning clock this device's clock is off: 1* s behind the provider's",
         remedy: "look at the time synchronisation (timedatectl); S3 refuses uploads from 15 minutes on",
         ..CASE
     },

@@ -159,7 +159,8 @@ pub const CASES: &[Case] = &[
         code: 69,
         given: |bench| put(bench.state_directory.join("suspect"), "{"),
         line: "WRONG replica which replicas may lack rows can't be told: DEVICE/state/suspect (*)",
-        remedy: "let this user read DEVICE/state/suspect; if it is broken, remove it and make new snapshots",
+        remedy: "run it as the daemon's user, who must be able to read DEVICE/state/suspect; if that is broken, remove it \
+                 and make new snapshots",
         ..CASE
     },
 ];

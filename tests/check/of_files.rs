@@ -17,11 +17,21 @@ pub const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        finding: Finding::DaemonNotUp,
+        code: 69,
+        by: By::Mounts(crate::gate::BOOTED),
+        arguments: &["--gate", "--patience", "0"],
+        line: "WRONG daemon edgerotate.service is there, and edgerotate does not come up: it does not run",
+        remedy: "systemctl status edgerotate and journalctl -b -u edgerotate say why; systemd-analyze verify \
+                 edgerotate.service finds a broken unit",
+        ..CASE
+    },
+    Case {
         finding: Finding::RunningUnknown,
         by: By::Nobody,
         code: 69,
         line: "WRONG daemon it can't be told whether edgerotate runs: *Permission denied*",
-        remedy: "run it where /proc is mounted, with the right to pass the runtime directory",
+        remedy: "run it as the daemon's user, where all of /proc is mounted (no ProcSubset=pid)",
         ..CASE
     },
     Case {
@@ -77,13 +87,9 @@ pub const CASES: &[Case] = &[
     },
     Case {
         finding: Finding::SecretsOnFlash,
-        settings: &[("RUNTIME_DIRECTORY", concat!(env!("CARGO_MANIFEST_DIR"), "/target"))],
-        line: concat!(
-            "warning runtime directory credentials are kept on storage, which remembers them: ",
-            env!("CARGO_MANIFEST_DIR"),
-            "/target"
-        ),
-        remedy: concat!("put ", env!("CARGO_MANIFEST_DIR"), "/target below /run, which is tmpfs"),
+        settings: &[("RUNTIME_DIRECTORY", "DEVICE/run")],
+        line: "warning runtime directory credentials are kept on storage, which remembers them: DEVICE/run",
+        remedy: "put DEVICE/run below /run, which is tmpfs",
         ..CASE
     },
     Case {

@@ -46,7 +46,7 @@ pub const CASES: &[Case] = &[
         settings: &[("ROTATION_LEAD", "30s")],
         line: "warning settings environment: EDGEROTATE_ROTATION_LEAD: is 30s, not more than EDGEROTATE_FETCH_DEADLINE \
                (1min): one fetch that hangs outlasts the credentials",
-        remedy: "look at that line",
+        remedy: "change it as the line has it, or remove it; edgerotate runs with it as it is",
         ..CASE
     },
     Case {

@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod boot;
 mod harness;
 mod heartbeat;
 mod kills;

@@ -4,7 +4,12 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Delivery, HEARTBEAT, LIFETIME, summary::Summary, timeline::Timeline};
+use crate::{
+    Delivery, HEARTBEAT, LIFETIME,
+    summary::Summary,
+    support::svg::{AMBER, BLUE, FAINT, GREEN, INK, PALE_AMBER, RED, RULE, Svg, VIOLET},
+    timeline::Timeline,
+};
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 680.0;
@@ -14,21 +19,11 @@ const RIGHT: f64 = 990.0;
 const TOP: f64 = 116.0;
 const BOTTOM: f64 = 534.0;
 
-const INK: &str = "#1f2933";
-const FAINT: &str = "#6b7785";
-const RULE: &str = "#dfe3e8";
-const AMBER: &str = "#e0912f";
-const PALE_AMBER: &str = "#f7dfbd";
-const BLUE: &str = "#2b6cb0";
-const GREEN: &str = "#2f855a";
-const VIOLET: &str = "#805ad5";
-const RED: &str = "#c53030";
-
 struct Picture<'a> {
     summary: &'a Summary,
     timeline: &'a Timeline,
     seconds: f64,
-    svg: String,
+    svg: Svg,
 }
 
 /// One below the other, over the same time.
@@ -48,7 +43,7 @@ fn draw(summary: &Summary) -> String {
     let timeline = &summary.timeline;
     let last = timeline.heartbeats.last().copied().unwrap_or(timeline.now);
     let seconds = (timeline.seconds(last) + 1.0).max(1.0);
-    let mut picture = Picture { summary, timeline, seconds, svg: String::new() };
+    let mut picture = Picture { summary, timeline, seconds, svg: Svg::new(WIDTH, HEIGHT) };
     picture.frame();
     picture.axis();
     picture.credentials(TOP + 14.0);
@@ -56,17 +51,11 @@ fn draw(summary: &Summary) -> String {
     picture.uploads(TOP + 262.0);
     picture.lag(TOP + 398.0);
     picture.verdict();
-    picture.svg + "</svg>\n"
+    picture.svg.end()
 }
 
 impl Picture<'_> {
     fn frame(&mut self) {
-        let _ = write!(
-            self.svg,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             font-family=\"DejaVu Sans, Verdana, sans-serif\" fill=\"{INK}\">\n\
-             <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fcfcfa\"/>\n"
-        );
         let title = format!(
             "{} rotations, {} rows lost",
             self.timeline.rotations(),
@@ -76,7 +65,7 @@ impl Picture<'_> {
                 self.summary.missing.len().to_string()
             }
         );
-        self.text(40.0, 56.0, 28.0, INK, "start", true, &title);
+        self.svg.text(40.0, 56.0, 28.0, INK, "start", true, &title);
         let what = match self.summary.delivery {
             Delivery::EnvironmentFile => "restarted at each rotation",
             Delivery::Endpoint => "asks the endpoint, and is not restarted",
@@ -88,16 +77,16 @@ impl Picture<'_> {
             HEARTBEAT.as_secs_f64(),
             self.summary.generation.version()
         );
-        self.text(40.0, 84.0, 15.0, FAINT, "start", false, &subtitle);
+        self.svg.text(40.0, 84.0, 15.0, FAINT, "start", false, &subtitle);
     }
 
     fn axis(&mut self) {
         let step = if self.seconds > 90.0 { 30 } else { 10 };
         for second in (0..=self.seconds as usize).step_by(step) {
             let x = self.x_of(second as f64);
-            self.line(x, TOP, x, BOTTOM, RULE, 1.0);
+            self.svg.line(x, TOP, x, BOTTOM, RULE, 1.0);
             let label = if second == 0 { "0".to_owned() } else { format!("{second} s") };
-            self.text(x, BOTTOM + 22.0, 13.0, FAINT, "middle", false, &label);
+            self.svg.text(x, BOTTOM + 22.0, 13.0, FAINT, "middle", false, &label);
         }
     }
 
@@ -111,17 +100,17 @@ impl Picture<'_> {
             let top = y + (index % 3) as f64 * 30.0;
             let x = self.x(credential.issued);
             let end = self.x(credential.expires).min(RIGHT);
-            self.rectangle(x, top, end - x, 20.0, PALE_AMBER, 4.0);
+            self.svg.rectangle(x, top, end - x, 20.0, PALE_AMBER, 4.0);
             let from = handed_over[index].map_or(x, |time| self.x(time));
             let to = handed_over.get(index + 1).copied().flatten().map_or(end, |time| self.x(time));
-            self.rectangle(from, top, to.min(RIGHT) - from, 20.0, AMBER, 4.0);
+            self.svg.rectangle(from, top, to.min(RIGHT) - from, 20.0, AMBER, 4.0);
         }
         self.figure(y + 40.0, &credentials.len().to_string(), "issued");
         let y = y + 106.0;
-        self.rectangle(LEFT, y - 9.0, 18.0, 10.0, AMBER, 2.0);
-        self.text(LEFT + 24.0, y, 12.0, FAINT, "start", false, "Litestream works with them");
-        self.rectangle(LEFT + 222.0, y - 9.0, 18.0, 10.0, PALE_AMBER, 2.0);
-        self.text(
+        self.svg.rectangle(LEFT, y - 9.0, 18.0, 10.0, AMBER, 2.0);
+        self.svg.text(LEFT + 24.0, y, 12.0, FAINT, "start", false, "Litestream works with them");
+        self.svg.rectangle(LEFT + 222.0, y - 9.0, 18.0, 10.0, PALE_AMBER, 2.0);
+        self.svg.text(
             LEFT + 246.0,
             y,
             12.0,
@@ -135,19 +124,19 @@ impl Picture<'_> {
     /// Each with a thread through the uploads, to see what a restart does to them.
     fn restarts(&mut self, y: f64) {
         self.label(y, "Restarts", "until uploads go on");
-        self.line(LEFT, y, RIGHT, y, RULE, 1.0);
+        self.svg.line(LEFT, y, RIGHT, y, RULE, 1.0);
         let mut longest = 0.0_f64;
         for start in self.timeline.starts.iter().skip(1) {
             let x = self.x(start.asked);
             let _ = writeln!(
-                self.svg,
+                self.svg.text,
                 "<line x1=\"{x:.1}\" y1=\"{y:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\" stroke=\"{BLUE}\" \
                  stroke-opacity=\"0.45\" stroke-dasharray=\"2 3\"/><circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"7\" fill=\"{BLUE}\"/>",
                 y + 104.0
             );
             if let Some(seconds) = self.timeline.upload_after(start) {
                 longest = longest.max(seconds);
-                self.text(x, y - 14.0, 12.0, BLUE, "middle", false, &format!("{seconds:.1} s"));
+                self.svg.text(x, y - 14.0, 12.0, BLUE, "middle", false, &format!("{seconds:.1} s"));
             }
         }
         let at_most = match self.timeline.restarts() {
@@ -159,18 +148,18 @@ impl Picture<'_> {
 
     fn uploads(&mut self, y: f64) {
         self.label(y, "Uploads", "to S3, a tick each");
-        self.line(LEFT, y + 20.0, RIGHT, y + 20.0, RULE, 1.0);
+        self.svg.line(LEFT, y + 20.0, RIGHT, y + 20.0, RULE, 1.0);
         for (upload, _) in &self.timeline.uploads {
             let x = self.x(*upload);
             if x <= RIGHT {
-                self.line(x, y - 20.0, x, y + 20.0, GREEN, 1.6);
+                self.svg.line(x, y - 20.0, x, y + 20.0, GREEN, 1.6);
             }
         }
         let gap = format!("{:.1} s apart at most", self.summary.longest_upload_gap.as_secs_f64());
         self.figure(y, &self.timeline.uploads.len().to_string(), &gap);
         let refused = self.summary.expired_token_errors;
         let colour = if refused == 0 { FAINT } else { RED };
-        self.text(
+        self.svg.text(
             RIGHT + 28.0,
             y + 30.0,
             12.0,
@@ -191,14 +180,22 @@ impl Picture<'_> {
             .unwrap_or(60.0);
         let height = 56.0;
         self.label(base - height / 2.0, "Heartbeats", "how late each row was");
-        self.line(LEFT, base, RIGHT, base, RULE, 1.0);
-        self.line(LEFT, base - height, RIGHT, base - height, RULE, 1.0);
-        self.text(LEFT - 6.0, base - height + 4.0, 11.0, FAINT, "end", false, &milliseconds(scale));
-        self.text(LEFT - 6.0, base + 4.0, 11.0, FAINT, "end", false, "0");
+        self.svg.line(LEFT, base, RIGHT, base, RULE, 1.0);
+        self.svg.line(LEFT, base - height, RIGHT, base - height, RULE, 1.0);
+        self.svg.text(
+            LEFT - 6.0,
+            base - height + 4.0,
+            11.0,
+            FAINT,
+            "end",
+            false,
+            &milliseconds(scale),
+        );
+        self.svg.text(LEFT - 6.0, base + 4.0, 11.0, FAINT, "end", false, "0");
         for (time, lag) in lags {
             let (x, y) = (self.x(time), base - lag / scale * height);
             let _ = writeln!(
-                self.svg,
+                self.svg.text,
                 "<line x1=\"{x:.1}\" y1=\"{base:.1}\" x2=\"{x:.1}\" y2=\"{y:.1}\" stroke=\"{VIOLET}\" stroke-opacity=\"0.35\"/>\
                  <circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\" fill=\"{VIOLET}\"/>"
             );
@@ -210,20 +207,20 @@ impl Picture<'_> {
     fn verdict(&mut self) {
         let good = self.summary.is_good();
         let (colour, pale) = if good { (GREEN, "#e6f4ec") } else { (RED, "#fbe9e9") };
-        self.rectangle(40.0, 590.0, WIDTH - 80.0, 56.0, pale, 8.0);
+        self.svg.rectangle(40.0, 590.0, WIDTH - 80.0, 56.0, pale, 8.0);
         let sign = if self.summary.missing.is_empty() { "=" } else { "≠" };
         let rows = format!(
             "{} rows on the device {sign} {} rows restored from S3",
             self.summary.rows_device, self.summary.rows_restored
         );
-        self.text(64.0, 625.0, 19.0, colour, "start", true, &rows);
+        self.svg.text(64.0, 625.0, 19.0, colour, "start", true, &rows);
         let checks = format!(
             "integrity check: {} · rows missing: {} · ExpiredToken: {}",
             self.summary.integrity,
             self.summary.missing.len(),
             self.summary.expired_token_errors
         );
-        self.text(WIDTH - 64.0, 624.0, 14.0, colour, "end", false, &checks);
+        self.svg.text(WIDTH - 64.0, 624.0, 14.0, colour, "end", false, &checks);
     }
 
     /// When Litestream first had these credentials: started with them, or seen to upload with them.
@@ -244,48 +241,13 @@ impl Picture<'_> {
     }
 
     fn label(&mut self, y: f64, name: &str, what: &str) {
-        self.text(40.0, y - 2.0, 16.0, INK, "start", true, name);
-        self.text(40.0, y + 16.0, 12.0, FAINT, "start", false, what);
+        self.svg.text(40.0, y - 2.0, 16.0, INK, "start", true, name);
+        self.svg.text(40.0, y + 16.0, 12.0, FAINT, "start", false, what);
     }
 
     fn figure(&mut self, y: f64, figure: &str, what: &str) {
-        self.text(RIGHT + 28.0, y - 2.0, 20.0, INK, "start", true, figure);
-        self.text(RIGHT + 28.0, y + 15.0, 12.0, FAINT, "start", false, what);
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "what SVG needs to set a line of text")]
-    fn text(
-        &mut self,
-        x: f64,
-        y: f64,
-        size: f64,
-        colour: &str,
-        anchor: &str,
-        bold: bool,
-        text: &str,
-    ) {
-        let weight = if bold { "bold" } else { "normal" };
-        let _ = writeln!(
-            self.svg,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" font-weight=\"{weight}\" fill=\"{colour}\" \
-             text-anchor=\"{anchor}\">{}</text>",
-            text.replace('&', "&amp;").replace('<', "&lt;")
-        );
-    }
-
-    fn line(&mut self, x1: f64, y1: f64, x2: f64, y2: f64, colour: &str, width: f64) {
-        let _ = writeln!(
-            self.svg,
-            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"{colour}\" stroke-width=\"{width}\"/>"
-        );
-    }
-
-    fn rectangle(&mut self, x: f64, y: f64, width: f64, height: f64, colour: &str, radius: f64) {
-        let width = width.max(0.0);
-        let _ = writeln!(
-            self.svg,
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"{radius}\" fill=\"{colour}\"/>"
-        );
+        self.svg.text(RIGHT + 28.0, y - 2.0, 20.0, INK, "start", true, figure);
+        self.svg.text(RIGHT + 28.0, y + 15.0, 12.0, FAINT, "start", false, what);
     }
 }
 

@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use crate::{
     client::ask_until_served,
-    programs::{Program, Replicator, Way},
-    support::{Device, Generation, SOON, cloud::Request, database},
+    programs::Program,
+    support::{Device, Generation, Replicator, SOON, Way, cloud, cloud::Request, database},
 };
 
 /// What is run through.
@@ -41,7 +41,7 @@ impl Course {
             lifetime,
             rotations: number("ENDPOINT_ROTATIONS", 30) as usize,
             // 200 a second, but not for half an hour.
-            pace: Duration::from_millis(if is_long { 50 } else { 4 }),
+            pace: Duration::from_millis(if is_long { 50 } else { 5 }),
             pause: Duration::from_secs(if is_long { 20 } else { 1 }),
         }
     }
@@ -83,7 +83,10 @@ fn one_rotation_after_another_is_noticed_by_nobody() {
     let end = AtomicBool::new(false);
     let finish = thread::scope(|scope| {
         for replicator in &replicators {
-            scope.spawn(|| replicator.write_until(&end, course.pace));
+            scope.spawn(|| {
+                let rate = replicator.write_until(&end, course.pace);
+                eprintln!("  {}: {rate:.0} rows a second", replicator.name);
+            });
         }
         // The writers end whether or not this goes well.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -143,7 +146,7 @@ fn judge_program(mut program: Program, requests: &[Request], course: &Course) {
     assert!(keys > course.rotations / 2, "{} used {keys} keys", program.name);
 }
 
-/// Longest gaps against those with permanent credentials in the same run.
+/// Gaps between uploads, against those with permanent credentials in the same run.
 fn compare(replicators: &[Replicator], requests: &[Request]) {
     for generation in Generation::BOTH {
         let of_generation = || replicators.iter().filter(|one| one.generation == generation);
@@ -151,15 +154,17 @@ fn compare(replicators: &[Replicator], requests: &[Request]) {
         let permanent = permanent.map(|one| longest_gap(requests, one)).max().expect("one");
         for replicator in of_generation() {
             let gap = longest_gap(requests, replicator);
+            let switches = gaps_at_switches(requests, replicator);
             let keys = keys(requests.iter().filter(|request| replicator.made(request)));
             eprintln!(
-                "  {}: {} rows, none missing, {keys} keys, longest gap {gap:.2?}",
+                "  {}: {} rows, none missing, {keys} keys, longest gap {gap:.2?}, at a new key {:.2?}",
                 replicator.name,
-                replicator.rows().len()
+                replicator.rows().len(),
+                median(&switches).unwrap_or_default()
             );
-            // All share a machine that may have other things to do. A client that is left without credentials has none
-            // for half a lifetime and more.
-            assert!(gap <= 2 * permanent + Duration::from_secs(4), "{gap:?} against {permanent:?}");
+            // All share a machine that has other things to do, so one gap may be as long as it likes. But if it were the
+            // rotations that made them longer, most of those with a rotation in them would be.
+            assert!(median(&switches) <= Some(permanent), "{switches:?} against {permanent:?}");
         }
     }
 }
@@ -168,12 +173,21 @@ fn keys<'a>(requests: impl Iterator<Item = &'a Request>) -> usize {
     requests.filter_map(|request| request.access_key_id.as_ref()).collect::<BTreeSet<_>>().len()
 }
 
+/// The gaps in which one key followed another, in their order.
+fn gaps_at_switches(requests: &[Request], replicator: &Replicator) -> Vec<Duration> {
+    let uploads = requests.iter().filter(|one| one.is_upload() && replicator.made(one));
+    let uploads: Vec<_> = uploads.collect();
+    let is_switch = |pair: &&[&Request]| pair[0].access_key_id != pair[1].access_key_id;
+    let gap = |pair: &[&Request]| (pair[1].time - pair[0].time).to_std().unwrap_or_default();
+    uploads.windows(2).filter(is_switch).map(gap).collect()
+}
+
+fn median(gaps: &[Duration]) -> Option<Duration> {
+    let mut gaps = gaps.to_vec();
+    gaps.sort();
+    gaps.get(gaps.len() / 2).copied()
+}
+
 fn longest_gap(requests: &[Request], replicator: &Replicator) -> Duration {
-    let times: Vec<DateTime<Utc>> = requests
-        .iter()
-        .filter(|request| request.is_upload() && replicator.made(request))
-        .map(|request| request.time)
-        .collect();
-    let gaps = times.windows(2).map(|pair| (pair[1] - pair[0]).to_std().unwrap_or_default());
-    gaps.max().expect("uploads")
+    cloud::longest_gap(requests.iter().filter(|request| replicator.made(request))).expect("uploads")
 }

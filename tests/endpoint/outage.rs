@@ -11,8 +11,7 @@ use chrono::Utc;
 
 use crate::{
     client::ask_until_served,
-    programs::{Replicator, Way},
-    support::{Device, Generation, SOON, database},
+    support::{Device, Generation, Replicator, SOON, Way, database},
 };
 
 const LIFETIME: Duration = Duration::from_secs(8);

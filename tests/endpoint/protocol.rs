@@ -1,6 +1,11 @@
 //! What is asked and answered, byte by byte.
 
-use std::{fs, net::TcpListener, os::unix::fs::MetadataExt, time::Duration};
+use std::{
+    fs,
+    net::{TcpListener, UdpSocket},
+    os::unix::fs::MetadataExt,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -220,4 +225,17 @@ fn systemd_may_pass_the_socket() {
     });
     assert_eq!(device.wait(), Some(78));
     device.wait_for_problem("edgerotate.socket listens on", SOON);
+
+    // A socket that nobody can connect to.
+    device.set("ENDPOINT_LISTEN", &address);
+    let datagrams = [&arguments[..1], &["--datagram"], &arguments[1..]].concat();
+    device.run_as(&datagrams, &crate::support::device::program());
+    device.start();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    device.wait_until("it said", SOON, |device| {
+        // Lost while nobody listens yet, or any more.
+        let _ = sender.send_to(b"?", &address);
+        device.count_in_log("is no listening TCP socket") == 1
+    });
+    assert_eq!(device.wait(), Some(78));
 }

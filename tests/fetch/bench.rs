@@ -11,7 +11,7 @@ use std::{
 };
 
 use edgerotate::{
-    config::{Pin, PrivateKey, Provider, Route, Token as TokenSettings},
+    config::{ModuleVariable, Pin, PrivateKey, Provider, Route, Token as TokenSettings},
     credentials::Credentials,
     failure::{Cause, Failure},
     fetch::refused_pin::Directories,
@@ -68,6 +68,7 @@ impl Bench {
             fetch_timeout: Duration::from_secs(30),
             fetch_deadline: Duration::from_secs(60),
             lead: Duration::from_secs(300),
+            boot_spread: Duration::ZERO,
         };
         let launcher = Launcher {
             program: program_in_root(&scratch),
@@ -114,7 +115,16 @@ impl Bench {
     /// A variable that the module reads.
     pub fn module_variable(&mut self, name: &str, value: impl Into<OsString>) {
         self.launcher.environment.push((name.into(), value.into()));
-        self.token_settings().module_environment.push(name.to_owned());
+        let variable = ModuleVariable { name: name.to_owned(), value: None };
+        self.token_settings().module_environment.push(variable);
+    }
+
+    /// The same, in the settings and not in edgerotate's environment.
+    pub fn module_variable_in_settings(&mut self, name: &str, value: &Path) {
+        self.launcher.environment.retain(|(other, _)| other != name);
+        let value = value.to_str().expect("a path in UTF-8").to_owned();
+        let variable = ModuleVariable { name: name.to_owned(), value: Some(value) };
+        self.token_settings().module_environment.push(variable);
     }
 
     /// Another value for a variable that is there.

@@ -24,6 +24,14 @@ fn a_key_in_a_file_fetches() {
 }
 
 #[test]
+fn a_pin_file_that_can_t_be_read_is_told() {
+    let mut bench = Bench::new("pin-directory");
+    let directory = bench.scratch.to_path_buf();
+    bench.token_settings().pin = Pin::File(directory);
+    bench.assert_fails(Cause::PinFileUnreadable, &["Is a directory"]);
+}
+
+#[test]
 fn each_file_has_its_words() {
     let mut bench = Bench::with_key_file("files");
     let good = bench.provider.clone();

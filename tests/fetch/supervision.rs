@@ -1,6 +1,6 @@
 //! The parent's side: modules that hang, crash and shout, and what of the child can be seen from outside.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{fs, os::unix::fs::MetadataExt, path::Path, thread, time::Duration};
 
 use edgerotate::{
     config::Pin,
@@ -209,6 +209,8 @@ fn a_token_that_another_holds_is_waited_for_but_not_for_ever() {
     let mut bench = Bench::new("busy");
     bench.fetch_credentials();
     let lock = bench.launcher.runtime_directory.join("token.lock");
+    // Whoever can open it can keep the device from its token.
+    assert_eq!(fs::metadata(&lock).unwrap().mode() & 0o777, 0o640);
     let held = Flock::lock(fs::File::open(&lock).unwrap(), FlockArg::LockExclusive).unwrap();
     bench.provider.fetch_timeout = Duration::from_secs(1);
     bench.provider.fetch_deadline = Duration::from_secs(3);

@@ -30,6 +30,10 @@ fn nobody_there() {
     bench.provider.host = "no-such-host.invalid".to_owned();
     bench.assert_fails(Cause::Dns, &["no-such-host.invalid:"]);
 
+    // No route leads to all hosts of the world at once.
+    bench.provider.host = "255.255.255.255".to_owned();
+    bench.assert_fails(Cause::Unreachable, &["255.255.255.255:"]);
+
     // The kernel takes the connection, nobody answers it.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     bench.provider.host = "localhost".to_owned();

@@ -1,6 +1,10 @@
 //! Keys in tokens: the happy path, and everything that can be wrong with module, token, PIN and key.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use edgerotate::{
     config::{Pin, PrivateKey, Route},
@@ -28,6 +32,19 @@ fn a_key_in_a_token_fetches() {
         "and again"
     );
     assert!(!bench.mark().exists());
+}
+
+/// So that edgerotate finds the token also by hand, where no unit sets it.
+#[test]
+fn what_the_module_reads_can_stand_in_the_settings() {
+    let mut bench = Bench::new("module-environment");
+    let configuration = bench.token.configuration.clone();
+    bench.module_variable_in_settings("SOFTHSM2_CONF", &configuration);
+    bench.fetch_credentials();
+    // It wins over the environment, and is what the module goes by.
+    bench.module_variable("SOFTHSM2_CONF", &configuration);
+    bench.module_variable_in_settings("SOFTHSM2_CONF", Path::new("/nonexistent"));
+    assert_eq!(bench.fetch_failure().cause, Cause::ModuleNotStarted);
 }
 
 #[test]

@@ -14,7 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod application;
+mod harness;
 mod hazards;
 mod load;
 mod mend;
@@ -22,3 +22,5 @@ mod offline;
 mod restarts;
 mod unkept;
 mod uploads;
+
+use support::application;

@@ -1,17 +1,14 @@
 //! Suspect replicas that are mended when Litestream starts.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Device, Generation, SOON};
-
-const LONG: Duration = Duration::from_secs(3600);
-
-fn suspect(device: &Device) -> String {
-    fs::read_to_string(device.state_directory.join("suspect")).unwrap_or_default()
-}
+use crate::{
+    harness::{LET_GO, LONG, suspect},
+    support::{Device, Generation, SOON},
+};
 
 /// What the log says of a mended replica. Litestream 0.3 makes the snapshot while it runs, so it is proven later.
 fn mended(generation: Generation) -> &'static str {
@@ -40,7 +37,7 @@ fn running(name: &str, generation: Generation) -> Device {
     device.set("SNAPSHOT_TIMEOUT", "10s");
     device.mend_at_starts();
     device.start();
-    device.wait_for_log("holds its own read lock", SOON);
+    device.wait_for_log(LET_GO, SOON);
     device
 }
 
@@ -51,7 +48,7 @@ fn a_litestream_that_ended_by_itself_mends_its_replica_when_it_starts_again() {
         device.litestream.signal(Signal::SIGKILL);
         device.wait_for_problem("its replica may lack rows", SOON);
         device.wait_for_log(mended(generation), SOON);
-        device.wait_for_log_times("holds its own read lock", 2, SOON);
+        device.wait_for_log_times(LET_GO, 2, SOON);
         assert_mended(&device, generation);
         assert_eq!(device.litestream.starts().len(), 2, "no restart is needed for it");
         let rows = device.rows();
@@ -67,13 +64,13 @@ fn a_snapshot_that_fails_keeps_nothing_from_starting_and_is_not_tried_at_each_st
     device.cloud.s3_fault(&json!({"refuse_connections": true}));
     device.litestream.signal(Signal::SIGKILL);
     device.wait_for_problem("no new snapshot was made", 2 * SOON);
-    device.wait_for_log_times("holds its own read lock", 2, SOON);
+    device.wait_for_log_times(LET_GO, 2, SOON);
     assert!(suspect(&device).contains("device.db"), "{}", suspect(&device));
 
     device.cloud.heal();
     device.litestream.signal(Signal::SIGKILL);
     device.wait_for_problem("1 suspect; the next snapshot may be tried in", SOON);
-    device.wait_for_log_times("holds its own read lock", 3, SOON);
+    device.wait_for_log_times(LET_GO, 3, SOON);
     assert_eq!(device.count_in_log("no new snapshot was made"), 1, "{}", device.log_tail());
     assert_eq!(device.count_in_log("a new snapshot was made"), 0, "{}", device.log_tail());
     assert!(suspect(&device).contains("device.db"), "{}", suspect(&device));
@@ -89,7 +86,7 @@ fn a_mark_that_is_there_while_litestream_runs_has_it_restarted_once() {
     fs::write(device.state_directory.join("suspect"), marked.to_string()).unwrap();
     device.wait_for_log("a new snapshot was made", SOON);
     device.wait_for_log_times("restart success litestream", 2, SOON);
-    device.wait_for_log_times("holds its own read lock", 2, SOON);
+    device.wait_for_log_times(LET_GO, 2, SOON);
     assert_eq!(suspect(&device), "");
     assert_eq!(device.litestream.starts().len(), 2);
     assert_eq!(device.cloud.issued().len(), issued, "with the credentials at hand");
@@ -104,7 +101,7 @@ fn a_suspect_database_that_is_not_replicated_is_said_and_litestream_left_alone()
     let marked = json!({"databases": {"/data/forgotten.db": reasons}});
     fs::write(device.state_directory.join("suspect"), marked.to_string()).unwrap();
     device.wait_for_problem("/data/forgotten.db: its replica stays suspect", SOON);
-    device.wait_for_log_times("holds its own read lock", 2, SOON);
+    device.wait_for_log_times(LET_GO, 2, SOON);
     assert_eq!(device.count_in_log("a new snapshot was made"), 0, "{}", device.log_tail());
     assert!(suspect(&device).contains("forgotten.db"), "{}", suspect(&device));
     device.stop();
@@ -128,13 +125,13 @@ fn a_litestream_of_another_generation_makes_its_replicas_suspect_until_it_has_be
         device.wait_until("Litestream to hold its own after it was mended", SOON, |device| {
             let log = device.log();
             let (_, since) = log.split_once(mended(generation)).unwrap_or_default();
-            since.contains("holds its own read lock")
+            since.contains(LET_GO)
         });
         assert_mended(&device, generation);
         device.stop();
-        let held = device.count_in_log("holds its own read lock");
+        let held = device.count_in_log(LET_GO);
         device.start();
-        device.wait_for_log_times("holds its own read lock", held + 1, SOON);
+        device.wait_for_log_times(LET_GO, held + 1, SOON);
         // Said once for each change.
         assert_mended(&device, generation);
         device.stop();

@@ -1,21 +1,15 @@
 //! S3 and the provider away for long, under load, and back again.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     application::Application,
-    support::{Device, Generation, SOON, database, process::run},
+    harness::{LET_GO, LONG, assert_proven, under_load, wal},
+    support::{Device, Generation, SOON, database},
 };
 
 /// They expire while everything is away.
 const LIFETIME: Duration = Duration::from_secs(40);
-
-/// Between two rows: 200 a second.
-const PACE: Duration = Duration::from_millis(5);
 
 /// Litestream checkpoints at a thousand pages, while S3 is away as well.
 const WAL: i64 = 4000;
@@ -45,48 +39,25 @@ fn ten_minutes_offline_under_load_lose_nothing_with_litestream_0_5() {
 fn offline(name: &str, generation: Generation, away: Duration) {
     let mut device = Device::new(name, generation, LIFETIME);
     let busy = Application::new(&mut device, "busy.db");
-    device.set("GUARD_DATABASES", busy.path.to_str().unwrap());
+    let path = busy.path.clone();
+    device.set("GUARD_DATABASES", path.to_str().unwrap());
     device.start();
-    device.wait_for_log_times("holds its own read lock", 2, SOON);
-    let (end, path) = (AtomicBool::new(false), busy.path.clone());
-    thread::scope(|scope| {
-        let end = &end;
-        scope.spawn(move || {
-            while !end.load(Ordering::Relaxed) {
-                busy.write(1);
-                thread::sleep(PACE);
-            }
+    device.wait_for_log_times(LET_GO, 2, SOON);
+    let pages = || wal(&database::open(&path).unwrap()).0;
+    let rows = under_load(busy, || {
+        device.cloud.stop();
+        let begun = Instant::now();
+        device.wait_until("the outage's end", 2 * away, |_| begun.elapsed() >= away);
+        device.cloud.restart();
+        device.cloud.set_lifetime(LONG);
+        let restarts = device.litestream.restarts();
+        // The backoff's cap is a minute.
+        device.wait_until("a restart with new credentials", 6 * SOON, |device| {
+            device.litestream.restarts() > restarts
         });
-        // The writer ends whether or not this goes well.
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            device.cloud.stop();
-            let begun = Instant::now();
-            device.wait_until("the outage's end", 2 * away, |_| begun.elapsed() >= away);
-            device.cloud.restart();
-            device.cloud.set_lifetime(Duration::from_secs(3600));
-            let restarts = device.litestream.restarts();
-            // The backoff's cap is a minute.
-            device.wait_until("a restart with new credentials", 6 * SOON, |device| {
-                device.litestream.restarts() > restarts
-            });
-            device.wait_until("a WAL as small as before", 2 * SOON, |_| wal(&path) < WAL);
-        }));
-        end.store(true, Ordering::Relaxed);
-        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        device.wait_until("a WAL as small as before", 2 * SOON, |_| pages() < WAL);
     });
-    let (rows, heartbeats) = (database::rows(&path), device.rows());
-    let to = device.scratch.join("copy.db");
-    device.litestream.restore_whole_of(&path, &to, &rows, 4 * SOON);
-    assert_eq!(database::integrity(&to), "ok");
-    device.litestream.restore_whole(&device.scratch.join("heartbeats.db"), &heartbeats, 2 * SOON);
-    run(&mut device.edgerotate(&["verify"]));
-    assert!(!device.state_directory.join("suspect").exists(), "{:#?}", device.problems());
-    eprintln!("{name}: {} rows, none lost; {} pages in the WAL", rows.len(), wal(&path));
+    assert_proven(&device, &[&path]);
+    eprintln!("{name}: {} rows, none lost; {} pages in the WAL", rows.len(), pages());
     device.stop();
-}
-
-/// So many pages of the WAL are in use.
-fn wal(path: &std::path::Path) -> i64 {
-    let connection = database::open(path).unwrap();
-    connection.query_row("PRAGMA wal_checkpoint(NOOP)", (), |row| row.get(1)).unwrap()
 }

@@ -6,21 +6,9 @@ use rusqlite::Connection;
 
 use crate::{
     application::Application,
+    harness::{LET_GO, LONG, end_rotations, suspect, wal},
     support::{Device, Generation, SOON, database},
 };
-
-const LONG: Duration = Duration::from_secs(3600);
-
-fn suspect(device: &Device) -> String {
-    fs::read_to_string(device.state_directory.join("suspect")).unwrap_or_default()
-}
-
-/// How many pages of the WAL are in use, and whether all of them were copied.
-fn wal(connection: &Connection) -> (i64, bool) {
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
-    let (pages, copied) = connection.query_row("PRAGMA wal_checkpoint(NOOP)", (), row).unwrap();
-    (pages, pages == copied)
-}
 
 #[test]
 fn a_litestream_that_does_not_come_neither_fills_the_disk_nor_ends_the_heartbeats() {
@@ -54,18 +42,15 @@ fn a_litestream_that_does_not_come_neither_fills_the_disk_nor_ends_the_heartbeat
 #[test]
 fn a_guard_that_could_not_be_had_is_taken_as_soon_as_it_can_be() {
     let mut device = Device::new("had-later", Generation::V05, LONG);
-    let [journal, late] =
-        ["journal.db", "late.db"].map(|name| device.database.with_file_name(name));
-    let connection = Connection::open(&journal).unwrap();
-    connection.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
+    let journal = Application::alone(&device, "journal.db", "DELETE").path;
+    let late = device.database.with_file_name("late.db");
     device.set("GUARD_DATABASES", format!("{} {}", journal.display(), late.display()));
     device.start();
     device.wait_for_problem("is in journal mode delete", SOON);
     device.wait_for_log("device.db: Litestream", SOON);
-    connection.execute_batch("PRAGMA journal_mode = WAL").unwrap();
+    Connection::open(&journal).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
     device.wait_for_log("journal.db: guarded", SOON);
-    let other = Connection::open(&late).unwrap();
-    other.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER)").unwrap();
+    let _late = Application::alone(&device, "late.db", "WAL");
     device.wait_for_log("late.db: guarded", SOON);
     assert!(!suspect(&device).contains("late.db"), "{}", suspect(&device));
     device.stop();
@@ -78,7 +63,7 @@ fn a_database_that_was_exchanged_is_guarded_anew() {
     let path = old.path.clone();
     device.set("GUARD_DATABASES", path.to_str().unwrap());
     device.start();
-    device.wait_for_log_times("holds its own read lock", 2, SOON);
+    device.wait_for_log_times(LET_GO, 2, SOON);
     let guards = device.count_in_log("listed.db: guarded");
     drop(old);
     // As a restore does it.
@@ -91,8 +76,8 @@ fn a_database_that_was_exchanged_is_guarded_anew() {
     device.litestream.hold_starts();
     device.wait_until("Litestream to be stopped", 2 * SOON, |d| d.litestream.waits_to_start());
     new.overwrite_the_wal();
-    device.cloud.set_lifetime(LONG);
     device.litestream.allow_starts();
+    end_rotations(&device);
     device.wait_until("the mark", SOON, |d| {
         suspect(d).contains("listed.db") && suspect(d).contains("another file was put in its place")
     });

@@ -4,11 +4,14 @@ use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::support::{Device, Generation, SOON};
+use crate::{
+    harness::{LET_GO, LONG},
+    support::{Device, Generation, SOON},
+};
 
 /// A device whose Litestream serves metrics.
 fn watched(name: &str, generation: Generation) -> Device {
-    let mut device = Device::new(name, generation, Duration::from_secs(3600));
+    let mut device = Device::new(name, generation, LONG);
     let metrics = device.litestream.serve_metrics();
     device.set("LITESTREAM_METRICS", metrics);
     device.set("VERIFY_MAX_LAG", "4s");
@@ -64,7 +67,7 @@ fn a_litestream_that_was_stopped_is_neither_taken_for_a_stuck_one_nor_started() 
     let mut device = watched("metrics-gone", Generation::V05);
     device.start();
     device.wait_until("the replica to move", SOON, |d| !uploads(d)["last_moved"].is_null());
-    device.wait_for_log("holds its own read lock", SOON);
+    device.wait_for_log(LET_GO, SOON);
     device.litestream.stop_by_hand();
     // So many looks take longer than it takes to call one stuck that answers.
     device.wait_for_problem("uploads can't be watched (512 times in a row)", 2 * TEN_MINUTES);

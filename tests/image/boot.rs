@@ -3,7 +3,8 @@
 use std::{fs, net::TcpListener, os::unix::fs::symlink, time::Duration};
 
 use crate::{
-    machine::{Machine, THING},
+    machine::Machine,
+    parts::THING,
     support::{Generation, SOON, root},
 };
 
@@ -26,7 +27,8 @@ fn problems(machine: &Machine) -> Vec<String> {
 fn rotates_and_reboots(name: &str, generation: Generation) {
     let Some(mut machine) = crate::machine(name, generation) else { return };
     machine.boot();
-    machine.wait_for_log("restart success litestream", 4);
+    // For the first credentials, and for five rotations.
+    machine.wait_for_log("restart success litestream", 6);
     machine.wait_for_uploads(3);
 
     // The milestones, in the journal that a person reads.

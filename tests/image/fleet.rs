@@ -5,12 +5,13 @@ use std::{
     io::Write as _,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
-    machine::{Machine, THING},
+    parts::{Parts, THING},
     support::{
         Generation,
         device::program,
@@ -29,11 +30,15 @@ pub const FLEET_FILES: [(&str, &str); 5] = [
     ("etc/group", "/etc/group"),
 ];
 
+/// With which edgerotate finds the token also by hand.
+pub const TOKEN_BY_HAND: &str =
+    "EDGEROTATE_MODULE_ENVIRONMENT=SOFTHSM2_CONF=/usr/lib/edgerotate/softhsm2.conf";
+
 /// systemd/sysusers.conf.
 const EDGEROTATE: u32 = 780;
 
-impl Machine {
-    pub(super) fn write_fleet_files(&self) {
+impl Parts {
+    pub fn write_fleet_files(&self) {
         let shipped = |path: &str| fs::read_to_string(self.image.join(path)).expect("shipped");
         let settings = shipped("usr/lib/edgerotate/edgerotate.env");
         let key = "EDGEROTATE_PRIVATE_KEY=";
@@ -50,7 +55,7 @@ impl Machine {
         let settings = format!(
             "{settings}EDGEROTATE_ENDPOINT={}\nEDGEROTATE_ROLE_ALIAS={}\nEDGEROTATE_REGION={}\n\
              EDGEROTATE_PKCS11_MODULE={SOFTHSM}\nEDGEROTATE_PKCS11_PIN_FILE=/data/edgerotate/pin\n\
-             EDGEROTATE_HEARTBEAT_INTERVAL=200ms\nEDGEROTATE_RESTART_TIMEOUT=50s\n",
+             EDGEROTATE_HEARTBEAT_INTERVAL=200ms\nEDGEROTATE_RESTART_TIMEOUT=50s\nEDGEROTATE_BOOT_SPREAD=0s\n",
             self.cloud.endpoint(),
             self.cloud.role_alias(),
             self.cloud.region(),
@@ -107,7 +112,7 @@ impl Machine {
     }
 
     /// What the factory does, or somebody in the field: token, PIN, certificate, the device's name.
-    pub fn provision(&mut self) {
+    pub fn provision(&self) {
         self.provision_with(json!({}));
         self.give_name();
     }
@@ -117,7 +122,7 @@ impl Machine {
     }
 
     /// Token, PIN and a certificate that is asked for with more than a request; no name.
-    pub fn provision_with(&mut self, more: Value) {
+    pub fn provision_with(&self, more: Value) {
         let own = self.data.join("edgerotate");
         fs::create_dir_all(own.join("softhsm")).expect("the token's place");
         run(tied("cp").arg("-a").arg(self.scratch.join("token/store/.")).arg(own.join("softhsm")));
@@ -147,8 +152,8 @@ impl Machine {
 
 /// Which edgerotate is in an image, and which units.
 pub struct Release {
-    program: PathBuf,
-    checkout: PathBuf,
+    pub program: PathBuf,
+    pub checkout: PathBuf,
 }
 
 impl Release {
@@ -183,9 +188,19 @@ pub fn image(generation: Generation, release: &Release) -> Result<PathBuf, Strin
             return Err(format!("needs {program}"));
         }
     }
+    built(&mut build(generation, release))
+}
+
+/// The command that makes an image.
+pub fn build(generation: Generation, release: &Release) -> Command {
     let mut command = tied(root().join("tests/image/build"));
-    let (succeeded, said) =
-        try_run(command.arg(generation.version()).arg(&release.program).arg(&release.checkout));
+    command.arg(generation.version()).arg(&release.program).arg(&release.checkout);
+    command
+}
+
+/// Where that is which a command makes; or why it makes none.
+pub fn built(command: &mut Command) -> Result<PathBuf, String> {
+    let (succeeded, said) = try_run(command);
     let path = said.lines().next().unwrap_or_default();
     if succeeded { Ok(path.into()) } else { Err(said.trim().to_owned()) }
 }

@@ -1,80 +1,52 @@
-//! A device booted from an image: a container with a systemd of its own, a read-only root and a data partition, and
-//! the cloud outside.
+//! A device booted from an image: a container with a systemd of its own, and the cloud outside.
 
 use std::{
     fs,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use crate::fleet::{FLEET_FILES, Release, image};
-use crate::support::{
-    Cloud, Generation, Process, SOON, Scratch, Token, database,
-    process::{Seen, descendants, tied, try_run},
-    root,
-    secrets::Secrets,
-    wait_for, wait_until,
+use crate::{
+    fleet::{FLEET_FILES, Release, image},
+    parts::Parts,
+    support::{
+        Generation, Process, SOON, Scratch, database,
+        process::{Seen, descendants, run, tied, try_run},
+        wait_until,
+    },
 };
-
-/// The thing that the device is.
-pub const THING: &str = "line-7-press-12";
 
 /// Where a hierarchy of control groups is, with a unified one or without.
 const CGROUPS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
 
-/// A device, its data partition and its cloud. Dropped, it is gone as when the power goes.
+/// A device that can be booted. Dropped, it is gone as when the power goes.
 pub struct Machine {
     process: Option<Process>,
     cgroup: PathBuf,
-    pub(super) image: PathBuf,
-    pub(super) generation: Generation,
-    pub cloud: Cloud,
-    pub token: Token,
-    /// The data partition, mounted on /data.
-    pub data: PathBuf,
-    /// What the fleet's owner puts into the image: settings, Litestream's bucket, the provider's CA.
-    pub(super) fleet: PathBuf,
     /// Units that an image has beyond the shipped ones.
     pub units: PathBuf,
     /// The journal of the boots before.
     earlier: String,
-    pub scratch: Scratch,
+    parts: Parts,
 }
 
 impl Machine {
     /// A provisioned device that is not booted yet; or why there can be none here.
     pub fn new(name: &str, generation: Generation, lifetime: Duration) -> Result<Self, String> {
-        let mut machine = Self::blank(name, generation, lifetime)?;
+        let machine = Self::blank(name, generation, lifetime)?;
         machine.provision();
         Ok(machine)
     }
 
     /// A device as the image leaves it: nothing on its data partition.
     pub fn blank(name: &str, generation: Generation, lifetime: Duration) -> Result<Self, String> {
-        let image = image(generation, &Release::today())?;
-        // Not below the directory for temporary files, which may be tmpfs.
-        let scratch = Scratch::below(&root().join("target/image"), name);
-        let [data, fleet, units] = ["data", "fleet", "units"].map(|name| scratch.join(name));
-        for directory in [&data, &fleet, &units] {
-            fs::create_dir(directory).expect("a directory of the device");
-        }
-        let cloud = Cloud::start(&scratch, lifetime);
-        let machine = Self {
-            process: None,
-            cgroup: cgroup(&scratch),
-            image,
-            generation,
-            token: Token::new(&scratch),
-            cloud,
-            data,
-            fleet,
-            units,
-            earlier: String::new(),
-            scratch,
-        };
-        machine.write_fleet_files();
-        Ok(machine)
+        let parts = Parts::new(name, image(generation, &Release::today())?, generation, lifetime);
+        let units = parts.scratch.join("units");
+        fs::create_dir(&units).expect("a directory of the device");
+        let cgroup = cgroup(&parts.scratch);
+        Ok(Self { process: None, cgroup, units, earlier: String::new(), parts })
     }
 
     /// Turns it on. It has booted when systemd says so, whatever failed meanwhile.
@@ -109,6 +81,10 @@ impl Machine {
         ));
         command.arg("--directory").arg(&self.image);
         command.arg("--bind").arg(bind(&self.data, "/data"));
+        let journal = self.journal_on_disk();
+        if journal.exists() {
+            command.arg("--bind").arg(bind(&journal, "/var/log/journal"));
+        }
         for (file, place) in FLEET_FILES {
             let file = self.fleet.join(file);
             if file.exists() {
@@ -197,6 +173,23 @@ impl Machine {
         self.must(&format!("systemctl show --value -p {property} {unit}"))
     }
 
+    /// As docs/device.md has it for a device with a slot to fall back to.
+    pub fn keep_journal_on_disk(&self) {
+        fs::create_dir(self.journal_on_disk()).expect("a directory for the journal");
+    }
+
+    fn journal_on_disk(&self) -> PathBuf {
+        self.data.join("journal")
+    }
+
+    /// What a unit and systemd said of it in a boot that is over, if the journal is kept.
+    pub fn said_in_last_boot(&self, unit: &str) -> String {
+        run(tied("journalctl")
+            .args(["--no-pager", "--boot=0", "--output=cat", "--unit", unit])
+            .arg("--directory")
+            .arg(self.journal_on_disk()))
+    }
+
     /// The journal so far, over all boots.
     pub fn journal(&self) -> String {
         let now = if self.leader().is_some() {
@@ -246,10 +239,6 @@ impl Machine {
         });
     }
 
-    pub fn database(&self) -> PathBuf {
-        self.data.join("edgerotate/replica/heartbeat.db")
-    }
-
     pub fn rows(&self) -> Vec<i64> {
         database::try_rows(&self.database()).unwrap_or_default()
     }
@@ -274,44 +263,18 @@ impl Machine {
     fn keep_journal(&mut self) {
         self.earlier = self.journal();
     }
+}
 
-    /// What must not be seen.
-    pub fn secrets(&self) -> Secrets {
-        let mut secrets = Secrets::default();
-        secrets.add(self.token.pin());
-        for issued in self.cloud.issued() {
-            secrets.add(&issued.secret_access_key);
-            secrets.add(&issued.session_token);
-        }
-        secrets
+impl Deref for Machine {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.parts
     }
+}
 
-    /// Restores the newest state in S3, with a key that does not expire, until all these rows are in it.
-    pub fn restore_whole(&self, original: &[i64]) {
-        let to = self.scratch.join("restored.db");
-        let (id, secret) = self.cloud.permanent_key();
-        wait_for("a replica with every row", 2 * SOON, || {
-            for suffix in ["", "-wal", "-shm"] {
-                fs::remove_file(format!("{}{suffix}", to.display())).ok();
-            }
-            let (succeeded, _) = try_run(
-                tied(self.generation.program())
-                    .envs([("AWS_ACCESS_KEY_ID", &id), ("AWS_SECRET_ACCESS_KEY", &secret)])
-                    .env("AWS_DEFAULT_REGION", self.cloud.region())
-                    .env("EDGEROTATE_THING_NAME", THING)
-                    .arg("restore")
-                    .arg("-config")
-                    .arg(self.fleet.join("litestream.yml"))
-                    .arg("-o")
-                    .arg(&to)
-                    .arg("/data/edgerotate/replica/heartbeat.db"),
-            );
-            let copy = succeeded.then(|| database::try_rows(&to).ok()).flatten()?;
-            let (missing, _) = database::compare(original, &copy);
-            // Pruning takes from the beginning, which is no hole.
-            missing.is_empty().then_some(())
-        });
-        assert_eq!(database::integrity(&to), "ok");
+impl DerefMut for Machine {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.parts
     }
 }
 

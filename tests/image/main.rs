@@ -18,6 +18,8 @@ mod fleet;
 mod gate;
 mod machine;
 mod outage;
+mod parts;
+mod restarts;
 mod sandbox;
 
 use std::time::Duration;

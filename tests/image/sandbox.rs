@@ -122,20 +122,26 @@ fn the_pin_can_be_a_credential() {
     let text =
         fs::read_to_string(crate::support::root().join("systemd/pin-credential.conf")).unwrap();
     machine.drop_in("edgerotate.service", &text);
-    machine.must("systemctl restart edgerotate.service");
+    // Without the file it starts all the same, and says so.
+    machine.must("rm /data/edgerotate/pin && systemctl restart edgerotate.service");
+    machine.wait_for_log("pin-file-empty", 1);
+    // Once it is there, it is taken without a hand.
+    machine.put("pin", machine.token.pin(), 0o600);
     machine.wait_for_uploads(2);
 
-    // Another PIN is read at a start, and one that was refused is not tried again at the next.
+    // So is another one; and one that was refused is not tried again at the next start.
     machine.put("pin", "0000000000", 0o600);
-    machine.must("rm /run/edgerotate/state.json && systemctl restart edgerotate.service");
     machine.wait_for_log("pin-incorrect", 1);
     machine.must("systemctl restart edgerotate.service");
     machine.wait_for_log("pin-refused-earlier", 1);
+    // A person says when it is right. Only root could ask the token by hand.
+    machine.put("pin", machine.token.pin(), 0o600);
+    let (_, said) = machine.shell(
+        "setpriv --reuid edgerotate --regid edgerotate --init-groups edgerotate check --pin-changed",
+    );
+    assert!(said.contains("pin-file-not-permitted"), "{said}");
+    machine.must("systemctl restart edgerotate.service");
+    machine.wait_for_uploads(2);
     let journal = machine.journal();
     assert_eq!(journal.lines().filter(|line| line.contains("pin-incorrect")).count(), 1);
-
-    // Without the file it starts all the same, and says so where no PIN was refused before.
-    machine.must("rm /data/edgerotate/pin /data/edgerotate/state/pin-refused");
-    machine.must("systemctl restart edgerotate.service");
-    machine.wait_for_log("pin-file-empty", 1);
 }

@@ -14,6 +14,7 @@ mod support;
 
 mod fleet;
 mod machine;
+mod parts;
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -34,13 +35,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    machine.set_in_image(fleet::TOKEN_BY_HAND);
     machine.boot();
     // A container has a boot id of its own, which the sandbox of a unit does not show: one for all.
     machine.shell("while umount /proc/sys/kernel/random/boot_id; do :; done");
     eprintln!("Booted. Credentials live for a minute. Have a look, and leave with exit:");
     eprintln!(
-        "  edgerotate status; journalctl -fu edgerotate -u litestream; systemctl list-units 'edgerotate*'\n"
+        "  edgerotate status; journalctl -fu edgerotate -u litestream; systemctl list-units 'edgerotate*'"
     );
+    eprintln!("  setpriv --reuid edgerotate --regid edgerotate --init-groups edgerotate check\n");
     let mut shell = machine.inside();
     shell.env("TERM", env::var_os("TERM").unwrap_or_default()).args(["bash", "-l"]);
     shell.status().expect("a shell");

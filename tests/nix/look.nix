@@ -10,6 +10,17 @@ in
 {
   inherit config;
   inherit (cfg) package settingsFile;
+  # What the module itself has against the configuration, when the real NixOS is asked: its other modules have packages to
+  # ask for that are not there.
+  refusals = map (assertion: assertion.message) (
+    builtins.filter (assertion: !assertion.assertion) (
+      builtins.concatMap (definition: definition.value) (
+        builtins.filter (
+          definition: lib.hasPrefix (toString ../../nix/module) (toString definition.file)
+        ) nixos.options.assertions.definitionsWithLocations
+      )
+    )
+  );
   inherit (config.system.build) units;
   litestream = config.services.litestream.settings;
   keys = map (setting: setting.key) (import ../../nix/module/settings.nix { inherit lib; });

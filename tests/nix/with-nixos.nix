@@ -66,6 +66,14 @@ let
           };
         in
         script // { overrideAttrs = _: script; };
+      linuxPackages = {
+        kernel = pkgs.coreutils // {
+          kernelOlder = _: false;
+          kernelAtLeast = _: true;
+          features = { };
+        };
+        extend = _: pkgs.linuxPackages;
+      };
       appendOverlays = _: pkgs;
       __splicedPackages = pkgs;
       # Other modules' options ask for these types; only YAML is written.

@@ -187,12 +187,7 @@ impl Cloud {
 
     /// The longest time between one successful upload and the next.
     pub fn longest_upload_gap(&self) -> Duration {
-        let times: Vec<_> = self.uploads().iter().map(|r| r.time).collect();
-        times
-            .windows(2)
-            .map(|pair| (pair[1] - pair[0]).to_std().unwrap_or_default())
-            .max()
-            .unwrap_or_default()
+        longest_gap(self.uploads().iter()).unwrap_or_default()
     }
 
     /// Where its state is, with all that it ever issued.
@@ -246,6 +241,18 @@ impl Request {
             && self.status == 200
             && matches!(self.operation.as_str(), "PutObject" | "UploadPart")
     }
+
+    /// Whether it was for an object in this folder of the bucket.
+    pub fn is_below(&self, folder: &str) -> bool {
+        self.key.as_deref().is_some_and(|key| key.starts_with(&format!("{folder}/")))
+    }
+}
+
+/// The longest time between one upload of these and the next; none where there are not two.
+pub fn longest_gap<'a>(requests: impl Iterator<Item = &'a Request>) -> Option<Duration> {
+    let times: Vec<_> = requests.filter(|r| r.is_upload()).map(|r| r.time).collect();
+    let gaps = times.windows(2).map(|pair| (pair[1] - pair[0]).to_std().unwrap_or_default());
+    gaps.max()
 }
 
 fn launch(directory: &Path, lifetime: Duration) -> (Process, Value) {

@@ -39,3 +39,10 @@ pub fn open(database: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     Ok(connection)
 }
+
+/// How many pages of the WAL are in use, and whether all of them were copied.
+pub fn wal(connection: &Connection) -> (i64, bool) {
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+    let (pages, copied) = connection.query_row("PRAGMA wal_checkpoint(NOOP)", (), row).unwrap();
+    (pages, pages == copied)
+}

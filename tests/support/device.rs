@@ -52,7 +52,11 @@ impl Device {
     /// A device with a token, a certificate, a cloud of its own and Litestream at hand; nothing of it runs
     /// yet but the cloud.
     pub fn new(name: &str, generation: Generation, lifetime: Duration) -> Self {
-        let scratch = Scratch::new(name);
+        Self::below(Scratch::new(name), generation, lifetime)
+    }
+
+    /// The same in a directory that is there.
+    pub fn below(scratch: Scratch, generation: Generation, lifetime: Duration) -> Self {
         let token = Token::new(&scratch);
         let cloud = Cloud::start(&scratch, lifetime);
         let certificate =
@@ -81,6 +85,8 @@ impl Device {
         let settings = [
             ("ENDPOINT", cloud.endpoint()),
             ("ROLE_ALIAS", cloud.role_alias()),
+            // The machine may have booted a moment ago.
+            ("BOOT_SPREAD", "0s".to_owned()),
             ("THING_NAME", THING.to_owned()),
             ("CERTIFICATE", path(&certificate.path)),
             ("PRIVATE_KEY", token.key_uri()),

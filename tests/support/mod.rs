@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests watch the real clock; the product does not")]
 #![allow(clippy::print_stderr, reason = "a failed test says where it left its files")]
 
+pub mod application;
 pub mod cloud;
 pub mod database;
 pub mod device;
@@ -20,15 +21,19 @@ pub mod keeper;
 pub mod litestream;
 pub mod port;
 pub mod process;
+pub mod replicator;
 pub mod scratch;
 pub mod secrets;
+pub mod svg;
 pub mod token;
 
+pub use application::Application;
 pub use cloud::Cloud;
 pub use device::Device;
 pub use litestream::{Generation, Litestream};
 pub use port::Port;
 pub use process::Process;
+pub use replicator::{Replicator, Way};
 pub use scratch::Scratch;
 pub use token::Token;
 
@@ -37,6 +42,7 @@ use std::{
     fs::OpenOptions,
     io::Write,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -83,6 +89,32 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Op
         }
         assert!(start.elapsed() < deadline, "waited {deadline:?} in vain for: {what}");
         thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Does it once in each `pace` until the `end`, by the clock: what a busy machine held up is made up for. Returns how many
+/// times a second that was.
+pub fn keep_pace(pace: Duration, end: &AtomicBool, mut act: impl FnMut()) -> f64 {
+    let (begun, mut done) = (Instant::now(), 0);
+    while !end.load(Ordering::Relaxed) {
+        if pace * done <= begun.elapsed() {
+            act();
+            done += 1;
+        } else {
+            // Not so long that the end is overslept.
+            thread::sleep((pace * done).saturating_sub(begun.elapsed()).min(SOON / 100));
+        }
+    }
+    f64::from(done) / begun.elapsed().as_secs_f64()
+}
+
+/// Whether a text is as the pattern says, in which `*` stands for whatever differs from run to run.
+pub fn fits(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+            (0..=text.len()).any(|at| text.is_char_boundary(at) && fits(rest, &text[at..]))
+        }),
     }
 }
 

@@ -155,7 +155,9 @@ fn a_hole_in_another_table_of_the_same_database_is_found() {
         table(&device.database)
             .execute_batch(
                 "CREATE TABLE samples (id INTEGER PRIMARY KEY, value TEXT);
-                 CREATE TABLE pairs (a TEXT, b TEXT);",
+                 CREATE TABLE pairs (a TEXT, b TEXT);
+                 CREATE TABLE named (name TEXT PRIMARY KEY) WITHOUT ROWID;
+                 INSERT INTO pairs VALUES ('a', 'new');",
             )
             .unwrap();
         write(&device, 1..=10);
@@ -165,18 +167,26 @@ fn a_hole_in_another_table_of_the_same_database_is_found() {
         replicate(&mut device);
         let answer = verify(&device, &[]);
         assert_eq!(answer.code, Some(0), "{answer:?}");
-        assert!(answer.text.contains("nothing missing in samples"), "{answer:?}");
-        assert!(answer.text.lines().any(|l| l == "  not compared  pairs"), "{answer:?}");
+        assert!(answer.text.contains("nothing missing in pairs, samples"), "{answer:?}");
+        assert!(answer.text.lines().any(|l| l == "  not compared  named"), "{answer:?}");
+
+        // A row that holds what it held before may still be uploaded: no heartbeat came after it.
+        replace_replica(&device, "UPDATE pairs SET b = 'old'");
+        let (answer, json) = verified(&device);
+        assert_eq!((answer.code, &json["verdict"]), (Some(75), &json!("too-early")), "{json}");
+        let lacks = json["summary"].as_str().unwrap();
+        assert!(lacks.ends_with("not have the content of 1 row of pairs: 1"), "{lacks}");
 
         // The heartbeats are all there: the hole fell between two of them.
-        replace_replica(&device, "DELETE FROM samples WHERE id BETWEEN 30 AND 49");
+        let hole = "UPDATE pairs SET b = 'new'; DELETE FROM samples WHERE id BETWEEN 30 AND 49";
+        replace_replica(&device, hole);
         let (answer, json) = verified(&device);
         assert_eq!((answer.code, &json["verdict"]), (Some(65), &json!("rows-missing")), "{json}");
         assert_eq!(json["missing"]["rows"], 0);
+        assert_eq!(json["tables"][1]["table"], "samples");
         assert_eq!(
-            json["tables"]["missing"],
-            json!([{"table": "samples",
-                    "missing": {"rows": 20, "ranges": 1, "first_ranges": [[30, 49]]}}])
+            json["tables"][1]["missing"],
+            json!({"rows": 20, "ranges": 1, "first_ranges": [[30, 49]]})
         );
         assert!(json["summary"].as_str().unwrap().ends_with("not 20 rows of samples: 30-49"));
 

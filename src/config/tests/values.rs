@@ -18,6 +18,7 @@ fn the_least_that_is_needed_gives_the_defaults() {
             fetch_timeout: Duration::from_secs(30),
             fetch_deadline: Duration::from_secs(60),
             lead: Duration::from_secs(300),
+            boot_spread: Duration::from_secs(90),
         },
         litestream: Litestream {
             environment_file: "/run/edgerotate/litestream.env".into(),
@@ -64,7 +65,7 @@ fn every_value_gets_where_it_belongs() {
         ("EDGEROTATE_THING_NAME", "a:_-9"),
         ("EDGEROTATE_PKCS11_PIN_FILE", "/run/pin"),
         ("EDGEROTATE_PKCS11_ROUTE", "provider"),
-        ("EDGEROTATE_MODULE_ENVIRONMENT", " A_1  _b "),
+        ("EDGEROTATE_MODULE_ENVIRONMENT", " A_1  _b=/etc/x=y c="),
         ("EDGEROTATE_CA_FILE", "/etc/ca.pem"),
         ("EDGEROTATE_REGION", "us-gov-east-1"),
         ("EDGEROTATE_DELIVERY", "endpoint"),
@@ -89,6 +90,7 @@ fn every_value_gets_where_it_belongs() {
         ("EDGEROTATE_RUNTIME_DIRECTORY", "/run/other/"),
         ("EDGEROTATE_STATE_DIRECTORY", "/data/state"),
         ("EDGEROTATE_ROTATION_LEAD", "1h"),
+        ("EDGEROTATE_BOOT_SPREAD", "0"),
         ("EDGEROTATE_CONNECT_TIMEOUT", "1"),
         ("EDGEROTATE_FETCH_TIMEOUT", "5min"),
         ("EDGEROTATE_FETCH_DEADLINE", "5min 1s"),
@@ -105,11 +107,17 @@ fn every_value_gets_where_it_belongs() {
             module: "/usr/lib/module.so".into(),
             pin: Pin::File("/run/pin".into()),
             route: Route::Provider,
-            module_environment: vec!["A_1".to_owned(), "_b".to_owned()],
+            module_environment: [("A_1", None), ("_b", Some("/etc/x=y")), ("c", Some(""))]
+                .map(|(name, value)| ModuleVariable {
+                    name: name.to_owned(),
+                    value: value.map(str::to_owned),
+                })
+                .to_vec(),
         })
     );
     assert_eq!(provider.ca_file, Some("/etc/ca.pem".into()));
     assert_eq!(provider.lead, Duration::from_secs(3600));
+    assert_eq!(provider.boot_spread, Duration::ZERO);
     assert_eq!(provider.connect_timeout, Duration::from_secs(1));
     assert_eq!(provider.fetch_timeout, Duration::from_secs(300));
     assert_eq!(provider.fetch_deadline, Duration::from_secs(301));
@@ -149,7 +157,7 @@ fn a_bad_value_is_told_in_one_line() {
     const ROWS: &str = "must be a number of rows, 100 or more, or 0 to keep all";
     const KEY: &str = "must be a pkcs11: URI or the absolute path of a PEM file";
     const VARIABLES: &str =
-        "must be names of environment variables, separated by spaces, without their values";
+        "must be names of environment variables, or NAME=VALUE, separated by spaces";
     const MQTT: &str = "is the endpoint for MQTT; the credential provider's is told by \
                         `aws iot describe-endpoint --endpoint-type iot:CredentialProvider`";
     const SIZE: &str = "must be a size such as 64M: 1M to 16G";
@@ -243,6 +251,7 @@ fn a_bad_value_is_told_in_one_line() {
         ("RUNTIME_DIRECTORY", "run", "must be an absolute path"),
         ("STATE_DIRECTORY", "/", "must be the path of something with a name"),
         ("ROTATION_LEAD", "999ms", "must be 1s to 1h"),
+        ("BOOT_SPREAD", "61min", "must be 0s to 1h"),
         ("CONNECT_TIMEOUT", "2min 1s", "must be 1s to 2min"),
         ("FETCH_TIMEOUT", "301", "must be 1s to 5min"),
         ("FETCH_DEADLINE", "30s", "must be more than EDGEROTATE_FETCH_TIMEOUT (30s)"),
@@ -260,7 +269,8 @@ fn a_bad_value_is_told_in_one_line() {
     for (key, value, what) in [
         ("PKCS11_MODULE", "module.so", "must be an absolute path"),
         ("PKCS11_ROUTE", "p11", "must be engine or provider"),
-        ("MODULE_ENVIRONMENT", "A=b", VARIABLES),
+        ("MODULE_ENVIRONMENT", "A =b", VARIABLES),
+        ("MODULE_ENVIRONMENT", "A-1=b", VARIABLES),
         ("MODULE_ENVIRONMENT", "A 1B", VARIABLES),
     ] {
         let key = format!("EDGEROTATE_{key}");

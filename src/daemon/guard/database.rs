@@ -28,6 +28,9 @@ const TAKE: Duration = Duration::from_secs(7);
 /// How long a commit is waited for in a database whose WAL is all copied: a busy one has it, a quiet one needs none.
 const COMMIT: Duration = Duration::from_secs(1);
 
+/// So often it is tried at least, where a busy device needs longer for it than that.
+const TRIES: u32 = 3;
+
 /// How often it is looked for.
 const LOOK_FOR_COMMIT: Duration = Duration::from_millis(50);
 
@@ -173,6 +176,24 @@ impl Database {
         };
     }
 
+    /// Litestream kept the WAL when the last daemon ended. Where it still does, it is left to it: a guard that pins nothing
+    /// would make the database suspect for the first row that is written.
+    pub fn leave_to(&mut self, litestream: Process) -> bool {
+        let Ok(mut guard) = Guard::take(&self.path) else { return false };
+        let readers = wal_locks::readers(&self.path).unwrap_or_default();
+        let reads = readers.others.iter().any(|(pid, _)| *pid == litestream.pid);
+        if guard.rest().is_err() || !reads || !litestream.is_running() {
+            return false;
+        }
+        log::debug!(
+            "{}: Litestream (process {}) holds its own read lock, as it did before",
+            self.path.display(),
+            litestream.pid
+        );
+        self.keeper = Keeper::Litestream(litestream, Some(guard));
+        true
+    }
+
     fn replace_keeper(&mut self, keeper: Keeper) -> Keeper {
         std::mem::replace(&mut self.keeper, keeper)
     }
@@ -282,14 +303,17 @@ fn take_heartbeats(
     heartbeat: &HeartbeatHandle,
     begun: Boottime,
 ) -> Result<Guard, NotGuarded> {
+    let mut tries = 0;
     loop {
+        tries += 1;
         let left = TAKE.saturating_sub(clock::boottime().since(begun));
         let Some(still) = heartbeat.beat_and_stand_still(left) else {
             return Err(NotGuarded::heartbeat_hangs(path));
         };
         let guard = taken(path, old.take())?;
-        // Litestream may have copied the row in the meantime; hardly twice.
-        if guard.pins() || left.is_zero() || clock::boottime().since(begun) >= COMMIT {
+        // Somebody may have copied the row in the meantime; hardly again and again.
+        let is_late = tries >= TRIES && clock::boottime().since(begun) >= COMMIT;
+        if guard.pins() || left.is_zero() || is_late {
             return Ok(guard);
         }
         old = Some(guard);
@@ -306,7 +330,9 @@ fn take_others(
     begun: Boottime,
 ) -> Result<Guard, NotGuarded> {
     let mut guard = taken(path, old)?;
-    while !guard.pins() && clock::boottime().since(begun) < COMMIT {
+    let mut tries = 0;
+    while !guard.pins() && (tries < TRIES || clock::boottime().since(begun) < COMMIT) {
+        tries += 1;
         // What this process writes itself is not seen by was_written.
         if (litestream_runs && guard.count_up()) || guard.was_written() {
             guard.renew()?;

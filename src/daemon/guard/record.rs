@@ -43,10 +43,15 @@ impl Record {
         Self { path, boot_id: boot_id.to_owned(), found: found.unwrap_or_default(), kept: None }
     }
 
+    /// The Litestream that kept the WAL of this database, and may do so still.
+    pub fn litestream(&self, database: &Path) -> Option<Process> {
+        self.found.get(database).copied().flatten().filter(|process| process.is_running())
+    }
+
     /// Why nobody may have kept the WAL of this database before this daemon came.
     pub fn gap(&self, database: &Path) -> Option<String> {
         match self.found.get(database)? {
-            Some(litestream) if litestream.is_running() => None,
+            Some(_) if self.litestream(database).is_some() => None,
             Some(_) => Some("Litestream ended while edgerotate did not run".to_owned()),
             None => Some("edgerotate ended while it guarded".to_owned()),
         }
@@ -88,6 +93,8 @@ mod tests {
 
         let next = Record::load(&directory, "this-boot");
         assert_eq!(next.gap(&a), None);
+        assert_eq!(next.litestream(&a), Some(this));
+        assert_eq!([&b, &c, &d].map(|path| next.litestream(path)), [None; 3]);
         assert_eq!(next.gap(&b).unwrap(), "Litestream ended while edgerotate did not run");
         assert_eq!(next.gap(&c).unwrap(), "edgerotate ended while it guarded");
         assert_eq!(next.gap(&d), None, "a database that was not guarded then");

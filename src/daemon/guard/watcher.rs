@@ -23,10 +23,11 @@ use crate::{
     config::Config,
     daemon::{heartbeat::HeartbeatHandle, publisher::Board},
     litestream::{Litestream, Process, Start},
-    mend::{Later, Outcome, Wanted},
     restart_guard::{self, Facts, Guard, Limits, Verdict, verdict},
-    suspect::{BEGUN, SuspectFile},
+    suspect::SuspectFile,
 };
+
+mod snapshots;
 
 /// How often the databases are looked at around a restart.
 const LOOK: Duration = Duration::from_millis(100);
@@ -101,9 +102,12 @@ impl Watcher {
             log::warn!("replicas that may lack rows since before this start: {summary}");
         }
         for database in &mut self.databases {
-            // Litestream may well run, and hold its own: then this guard is let go at the first looks.
-            database.take(&self.heartbeat);
-            database.gap = self.record.gap(&database.path);
+            let litestream = self.record.litestream(&database.path);
+            if !litestream.is_some_and(|litestream| database.leave_to(litestream)) {
+                // Litestream may well run, and hold its own: then this guard is let go at the first looks.
+                database.take(&self.heartbeat);
+                database.gap = self.record.gap(&database.path);
+            }
         }
         (0..self.databases.len()).for_each(|number| self.mark_gap(number));
         loop {
@@ -138,6 +142,10 @@ impl Watcher {
                     let _ = kept.send(all);
                 }
                 Ok(Order::Mended(outcome)) => self.mended(&outcome),
+                // The record is kept after each look, before the next order is taken.
+                Ok(Order::End { recorded }) => {
+                    let _ = recorded.send(());
+                }
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -227,62 +235,6 @@ impl Watcher {
         let database = &mut self.databases[number];
         if let Some(why) = database.gap.take() {
             self.marks.mark(&database.path, &why);
-        }
-    }
-
-    /// Litestream is about to start: what is to be mended first.
-    fn litestream_asks(&mut self) -> Wanted {
-        // What it replicates may have been corrected since.
-        self.unlisted.clear();
-        // If it ended by itself, this may be the first to hear of it.
-        self.look();
-        let databases = self.wanted();
-        let suspect = self.marks.told();
-        let now = clock::boottime();
-        let is_tried = self.mending.asked(&suspect, !databases.is_empty(), now);
-        self.marks.mends_itself = true;
-        if is_tried {
-            return Wanted { databases, ..Wanted::default() };
-        }
-        let next = self.mending.next_in(now).filter(|_| !databases.is_empty());
-        let later = next.map(|wait| Later { suspect: databases.len(), seconds: wait.as_secs() });
-        if let Some(later) = later {
-            log::warn!("Litestream starts without a new snapshot: {later}");
-        }
-        Wanted { later, ..Wanted::default() }
-    }
-
-    /// Suspect replicas, but for those that would be suspect again at once, and those that there are none of.
-    fn wanted(&self) -> Vec<PathBuf> {
-        let is_hopeless = |path: &PathBuf| {
-            self.unlisted.contains(path)
-                || self.databases.iter().any(|d| d.path == *path && d.cannot_be_guarded())
-        };
-        let suspect = self.marks.told().databases.into_iter();
-        let unmended = suspect.filter(|(_, reasons)| reasons.iter().any(|r| r.what != BEGUN));
-        unmended.map(|(path, _)| path).filter(|path| !is_hopeless(path)).collect()
-    }
-
-    /// It was mended, or not; now Litestream starts.
-    fn mended(&mut self, outcome: &Outcome) {
-        let now = clock::boottime();
-        self.since = now;
-        if let Some(why) = &outcome.failed {
-            log::warn!("no new snapshot was made of what is suspect: {why}; it is tried again");
-        }
-        for path in &outcome.unlisted {
-            log::warn!(
-                "{}: its replica stays suspect: EDGEROTATE_LITESTREAM_CONFIG does not name the database",
-                path.display()
-            );
-            self.unlisted.push(path.clone());
-        }
-        let Some(seen) = self.mending.ended(outcome.failed.is_none()) else { return };
-        for path in &outcome.mended {
-            self.marks.clear(path, &seen);
-        }
-        for path in &outcome.begun {
-            self.marks.begun(path, &seen);
         }
     }
 

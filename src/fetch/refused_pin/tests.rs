@@ -133,6 +133,7 @@ fn provider(pin: Pin) -> Provider {
         fetch_timeout: second,
         fetch_deadline: second,
         lead: second,
+        boot_spread: second,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Each verdict with its first line.
 
 use super::*;
-use crate::verify::comparison::compare;
+use crate::verify::{comparison::compare, tables::Table};
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -42,7 +42,8 @@ fn judged(restored: Restored) -> (Verdict, String) {
 /// Rows 3 and 4 of a table that the replica lacks.
 fn gap() -> Tables {
     let missing = comparison(&[1, 3, 4, 5], &[1, 5]).missing;
-    Tables { missing: vec![("samples".to_owned(), missing)], ..Tables::default() }
+    let samples = Table { name: "samples".to_owned(), missing, ..Table::default() };
+    Tables { compared: vec![samples], ..Tables::default() }
 }
 
 #[test]
@@ -110,6 +111,15 @@ fn a_gap_in_another_table_is_a_doubt_until_the_replica_has_moved_on() {
     // Heartbeats have stopped, and the replica has them all.
     let stopped = || Restored { tables: gap(), is_sure: false, ..restored(&[1, 2], &[1, 2]) };
     assert_eq!(judged(stopped().again(stopped(), Some(2))).0, Verdict::RowsMissing);
+    // A table that was made just now is no loss before the replica has moved on.
+    let made = |heartbeats: &[i64]| {
+        let mut tables = gap();
+        tables.compared[0].is_absent = true;
+        Restored { tables, is_sure: false, ..restored(heartbeats, heartbeats) }
+    };
+    let waits = made(&[1, 2]).again(made(&[1, 2]), Some(2));
+    assert_eq!(judged(waits.clone()).0, Verdict::TooEarly);
+    assert_eq!(judged(waits.again(made(&[1, 2, 3]), Some(2))).0, Verdict::RowsMissing);
 }
 
 #[test]

@@ -20,11 +20,16 @@
           {
             modules,
             system ? "x86_64-linux",
+            pkgs ? pkgsFor system,
             specialArgs ? { },
           }:
           import ./nixos {
-            inherit lib modules specialArgs;
-            pkgs = pkgsFor system;
+            inherit
+              lib
+              modules
+              pkgs
+              specialArgs
+              ;
             modulesPath = "${self}/nixos/modules";
           };
       };

@@ -5,6 +5,8 @@
   rustupHome = "/nonexistent/rustup";
   # Compiled dependencies are kept here from one build to the next.
   cache = "/var/tmp/edgerotate-nix";
+  # What tests/cross has for other machines: by system, what cargo needs in its environment, and the machine's root.
+  cross = "/nonexistent/cross";
   # OpenSSL's modules: where Debian puts them.
   libraries = "/usr/lib/x86_64-linux-gnu";
   litestream = "/usr/bin/litestream";

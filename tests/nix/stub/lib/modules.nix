@@ -82,6 +82,7 @@ let
     ++ [
       {
         file = name;
+        path = file;
         options = m.options or { };
         config = if m ? config || m ? options then m.config or { } else plain;
       }
@@ -97,7 +98,14 @@ let
       args = specialArgs // {
         inherit config options lib;
       };
-      collected = builtins.concatMap (collect args) modules;
+      # A file that is imported twice counts once.
+      collected = builtins.foldl' (
+        seen: m:
+        if m.path != "<inline>" && builtins.any (other: other.path == m.path) seen then
+          seen
+        else
+          seen ++ [ m ]
+      ) [ ] (builtins.concatMap (collect args) modules);
       options = builtins.foldl' lib.recursiveUpdate { } (map (m: m.options) collected);
       definitions = builtins.concatMap (
         m:

@@ -102,6 +102,7 @@ in
         RUSTUP_HOME = host.rustupHome;
         inherit (host) cache;
         rustTarget = hostPlatform.rust.rustcTarget;
+        cross = "${host.cross}/${hostPlatform.system}/environment";
         rustBuild = buildPlatform.rust.rustcTarget;
         doCheck = attrs.doCheck or true && buildPlatform.canExecute hostPlatform;
       }

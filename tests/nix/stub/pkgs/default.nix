@@ -21,6 +21,19 @@ let
       .${name};
   };
 
+  # Where the machine that is built for has its libraries.
+  root = if target == system then "" else "${host.cross}/${target}/root";
+  libraries =
+    if target == system then
+      host.libraries
+    else
+      root
+      + {
+        aarch64-linux = "/usr/lib/aarch64-linux-gnu";
+        armv7l-linux = "/usr/lib/arm-linux-gnueabihf";
+      }
+      .${target};
+
   # On the host, at a path of its own there.
   linked =
     pname: version: links:
@@ -82,16 +95,31 @@ let
           nodes,
           testScript,
         }:
+        let
+          # With what it can be switched to.
+          systems =
+            node:
+            let
+              inherit (configured [ node ]) config;
+            in
+            [ config.system.build.toplevel ]
+            ++ lib.mapAttrsToList (
+              _: next:
+              (configured [
+                node
+                next.configuration
+              ]).config.system.build.toplevel
+            ) config.specialisation;
+          configured =
+            modules:
+            import ../nixos {
+              inherit lib pkgs modules;
+              modulesPath = ../nixos/modules;
+            };
+        in
         pkgs.runCommand "vm-test-${name}" {
           inherit testScript;
-          systems = lib.mapAttrsToList (
-            _: node:
-            (import ../nixos {
-              inherit lib pkgs;
-              modulesPath = ../nixos/modules;
-              modules = [ node ];
-            }).config.system.build.toplevel
-          ) nodes;
+          systems = builtins.concatMap systems (builtins.attrValues nodes);
         } "echo 'tests/nix/stub runs no machines: only nixpkgs does' >&2; exit 1";
       buildFHSEnv =
         {
@@ -124,13 +152,13 @@ let
       openssl = linked "openssl" host.opensslVersion { };
       pkg-config = linked "pkg-config" "1" { "bin/pkg-config" = "/usr/bin/pkg-config"; };
       libp11 = linked "libp11" "0.4.12" {
-        "lib/engines/pkcs11.so" = "${host.libraries}/engines-3/pkcs11.so";
+        "lib/engines/pkcs11.so" = "${libraries}/engines-3/pkcs11.so";
       };
       pkcs11-provider = linked "pkcs11-provider" "1" { };
       softhsm = linked "softhsm" "2.6.1" {
-        "lib/softhsm/libsofthsm2.so" = "/usr/lib/softhsm/libsofthsm2.so";
+        "lib/softhsm/libsofthsm2.so" = "${root}/usr/lib/softhsm/libsofthsm2.so";
       };
-      opensc = linked "opensc" "0.23" { "lib/opensc-pkcs11.so" = "${host.libraries}/opensc-pkcs11.so"; };
+      opensc = linked "opensc" "0.23" { "lib/opensc-pkcs11.so" = "${libraries}/opensc-pkcs11.so"; };
       litestream = linked "litestream" "0.5.17" { "bin/litestream" = host.litestream; };
     };
 in

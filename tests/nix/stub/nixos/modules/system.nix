@@ -42,11 +42,7 @@ in
     security.tpm2.enable = switch;
     security.polkit.enable = switch;
     nix.package = lib.mkPackageOption pkgs "nix" { };
-    services.journald.extraConfig = mkOption {
-      type = types.lines;
-      default = "";
-    };
-    # What it holds is a configuration of its own, evaluated where it is built: tests/nix/check does that.
+    # What it holds is a configuration of its own: whoever asks for the system evaluates it together with the rest.
     specialisation = named { configuration = mkOption { type = types.anything; }; };
     system.stateVersion = unset types.str;
     users.users = named {

@@ -106,6 +106,10 @@ in
 {
   options.systemd = {
     inherit packages;
+    enableEmergencyMode = mkOption {
+      type = types.bool;
+      default = true;
+    };
     package = lib.mkPackageOption pkgs "systemd" { };
     tmpfiles.packages = packages;
     services = units {

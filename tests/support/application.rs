@@ -1,10 +1,16 @@
 //! The other program on the device, which writes databases of its own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rusqlite::Connection;
 
-use crate::support::{Device, Litestream, SOON, database};
+use super::{
+    Device, Litestream, SOON,
+    database::{self, wal},
+};
 
 /// A database, and the program's connection to it.
 pub struct Application {
@@ -15,14 +21,21 @@ pub struct Application {
 impl Application {
     /// A database with a few rows, which Litestream replicates.
     pub fn new(device: &mut Device, name: &str) -> Self {
+        let application = Self::alone(device, name, "WAL");
+        device.litestream.also(&application.path);
+        application
+    }
+
+    /// The same in this journal mode, and nobody replicates it.
+    pub fn alone(device: &Device, name: &str, journal_mode: &str) -> Self {
         let path = device.database.with_file_name(name);
         let connection = Connection::open(&path).unwrap();
+        connection.pragma_update(None, "journal_mode", journal_mode).unwrap();
         // No fsync: what is tested is not the disk.
-        let tables = "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
+        let tables = "PRAGMA synchronous = OFF;
              CREATE TABLE HealthCheck (id INTEGER PRIMARY KEY, filling BLOB)";
         connection.execute_batch(tables).unwrap();
         connection.busy_timeout(SOON).unwrap();
-        device.litestream.also(&path);
         let application = Self { path, connection };
         application.write(20);
         application
@@ -36,9 +49,15 @@ impl Application {
         }
     }
 
-    /// Copies what may be copied into the database.
-    pub fn checkpoint(&self) {
+    /// Copies what may be copied into the database. Whether that was all of it.
+    pub fn checkpoint(&self) -> bool {
         checkpoint(&self.connection);
+        wal(&self.connection).1
+    }
+
+    /// From now on a lock of somebody else's is an error at once.
+    pub fn waits_for_nobody(&self) {
+        self.connection.busy_timeout(Duration::ZERO).unwrap();
     }
 
     /// What loses rows while Litestream is down: rows that it has not read, a checkpoint, and as many rows again.
