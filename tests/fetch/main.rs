@@ -37,13 +37,7 @@ const SOURCES: &[&str] = &[
 /// src/fetch.
 const NOT_BROUGHT_ABOUT: &[(Cause, &str)] = &[
     (Cause::OpensslMissing, "needs a libcurl that is built with another TLS library"),
-    (Cause::SystemCaMissing, "needs a system without /etc/ssl"),
     (Cause::TransportOther, "is what has no cause of its own"),
-    (Cause::DeviceCertificateRevoked, "needs a server that keeps a list of revoked certificates"),
-    (
-        Cause::DeviceCertificateRejected,
-        "needs a server that sends alerts which the stand-in does not",
-    ),
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,7 +19,12 @@ use serde_json::json;
 
 use crate::{
     bench::Bench,
-    support::{Process, SOON, device::THING, process::tied, wait_for},
+    support::{
+        Process, SOON,
+        device::THING,
+        process::{run, tied},
+        skip, wait_for,
+    },
 };
 
 #[test]
@@ -129,6 +135,47 @@ fn what_openssl_servers_say() {
 }
 
 #[test]
+fn servers_that_know_better_what_the_certificate_is_worth() {
+    for (name, usage, cause, words) in [
+        ("revoked", "clientAuth", Cause::DeviceCertificateRevoked, "certificate revoked"),
+        // Made for a server.
+        ("rejected", "serverAuth", Cause::DeviceCertificateRejected, "unsupported certificate"),
+    ] {
+        let mut bench = Bench::with_key_file(name);
+        let fleet = Authority::new(&bench);
+        fleet.certify(&mut bench, 7, usage);
+        let list = fleet.list_of_revoked(7);
+        let mut arguments =
+            vec!["-Verify", "1", "-verify_return_error", "-CAfile", &fleet.certificate];
+        if cause == Cause::DeviceCertificateRevoked {
+            arguments.extend(["-crl_check", "-CRL", &list]);
+        }
+        let server = Server::start(&bench, (0, 30), &arguments);
+        server.aim(&mut bench);
+        bench.assert_fails(cause, &[words, "CN="]);
+    }
+}
+
+#[test]
+fn a_system_without_authorities() {
+    let mut bench = Bench::with_key_file("no-authorities");
+    if !nix::unistd::geteuid().is_root() {
+        return skip("needs root, to take /etc/ssl away from one process");
+    }
+    let script = format!(
+        "#!/bin/sh\nexec /usr/bin/unshare --mount /bin/sh -c \
+         '/bin/mount -t tmpfs none /etc/ssl && exec {} \"$@\"' sh \"$@\"\n",
+        bench.launcher.program.display()
+    );
+    let program = bench.scratch.join("without-ssl");
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    bench.launcher.program = program;
+    bench.provider.ca_file = None;
+    bench.assert_fails(Cause::SystemCaMissing, &["/etc/ssl/certs/ca-certificates.crt"]);
+}
+
+#[test]
 fn a_server_from_the_future() {
     let mut bench = Bench::with_key_file("future");
     let server = Server::start(&bench, (10, 30), &[]);
@@ -193,6 +240,55 @@ impl Server {
         bench.provider.port = self.port;
         bench.provider.ca_file = Some(self.certificate.clone());
     }
+}
+
+/// Whoever issues a fleet's certificates, and revokes them.
+struct Authority {
+    directory: PathBuf,
+    certificate: String,
+}
+
+impl Authority {
+    fn new(bench: &Bench) -> Self {
+        let directory = bench.scratch.join("authority");
+        fs::create_dir(&directory).unwrap();
+        let authority = Self { certificate: at(&directory, "ca.pem"), directory };
+        let made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=fleet -keyout ca.key -out ca.pem";
+        authority.openssl(made);
+        authority
+    }
+
+    fn openssl(&self, arguments: &str) {
+        let arguments = arguments.split(' ');
+        run(tied("openssl").current_dir(&self.directory).args(arguments));
+    }
+
+    /// Gives the device a certificate for its key.
+    fn certify(&self, bench: &mut Bench, serial: u32, usage: &str) {
+        let PrivateKey::File(key) = &bench.provider.key else { panic!("a key in a token") };
+        fs::write(self.directory.join("request.pem"), bench.request_of(key)).unwrap();
+        let extensions = format!("extendedKeyUsage = {usage}\n");
+        fs::write(self.directory.join("extensions"), extensions).unwrap();
+        self.openssl(&format!(
+            "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -set_serial {serial} -days 30 -extfile extensions -out device.pem"
+        ));
+        bench.provider.certificate = self.directory.join("device.pem");
+    }
+
+    /// The list with this one on it.
+    fn list_of_revoked(&self, serial: u32) -> String {
+        let index = format!("R\t491231235959Z\t250101000000Z\t{serial:02X}\tunknown\t/CN=x\n");
+        fs::write(self.directory.join("index"), index).unwrap();
+        let configuration =
+            "[ca]\ndefault_ca = fleet\n[fleet]\ndatabase = index\ndefault_md = sha256\n";
+        fs::write(self.directory.join("configuration"), configuration).unwrap();
+        self.openssl("ca -gencrl -config configuration -keyfile ca.key -cert ca.pem -crldays 30 -out crl.pem");
+        at(&self.directory, "crl.pem")
+    }
+}
+
+fn at(directory: &Path, name: &str) -> String {
+    directory.join(name).to_str().expect("a plain path").to_owned()
 }
 
 /// Writes a certificate that its own key signed.
