@@ -127,7 +127,7 @@ pub fn run(
 
 async fn look_patiently(
     files: &[LayerFile],
-    options: Options,
+    mut options: Options,
     program: &Path,
     signals: &mut Signals,
 ) -> io::Result<Report> {
@@ -137,6 +137,8 @@ async fn look_patiently(
         if !report.may_mend_itself() || begun.elapsed() + PAUSE > options.patience {
             return Ok(report);
         }
+        // A refusal is forgotten once: what the token refuses now, it is not asked again.
+        options.pin_changed = false;
         sleep(PAUSE).await;
     }
 }

@@ -67,13 +67,17 @@ pub fn lock(
         fs::DirBuilder::new().recursive(true).mode(0o700).create(runtime_directory)?;
         let file = OpenOptions::new()
             .read(true)
-            .custom_flags(nix::libc::O_CREAT)
+            .custom_flags(nix::libc::O_CREAT | nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
             .mode(0o640)
             .open(&path)?;
         let directory = fs::metadata(runtime_directory)?;
-        // Whatever the umask was. Only root and its owner may, and have done so.
-        let _ = fchown(&file, Some(directory.uid()), Some(directory.gid()));
-        let _ = file.set_permissions(Permissions::from_mode(0o640));
+        // Whatever the umask was. Only root and its owner may, and have done so. What is not a file of its own is left
+        // alone: the directory's owner must not get another's file through root.
+        let opened = file.metadata()?;
+        if opened.is_file() && opened.nlink() == 1 {
+            let _ = fchown(&file, Some(directory.uid()), Some(directory.gid()));
+            let _ = file.set_permissions(Permissions::from_mode(0o640));
+        }
         Ok(file)
     };
     let file = match open() {
