@@ -168,11 +168,9 @@ impl Daemon {
                     // What is under way is killed; its result would come too late to be acted on.
                     self.tasks.shutdown().await;
                     let end = async {
-                        tokio::join!(
-                            self.guard.end(),
-                            self.heartbeat.stop(),
-                            self.publisher.finish(&self.rotation)
-                        )
+                        // A guard that is being taken needs the heartbeat.
+                        self.guard.end().await;
+                        tokio::join!(self.heartbeat.stop(), self.publisher.finish(&self.rotation))
                     };
                     let _ = timeout(TIME_TO_STOP, end).await;
                     return Ok(());

@@ -137,7 +137,7 @@ in
     "How long before expiry a rotation begins, at most half the lifetime; default: `5min`."
   )
   (setting "bootSpread" "EDGEROTATE_BOOT_SPREAD" duration
-    "A device that boots asks for its first credentials within so long after the boot; default: `90s`."
+    "A daemon that the boot starts waits a random part of this before it asks for its first credentials; default: `90s`."
   )
   (setting "connectTimeout" "EDGEROTATE_CONNECT_TIMEOUT" duration
     "How long the connection to the endpoint may take; default: `10s`."

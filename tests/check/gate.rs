@@ -168,6 +168,19 @@ fn an_image_whose_daemon_does_not_come_up_goes() {
     bench.stop();
 }
 
+/// The gate waits for the daemon and looks again; the PIN is tried at the first look alone.
+#[test]
+fn a_gate_that_looks_again_tries_a_refused_pin_once() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("only root can mount");
+    }
+    let bench = Bench::new("pin-once", Generation::V05);
+    write_private(&bench.token.pin_file, "0000000000\n");
+    let arguments = ["--gate", "--pin-changed", "--patience", "6"];
+    let answer = bench.check_as(By::Mounts(BOOTED), &arguments, &[]);
+    assert_given_back(&answer, 69, "warning PIN * [pin-refused-earlier]");
+}
+
 /// A device that is not provisioned brings no settings of its own yet; what the image brings is looked at all the same.
 #[test]
 fn what_the_settings_allow_is_looked_at_on_a_device_that_has_none_of_its_own() {

@@ -1,6 +1,12 @@
 //! The parent's side: modules that hang, crash and shout, and what of the child can be seen from outside.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use edgerotate::{
     config::Pin,
@@ -222,6 +228,30 @@ fn a_token_that_another_holds_is_waited_for_but_not_for_ever() {
 
     bench.launcher.runtime_directory = bench.token.pin_file.clone();
     bench.assert_fails(Cause::TokenLockUnusable, &["token.lock"]);
+}
+
+#[test]
+fn a_lock_that_leads_elsewhere_gives_nothing_away() {
+    let bench = Bench::new("lock-link");
+    bench.fetch_credentials();
+    let lock = bench.launcher.runtime_directory.join("token.lock");
+    let victim = bench.scratch.join("of-another");
+    fs::write(&victim, "").unwrap();
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        // As the daemon's user has it, and root fetches.
+        chown(&bench.launcher.runtime_directory, Some(65534), Some(65534)).unwrap();
+    }
+    let seen = || fs::metadata(&victim).map(|m| (m.mode() & 0o777, m.uid())).unwrap();
+    let before = seen();
+    fs::remove_file(&lock).unwrap();
+    symlink(&victim, &lock).unwrap();
+    bench.assert_fails(Cause::TokenLockUnusable, &["token.lock"]);
+    assert_eq!(seen(), before);
+    fs::remove_file(&lock).unwrap();
+    fs::hard_link(&victim, &lock).unwrap();
+    bench.fetch_credentials();
+    assert_eq!(seen(), before);
 }
 
 #[test]
