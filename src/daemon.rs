@@ -149,9 +149,10 @@ struct Daemon {
 impl Daemon {
     async fn run(&mut self) -> Result<(), Stopped> {
         let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
-        let (version, asked) = (Arc::clone(&self.litestream_version), self.guard.asked());
-        tokio::spawn(async move { mend::look_at_version(&version, &asked).await });
         self.tell(Event::Woke);
+        if self.tasks.is_empty() {
+            self.look_at_version();
+        }
         if let Some(endpoint) = self.outlets.start() {
             self.tasks.spawn(endpoint);
         }
@@ -226,6 +227,11 @@ impl Daemon {
         }
     }
 
+    fn look_at_version(&self) {
+        let (version, asked) = (Arc::clone(&self.litestream_version), self.guard.asked());
+        tokio::spawn(async move { mend::look_at_version(&version, &asked).await });
+    }
+
     fn longest_sleep(&self) -> Duration {
         let now = clock::boottime();
         let wake = self.rotation.next_wake().map_or(LONGEST_SLEEP, |at| at.since(now));
@@ -267,6 +273,8 @@ impl Daemon {
     fn done(&mut self, done: Done) {
         match done {
             Done::Fetched(fetch, reply) => {
+                // Not before: two starts of large programs at once delay a device's first credentials.
+                self.look_at_version();
                 let event = self.fetched(fetch, reply);
                 self.tell(event);
             }

@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use openssl::{
     error::ErrorStack,
     pkey::{PKey, Private},
@@ -83,6 +86,11 @@ pub fn lock(
     let file = match open() {
         Err(e) if leave_nothing && e.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(|e| unusable(&e))?,
+    };
+    let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => return Ok(Some(TokenLock(lock))),
+        Err((file, Errno::EWOULDBLOCK)) => file,
+        Err((_, errno)) => return Err(unusable(&errno.into())),
     };
     // flock has no timeout: a thread waits in it, and it goes with the process if nothing comes of it.
     let (sender, receiver) = mpsc::channel();

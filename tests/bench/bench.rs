@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod builds;
 mod chart;
 mod fetch;
 mod flash;

@@ -8,15 +8,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edgerotate::{
+    config::{Config, LayerFile, Layers, Provider, UnknownKeys},
+    fetch_child::Launcher,
+    fetch_reply::FetchReply,
+};
 use nix::sys::resource::{UsageWho, getrusage};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     Effort, Part, Skipped,
+    builds::{Build, builds},
     report::Figures,
     statistics::Summary,
     support::{
         Device, Generation, Process, SOON,
-        device::{THING, program},
+        device::THING,
         process::run,
         token::{SOFTHSM, write_private},
     },
@@ -39,20 +46,37 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
     if !succeeds(&mut curl_command(&device, &curl)) {
         return Err(Skipped("curl can't use the token's key".to_owned()));
     }
-    let mut runs = Runs::default();
-    for _ in 0..effort.pick(5, 40) {
-        runs.curl.push(&mut curl_command(&device, &curl));
-        runs.fetch.push(&mut bare(&device.edgerotate(&["fetch"])));
-        runs.version.push(Command::new(program()).arg("--version").env_clear());
-        runs.first.push(first_credentials(&device));
+    let mut figures = Figures::default();
+    for Build { prefix, program } in builds() {
+        device.run_as(&[], &program);
+        let daemon = Daemon::of(&device, &program);
+        let mut runs = Runs::default();
+        for _ in 0..effort.pick(5, 40) {
+            runs.curl.command(&mut curl_command(&device, &curl));
+            runs.fetch.time(|| daemon.fetch());
+            runs.by_hand.command(&mut bare(&device.edgerotate(&["fetch"])));
+            runs.version.command(Command::new(&program).arg("--version").env_clear());
+            runs.first.push(first_credentials(&device));
+        }
+        runs.add_to(&mut figures, prefix);
     }
-    Ok(runs.figures())
+    figures.note(
+        "The same request by whole processes in turn: the same engine, token, key, certificate and CA. A fetch is the \
+         process that the daemon starts for it, from its start until the daemon has buried it. `edgerotate fetch` by hand \
+         is that and the process that watches over it.",
+    );
+    figures.note(
+        "static-curl is a build with libcurl inside, over the system's OpenSSL. Debian's libcurl brings some thirty \
+         libraries along, which each process loads; one built for a device brings few, and is nearer to this.",
+    );
+    Ok(figures)
 }
 
 #[derive(Default)]
 struct Runs {
     curl: Timed,
     fetch: Timed,
+    by_hand: Timed,
     version: Timed,
     /// From the start of the daemon to the environment file.
     first: Vec<f64>,
@@ -65,58 +89,94 @@ struct Timed {
 }
 
 impl Timed {
-    fn push(&mut self, command: &mut Command) {
+    fn time(&mut self, act: impl FnOnce()) {
         let cpu = children_cpu();
         let begin = Instant::now();
-        if !succeeds(command) {
-            run(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-        }
+        act();
         self.milliseconds.push(begin.elapsed().as_secs_f64() * 1e3);
         self.cpu_milliseconds.push((children_cpu() - cpu).as_secs_f64() * 1e3);
+    }
+
+    fn command(&mut self, command: &mut Command) {
+        self.time(|| {
+            if !succeeds(command) {
+                run(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+            }
+        });
     }
 }
 
 impl Runs {
-    fn figures(self) -> Figures {
-        let Self { curl, fetch, version, first } = self;
+    fn add_to(self, figures: &mut Figures, prefix: &str) {
+        let Self { curl, fetch, by_hand, version, first } = self;
         let bound: Vec<f64> = curl
             .milliseconds
             .iter()
             .zip(&version.milliseconds)
             .map(|(curl, version)| curl + 2.0 * version)
             .collect();
-        let mut figures = Figures::default();
         figures.add_with_goal(
-            "edgerotate fetch ÷ curl",
+            format!("{prefix}a fetch ÷ curl"),
             Summary::of_ratios(&fetch.milliseconds, &curl.milliseconds),
             "×",
             1.10,
         );
         figures.add_with_goal(
-            "first credentials ÷ (curl + 2 × edgerotate --version)",
+            format!("{prefix}first credentials ÷ (curl + 2 × edgerotate --version)"),
             Summary::of_ratios(&first, &bound),
             "×",
             1.0,
         );
+        figures.add(
+            format!("{prefix}edgerotate fetch by hand ÷ curl"),
+            Summary::of_ratios(&by_hand.milliseconds, &curl.milliseconds),
+            "×",
+        );
         for (what, cpu) in [
-            ("CPU of edgerotate fetch ÷ CPU of curl", &fetch.cpu_milliseconds),
-            ("CPU of edgerotate --version ÷ CPU of curl", &version.cpu_milliseconds),
+            ("a fetch", &fetch.cpu_milliseconds),
+            ("edgerotate fetch by hand", &by_hand.cpu_milliseconds),
+            ("edgerotate --version", &version.cpu_milliseconds),
         ] {
-            figures.add(what, Summary::of_ratios(cpu, &curl.cpu_milliseconds), "×");
+            let ratio = Summary::of_ratios(cpu, &curl.cpu_milliseconds);
+            figures.add(format!("{prefix}CPU of {what} ÷ CPU of curl"), ratio, "×");
         }
         for (what, milliseconds) in [
             ("curl", &curl.milliseconds),
-            ("edgerotate fetch", &fetch.milliseconds),
+            ("a fetch", &fetch.milliseconds),
+            ("edgerotate fetch by hand", &by_hand.milliseconds),
             ("edgerotate --version", &version.milliseconds),
             ("first credentials after the daemon's start", &first),
         ] {
-            figures.add(what, Summary::of(milliseconds), "ms");
+            figures.add(format!("{prefix}{what}"), Summary::of(milliseconds), "ms");
         }
-        figures.note(
-            "The same request by whole processes in turn: the same engine, token, key, certificate and CA. edgerotate fetch \
-             is two processes, as the daemon's fetch is: one that supervises, and its child that does the work.",
-        );
-        figures
+    }
+}
+
+/// What the daemon has at hand when it fetches.
+struct Daemon {
+    launcher: Launcher,
+    provider: Provider,
+    runtime: Runtime,
+}
+
+impl Daemon {
+    fn of(device: &Device, program: &Path) -> Self {
+        let layers = Layers::read(&LayerFile::named([device.settings_file()]), []);
+        let (config, _) = Config::from_layers(&layers, UnknownKeys::Warn).expect("its settings");
+        let mut launcher = Launcher::new(program.to_owned(), &config);
+        let environment = bare(&device.edgerotate(&["run"]));
+        launcher.environment = environment
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        let runtime = Builder::new_current_thread().enable_all().build().expect("an event loop");
+        Self { launcher, provider: config.provider, runtime }
+    }
+
+    fn fetch(&self) {
+        let fetch = self.launcher.fetch(&self.provider, |_| ());
+        let reply = self.runtime.block_on(fetch);
+        assert!(matches!(reply, FetchReply::Credentials { .. }), "{reply:?}");
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     Effort, Part, Skipped,
+    builds::{Build, builds},
     footprint::Footprint,
     report::Figures,
     statistics::Summary,
@@ -52,40 +53,44 @@ while True:
 ";
 
 fn measure(effort: Effort) -> Result<Figures, Skipped> {
-    let mut device = with_defaults("bench-idle", Duration::from_secs(3600));
-    device.start();
-    device.wait_until("an upload", 2 * SOON, |device| !device.cloud.uploads().is_empty());
-    let helper = helper(&device);
-    // The guard of the start is let go, and Litestream's first snapshot is through.
-    thread::sleep(effort.pick(Duration::from_secs(5), Duration::from_secs(20)));
-
     let (count, length) = effort.pick((3, Duration::from_secs(10)), (4, Duration::from_secs(30)));
-    let mut daemon = Windows::new(device.pid());
-    let mut other = helper.as_ref().map(|process| Windows::new(process.pid()));
-    let fetches = device.cloud.fetches();
-    for _ in 0..count {
-        thread::sleep(length);
-        daemon.end();
-        if let Some(other) = &mut other {
-            other.end();
-        }
-    }
-    assert_eq!(device.cloud.fetches(), fetches, "it was not idle");
-
     let mut figures = Figures::default();
-    daemon.write("edgerotate", Some(3.0 * 1024.0), &mut figures);
-    if let Some(other) = &other {
-        other.write("awsiot-credentialhelper", None, &mut figures);
-        let ratio =
-            |of: fn(&Footprint) -> f64| Summary::of_ratios(&daemon.each(of), &other.each(of));
-        figures.add("PSS: edgerotate ÷ awsiot-credentialhelper", ratio(|f| f.pss_kib), "×");
-        figures.add(
-            "private dirty: edgerotate ÷ awsiot-credentialhelper",
-            ratio(|f| f.private_dirty_kib),
-            "×",
-        );
-    } else {
-        figures.note("awsiot-credentialhelper is not there: tests/prepare bench fetches it.");
+    // One after the other: side by side they would share pages of OpenSSL.
+    for Build { prefix, program } in builds() {
+        let mut device = with_defaults("bench-idle", Duration::from_secs(3600));
+        device.run_as(&[], &program);
+        device.start();
+        device.wait_until("an upload", 2 * SOON, |device| !device.cloud.uploads().is_empty());
+        let helper = if prefix.is_empty() { helper(&device) } else { None };
+        // The guard of the start is let go, and Litestream's first snapshot is through.
+        thread::sleep(effort.pick(Duration::from_secs(5), Duration::from_secs(20)));
+
+        let mut daemon = Windows::new(device.pid());
+        let mut other = helper.as_ref().map(|process| Windows::new(process.pid()));
+        let fetches = device.cloud.fetches();
+        for _ in 0..count {
+            thread::sleep(length);
+            daemon.end();
+            if let Some(other) = &mut other {
+                other.end();
+            }
+        }
+        assert_eq!(device.cloud.fetches(), fetches, "it was not idle");
+
+        daemon.write(&format!("{prefix}edgerotate"), Some(3.0 * 1024.0), &mut figures);
+        if let Some(other) = &other {
+            other.write("awsiot-credentialhelper", None, &mut figures);
+            let ratio =
+                |of: fn(&Footprint) -> f64| Summary::of_ratios(&daemon.each(of), &other.each(of));
+            figures.add("PSS: edgerotate ÷ awsiot-credentialhelper", ratio(|f| f.pss_kib), "×");
+            figures.add(
+                "private dirty: edgerotate ÷ awsiot-credentialhelper",
+                ratio(|f| f.private_dirty_kib),
+                "×",
+            );
+        } else if prefix.is_empty() {
+            figures.note("awsiot-credentialhelper is not there: tests/prepare bench fetches it.");
+        }
     }
     figures.note(format!(
         "{count} windows of {} s after the first upload: default settings, a heartbeat every 5 s, Litestream {} replicates \

@@ -347,7 +347,8 @@ impl Device {
         self.variables().remove("AWS_ACCESS_KEY_ID")
     }
 
-    fn settings_file(&self) -> PathBuf {
+    /// Its settings as they are now, in a file.
+    pub fn settings_file(&self) -> PathBuf {
         let path = self.scratch.join("device.env");
         let text: String =
             self.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
