@@ -3,9 +3,12 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read},
+    os::unix::fs::MetadataExt,
 };
+
+use nix::sys::stat::{major, minor};
 
 /// More than the kernel hands out at once, which is a page.
 const PIECE: usize = 64 * 1024;
@@ -13,22 +16,105 @@ const PIECE: usize = 64 * 1024;
 /// How large the first piece of each further read is, so that pieces end elsewhere each time.
 const FIRST: [usize; 3] = [1024, 2048, 3072];
 
-/// The table. One that is longer than a page comes in pieces, and a lock that is released in between moves others from the
-/// piece that is to come into the one that has been: they are in neither. So a long table is read again, and what was
-/// in any of them counts; the numbers at the beginning of the lines are all 0 then.
+/// A lock, a line of the table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lock {
+    pub kind: Kind,
+    pub access: Access,
+    pub pid: u32,
+    pub file: FileId,
+    /// The bytes that are locked: the first, and the last or `u64::MAX` for all to the end.
+    pub first: u64,
+    pub last: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// flock(2).
+    Flock,
+    /// fcntl(2), as SQLite locks.
+    Posix,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Shared.
+    Read,
+    /// Exclusive.
+    Write,
+}
+
+/// A file as the table names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId {
+    /// `fe:00`. On btrfs and the like stat(2) names another one than the table.
+    pub device: String,
+    pub inode: u64,
+}
+
+impl FileId {
+    pub fn of(metadata: &Metadata) -> Self {
+        let device = format!("{:02x}:{:02x}", major(metadata.dev()), minor(metadata.dev()));
+        Self { device, inode: metadata.ino() }
+    }
+}
+
+/// The locks that processes hold; who only waits for one is left out.
+///
+/// A table that is longer than a page comes in pieces, and a lock that is released in between moves others from the piece
+/// that is to come into the one that has been: they are in neither. So a long table is read again, and what was in any
+/// reading counts. Each of them was held at some moment of this call, and may have been released since.
 ///
 /// # Errors
 /// There is no /proc, or not all of it.
-pub fn table() -> io::Result<String> {
+pub fn table() -> io::Result<Vec<Lock>> {
     let (text, pieces) = read(PIECE)?;
-    if pieces <= 1 {
-        return Ok(text);
-    }
     let mut texts = vec![text];
-    for first in FIRST {
-        texts.push(read(first)?.0);
+    if pieces > 1 {
+        for first in FIRST {
+            texts.push(read(first)?.0);
+        }
     }
-    Ok(united(&texts))
+    Ok(parse(&texts))
+}
+
+/// What any of the readings has, once. Lines that are not understood are none of ours: a kernel may have further kinds.
+pub(crate) fn parse(texts: &[impl AsRef<str>]) -> Vec<Lock> {
+    let lines = texts.iter().flat_map(|text| text.as_ref().lines());
+    let locks: BTreeSet<Lock> = lines.filter_map(Lock::parse).collect();
+    locks.into_iter().collect()
+}
+
+impl Lock {
+    /// Such as `3: FLOCK  ADVISORY  WRITE 4711 00:19:1234 0 EOF`.
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        // "->" stands before one that only waits.
+        let kind = match fields.next()? {
+            "FLOCK" => Kind::Flock,
+            "POSIX" => Kind::Posix,
+            _ => return None,
+        };
+        let access = match fields.nth(1)? {
+            "READ" => Access::Read,
+            "WRITE" => Access::Write,
+            _ => return None,
+        };
+        let pid = fields.next()?.parse().ok()?;
+        let (device, inode) = fields.next()?.rsplit_once(':')?;
+        let file = FileId { device: device.to_owned(), inode: inode.parse().ok()? };
+        let first = fields.next()?.parse().ok()?;
+        let last = match fields.next()? {
+            "EOF" => u64::MAX,
+            last => last.parse().ok()?,
+        };
+        Some(Self { kind, access, pid, file, first, last })
+    }
+
+    /// The kernel joins one process's neighbouring bytes to one lock, so a range is looked into.
+    pub fn has(&self, byte: u64) -> bool {
+        (self.first..=self.last).contains(&byte)
+    }
 }
 
 /// The text, and in how many pieces it came.
@@ -48,18 +134,10 @@ fn read(first: usize) -> io::Result<(String, usize)> {
     }
 }
 
-fn united(texts: &[String]) -> String {
-    let lines = texts.iter().flat_map(|text| text.lines());
-    let unnumbered: BTreeSet<&str> =
-        lines.filter_map(|line| Some(line.split_once(':')?.1.trim_start())).collect();
-    unnumbered.iter().map(|line| format!("0: {line}\n")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
         fs,
-        os::unix::fs::MetadataExt,
         sync::atomic::{AtomicBool, Ordering},
         thread,
     };
@@ -71,14 +149,20 @@ mod tests {
     #[test]
     fn what_is_in_any_of_them_counts_once() {
         let texts = [
-            "1: FLOCK  ADVISORY  WRITE 7 00:19:1 0 EOF\n2: -> FLOCK  ADVISORY  WRITE 8 00:19:1 0 EOF\n".to_owned(),
-            "1: POSIX  ADVISORY  READ 9 00:19:2 124 124\n2: FLOCK  ADVISORY  WRITE 7 00:19:1 0 EOF\n".to_owned(),
+            "1: FLOCK  ADVISORY  WRITE 7 00:19:1 0 EOF\n2: -> FLOCK  ADVISORY  WRITE 8 00:19:1 0 EOF\n",
+            "1: POSIX  ADVISORY  READ 9 00:19:2 124 127\n2: FLOCK  ADVISORY  WRITE 7 00:19:1 0 EOF\n\
+             3: OFDLCK ADVISORY  READ -1 00:19:2 124 124\nnonsense\n4: POSIX\n",
         ];
-        assert_eq!(
-            united(&texts),
-            "0: -> FLOCK  ADVISORY  WRITE 8 00:19:1 0 EOF\n0: FLOCK  ADVISORY  WRITE 7 00:19:1 0 EOF\n\
-             0: POSIX  ADVISORY  READ 9 00:19:2 124 124\n"
-        );
+        let lock = |kind, access, pid, inode, first, last| Lock {
+            kind,
+            access,
+            pid,
+            file: FileId { device: "00:19".to_owned(), inode },
+            first,
+            last,
+        };
+        let flock = lock(Kind::Flock, Access::Write, 7, 1, 0, u64::MAX);
+        assert_eq!(parse(&texts), [flock, lock(Kind::Posix, Access::Read, 9, 2, 124, 127)]);
     }
 
     /// On a machine with many locks, of which some come and go all the time.
@@ -93,11 +177,8 @@ mod tests {
         };
         let held: Vec<_> = (0..400).map(|number| lock(format!("held-{number}"))).collect();
         let inodes: Vec<_> = held.iter().map(|lock| lock.metadata().unwrap().ino()).collect();
-        let missed = |table: &str| {
-            let of = |line: &str| {
-                line.split_ascii_whitespace().rev().nth(2)?.rsplit(':').next()?.parse().ok()
-            };
-            let found: BTreeSet<u64> = table.lines().filter_map(of).collect();
+        let missed = |table: &[Lock]| {
+            let found: BTreeSet<u64> = table.iter().map(|lock| lock.file.inode).collect();
             inodes.iter().filter(|inode| !found.contains(inode)).count()
         };
         let is_over = AtomicBool::new(false);

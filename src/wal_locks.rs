@@ -10,13 +10,10 @@
 
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use nix::sys::stat::{major, minor};
-
-use crate::kernel_locks;
+use crate::kernel_locks::{self, Access, FileId, Kind, Lock};
 
 /// The slot of readers that need nothing of the WAL.
 const SLOT_0: u64 = 123;
@@ -52,63 +49,31 @@ pub fn readers(path: &Path) -> io::Result<Readers> {
     let mut shm = path.as_os_str().to_owned();
     shm.push("-shm");
     let shm = fs::metadata(PathBuf::from(shm))?;
-    let device = format!("{:02x}:{:02x}", major(shm.dev()), minor(shm.dev()));
-    Ok(parse(&kernel_locks::table()?, &device, shm.ino(), std::process::id()))
+    Ok(of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id()))
 }
 
-/// One line of /proc/locks (proc_locks(5)).
-struct Lock<'a> {
-    pid: u32,
-    device: &'a str,
-    inode: u64,
-    first: u64,
-    last: u64,
-}
-
-impl<'a> Lock<'a> {
-    /// Shared POSIX locks only: a checkpoint locks slots exclusively for a moment, and reads nothing.
-    fn parse(line: &'a str) -> Option<Self> {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        // "->" stands before one that only waits.
-        if fields.next()? != "POSIX" || fields.nth(1)? != "READ" {
-            return None;
-        }
-        let pid = fields.next()?.parse().ok()?;
-        let (device, inode) = fields.next()?.rsplit_once(':')?;
-        let inode = inode.parse().ok()?;
-        let first = fields.next()?.parse().ok()?;
-        let last = match fields.next()? {
-            "EOF" => u64::MAX,
-            last => last.parse().ok()?,
-        };
-        Some(Self { pid, device, inode, first, last })
-    }
-
-    /// The kernel joins one process's neighbouring bytes to one lock, so a range is looked into.
-    fn has(&self, byte: u64) -> bool {
-        (self.first..=self.last).contains(&byte)
-    }
-
-    fn slot(&self) -> Option<Slot> {
-        if PINNING.into_iter().any(|byte| self.has(byte)) {
-            Some(Slot::Pins)
-        } else {
-            self.has(SLOT_0).then_some(Slot::Zero)
-        }
+/// How the holder of a lock reads. Shared POSIX locks only: a checkpoint locks slots exclusively for a moment, and reads
+/// nothing.
+fn slot(lock: &Lock) -> Option<Slot> {
+    if PINNING.into_iter().any(|byte| lock.has(byte)) {
+        Some(Slot::Pins)
+    } else {
+        lock.has(SLOT_0).then_some(Slot::Zero)
     }
 }
 
-fn parse(locks: &str, device: &str, inode: u64, own: u32) -> Readers {
-    let locks: Vec<_> =
-        locks.lines().filter_map(Lock::parse).filter(|lock| lock.inode == inode).collect();
-    // On btrfs and the like stat(2) names another device than the table does. Our own connection shows which.
-    let device = locks
+fn of(locks: &[Lock], shm: &FileId, own: u32) -> Readers {
+    let locks: Vec<_> = locks
         .iter()
-        .find(|lock| lock.pid == own && lock.has(OPEN))
-        .map_or(device, |lock| lock.device);
+        .filter(|lock| (lock.kind, lock.access) == (Kind::Posix, Access::Read))
+        .filter(|lock| lock.file.inode == shm.inode)
+        .collect();
+    // On btrfs and the like stat(2) names another device than the table does. Our own connection shows which.
+    let file =
+        locks.iter().find(|lock| lock.pid == own && lock.has(OPEN)).map_or(shm, |lock| &lock.file);
     let mut readers = Readers::default();
-    for lock in locks.iter().filter(|lock| lock.device == device) {
-        let Some(slot) = lock.slot() else { continue };
+    for lock in locks.iter().filter(|lock| lock.file == *file) {
+        let Some(slot) = slot(lock) else { continue };
         if lock.pid == own {
             readers.own = readers.own.max(Some(slot));
         } else if let Some((_, known)) = readers.others.iter_mut().find(|(pid, _)| *pid == lock.pid)
@@ -124,6 +89,11 @@ fn parse(locks: &str, device: &str, inode: u64, own: u32) -> Readers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(locks: &str, device: &str, inode: u64, own: u32) -> Readers {
+        let shm = FileId { device: device.to_owned(), inode };
+        of(&kernel_locks::parse(&[locks]), &shm, own)
+    }
 
     /// Captured while Litestream 0.5.17 (16597), a program with a read transaction (16554) and one without (17178) had a
     /// database open, whose -shm is inode 10108933; shortened.

@@ -3,17 +3,16 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
-    sys::stat::{major, minor},
 };
 
-use crate::kernel_locks;
+use crate::kernel_locks::{self, FileId, Kind, Lock};
 
 const FILE_NAME: &str = "edgerotate.lock";
 
@@ -67,22 +66,24 @@ pub fn holder(runtime_directory: &Path, known: Option<u32>) -> io::Result<Option
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
-    let device = format!("{:02x}:{:02x}", major(file.dev()), minor(file.dev()));
-    Ok(find(&kernel_locks::table()?, &device, file.ino(), known))
+    let runs = |pid: u32| Path::new("/proc").join(pid.to_string()).exists();
+    Ok(find(&kernel_locks::table()?, &FileId::of(&file), known, runs))
 }
 
-/// Lines such as `3: FLOCK  ADVISORY  WRITE 4711 00:19:1234 0 EOF` (proc_locks(5)).
-fn find(locks: &str, device: &str, inode: u64, known: Option<u32>) -> Option<u32> {
-    locks.lines().find_map(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        // "->" stands before one that only waits.
-        fields.next().filter(|kind| *kind == "FLOCK")?;
-        let pid: u32 = fields.nth(2)?.parse().ok()?;
-        let (found_device, found_inode) = fields.next()?.rsplit_once(':')?;
-        let is_it =
-            found_inode.parse() == Ok(inode) && (found_device == device || known == Some(pid));
-        is_it.then_some(pid)
-    })
+/// Who is known goes before who is found: in a long table somebody may stand who has ended meanwhile.
+fn find(
+    locks: &[Lock],
+    file: &FileId,
+    known: Option<u32>,
+    runs: impl Fn(u32) -> bool,
+) -> Option<u32> {
+    let mut holders = locks.iter().filter(|lock| {
+        lock.kind == Kind::Flock
+            && lock.file.inode == file.inode
+            && (lock.file.device == file.device || known == Some(lock.pid))
+    });
+    let is_known = holders.clone().any(|lock| known == Some(lock.pid));
+    known.filter(|_| is_known).or_else(|| holders.find(|lock| runs(lock.pid)).map(|lock| lock.pid))
 }
 
 fn note_owner(file: &mut File) -> io::Result<()> {
@@ -117,12 +118,18 @@ mod tests {
 
     #[test]
     fn reads_the_table_of_locks() {
-        let locks = "1: POSIX  ADVISORY  WRITE 11 00:19:42 0 EOF\n\
+        let locks = kernel_locks::parse(&["1: POSIX  ADVISORY  WRITE 11 00:19:42 0 EOF\n\
                      2: FLOCK  ADVISORY  WRITE 12 00:19:43 0 EOF\n\
                      2: -> FLOCK  ADVISORY  WRITE 14 00:19:42 0 EOF\n\
-                     3: FLOCK  ADVISORY  WRITE 13 00:20:42 0 EOF\n";
-        assert_eq!(find(locks, "00:19", 42, None), None);
-        assert_eq!(find(locks, "00:19", 43, None), Some(12));
-        assert_eq!(find(locks, "00:19", 42, Some(13)), Some(13));
+                     3: FLOCK  ADVISORY  WRITE 13 00:20:42 0 EOF\n\
+                     4: FLOCK  ADVISORY  WRITE 15 00:19:43 0 EOF\n"]);
+        let find = |inode, known, ended: &[u32]| {
+            let file = FileId { device: "00:19".to_owned(), inode };
+            find(&locks, &file, known, |pid| !ended.contains(&pid))
+        };
+        assert_eq!(find(42, None, &[]), None);
+        assert_eq!(find(42, Some(13), &[]), Some(13), "on another device, by stat's account");
+        assert_eq!(find(43, None, &[12]), Some(15), "who has ended holds nothing");
+        assert_eq!(find(43, Some(15), &[]), Some(15));
     }
 }
