@@ -52,16 +52,7 @@ pub fn readers(path: &Path) -> io::Result<Readers> {
     Ok(of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id()))
 }
 
-/// How the holder of a lock reads. Shared POSIX locks only: a checkpoint locks slots exclusively for a moment, and reads
-/// nothing.
-fn slot(lock: &Lock) -> Option<Slot> {
-    if PINNING.into_iter().any(|byte| lock.has(byte)) {
-        Some(Slot::Pins)
-    } else {
-        lock.has(SLOT_0).then_some(Slot::Zero)
-    }
-}
-
+/// Shared POSIX locks only: a checkpoint locks slots exclusively for a moment, and reads nothing.
 fn of(locks: &[Lock], shm: &FileId, own: u32) -> Readers {
     let locks: Vec<_> = locks
         .iter()
@@ -84,6 +75,14 @@ fn of(locks: &[Lock], shm: &FileId, own: u32) -> Readers {
         }
     }
     readers
+}
+
+fn slot(lock: &Lock) -> Option<Slot> {
+    if PINNING.into_iter().any(|byte| lock.has(byte)) {
+        Some(Slot::Pins)
+    } else {
+        lock.has(SLOT_0).then_some(Slot::Zero)
+    }
 }
 
 #[cfg(test)]

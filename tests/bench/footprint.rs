@@ -1,6 +1,6 @@
 //! What a process holds and does, as the kernel counts it.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 /// One look.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,39 @@ impl Footprint {
             waits: tasks.iter().filter_map(waits).sum::<f64>() as u64,
             cpu: Duration::from_nanos(tasks.iter().filter_map(nanoseconds).sum()),
         }
+    }
+}
+
+/// The part of a footprint that shared libraries take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Libraries {
+    pub pss_kib: f64,
+    pub private_dirty_kib: f64,
+    pub count: usize,
+}
+
+impl Libraries {
+    /// All but those that every Rust program has: the C library, its loader, and the unwinder. Memory that a library
+    /// asked for at run time is not in it.
+    pub fn of(pid: u32) -> Self {
+        const OWN: [&str; 4] = ["libc.so", "ld-linux", "libgcc_s.so", "libm.so"];
+        let smaps = read(&format!("/proc/{pid}/smaps"));
+        let (mut sum, mut names, mut counts) = (Self::default(), BTreeSet::new(), false);
+        for line in smaps.lines() {
+            // A mapping's own line begins with its addresses, the others with `Name:`.
+            if line.split(' ').next().is_some_and(|first| !first.ends_with(':')) {
+                let name = line.rsplit('/').next().unwrap_or_default();
+                counts = name.contains(".so") && !OWN.iter().any(|own| name.starts_with(own));
+                if counts {
+                    names.insert(name);
+                }
+            } else if counts {
+                sum.pss_kib += field(line, "Pss:").unwrap_or_default();
+                sum.private_dirty_kib += field(line, "Private_Dirty:").unwrap_or_default();
+            }
+        }
+        sum.count = names.len();
+        sum
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     Effort, Part, Skipped,
     builds::{Build, builds},
-    footprint::Footprint,
+    footprint::{Footprint, Libraries},
     report::Figures,
     statistics::Summary,
     support::{
@@ -78,6 +78,13 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
         assert_eq!(device.cloud.fetches(), fetches, "it was not idle");
 
         daemon.write(&format!("{prefix}edgerotate"), Some(3.0 * 1024.0), &mut figures);
+        let libraries = Libraries::of(device.pid());
+        let of_them = |what: &str| {
+            format!("{prefix}edgerotate: {what} of libcurl, OpenSSL and what they bring")
+        };
+        figures.count(of_them("PSS"), libraries.pss_kib, "KiB");
+        figures.count(of_them("private dirty memory"), libraries.private_dirty_kib, "KiB");
+        figures.count(of_them("number"), libraries.count as f64, "libraries");
         if let Some(other) = &other {
             other.write("awsiot-credentialhelper", None, &mut figures);
             let ratio =
