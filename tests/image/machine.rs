@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use crate::{
     fleet::{FLEET_FILES, Release, image},
     parts::Parts,
@@ -237,6 +239,13 @@ impl Machine {
         self.wait_until("uploads", 4 * SOON, |machine| {
             machine.cloud.uploads().len() >= so_far + more
         });
+    }
+
+    /// Whether the daemon that runs leaves the WAL of its database to Litestream.
+    pub fn guard_is_let_go(&self) -> bool {
+        let said = self.shell("edgerotate status --json").1;
+        let status: Value = serde_json::from_str(&said).unwrap_or_default();
+        status["record"]["guard"][0]["state"] == "not-needed"
     }
 
     pub fn rows(&self) -> Vec<i64> {
