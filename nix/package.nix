@@ -70,7 +70,7 @@ rustPlatform.buildRustPackage {
     # NixOS has a unit for Litestream: of ours, what that one lacks.
     units=$out/lib/systemd/system
     install -D -m 644 systemd/sandbox.conf $units/litestream.service.d/10-sandbox.conf
-    sed '/^\(Description\|Documentation\|ExecStart\|User\)=/d; /^\[Install\]/,$d' \
+    sed '/^\(Description\|Documentation\|ExecStart\|User\)=/d' \
       systemd/units/litestream.service >$units/litestream.service.d/05-edgerotate.conf
 
     install -D -m 644 -t $out/share/doc/edgerotate README.md LICENSE docs/*.md

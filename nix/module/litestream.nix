@@ -60,6 +60,9 @@ in
     };
     services.edgerotate.litestream.program = lib.mkDefault "${lib.getBin litestream}/bin/litestream";
 
+    # edgerotate-restart.path starts it, when the first credentials come: at boot nothing is to wait for what it waits for.
+    systemd.services.litestream.wantedBy = lib.mkForce [ ];
+
     # Only files that it may write make a sandboxed Litestream's database whole; both users have this group.
     users.users.litestream = {
       uid = 781;

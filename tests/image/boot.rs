@@ -74,6 +74,26 @@ fn rotates_and_reboots(name: &str, generation: Generation) {
     machine.secrets().assert_none_below(&machine.data, &[&machine.data.join("edgerotate/pin")]);
 }
 
+/// As where ifupdown waits for an address before it calls the network set up.
+#[test]
+fn heartbeats_wait_for_no_network() {
+    let Some(mut machine) = crate::machine("no-network", Generation::V05) else { return };
+    let unit = "[Unit]\nBefore=network.target\n\
+                [Service]\nType=oneshot\nRemainAfterExit=yes\n\
+                ExecStart=/bin/sh -c 'until test -e /run/network; do sleep 0.1; done'\n";
+    fs::write(machine.units.join("slow-network.service"), unit).unwrap();
+    let wants = machine.units.join("multi-user.target.wants");
+    fs::create_dir(&wants).unwrap();
+    for unit in ["slow-network.service", "network.target"] {
+        symlink(format!("../{unit}"), wants.join(unit)).unwrap();
+    }
+    machine.power_on();
+    machine.wait_for_log("sqlite3 write success", 1);
+    assert_eq!(machine.show("network.target", "ActiveState"), "inactive");
+    machine.must("touch /run/network");
+    machine.wait_for_uploads(1);
+}
+
 #[test]
 fn a_device_rotates_and_reboots_with_litestream_0_5() {
     rotates_and_reboots("boot-05", Generation::V05);

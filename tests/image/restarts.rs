@@ -78,6 +78,27 @@ fn a_rotation_while_litestream_takes_long_to_stop_reaches_it() {
     machine.restore_whole(&machine.rows());
 }
 
+/// Which takes as long as that where S3 is away.
+#[test]
+fn a_daemon_that_starts_while_litestream_stops_writes_rows_at_once() {
+    let Some(mut machine) = crate::machine("stopping", Generation::V05) else { return };
+    machine.cloud.set_lifetime(Duration::from_secs(3600));
+    machine.boot();
+    machine.wait_for_uploads(1);
+    machine.cloud.s3_fault(&json!({"refuse_connections": true}));
+    let stops =
+        |machine: &Machine| machine.show("litestream.service", "SubState") == "stop-sigterm";
+    machine.must("systemctl --no-block restart litestream.service");
+    machine.wait_until("a Litestream that stops", SOON, stops);
+    machine.must("systemctl restart edgerotate.service");
+    let before = machine.rows();
+    machine.wait_until("a row", SOON, |machine| machine.rows().len() > before.len());
+    assert!(stops(&machine), "nothing was in the way");
+    machine.cloud.heal();
+    machine.wait_for_uploads(2);
+    machine.restore_whole(&machine.rows());
+}
+
 #[test]
 fn many_changes_in_a_row_leave_the_path_unit_at_work() {
     let Some(mut machine) = crate::machine("triggers", Generation::V03) else { return };
