@@ -16,7 +16,7 @@ mod env_file;
 mod key;
 mod layers;
 mod problem;
-mod settings;
+pub mod settings;
 mod spelling;
 mod stand_ins;
 mod values;
@@ -114,8 +114,8 @@ pub struct Token {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleVariable {
     pub name: String,
-    /// Else it is handed on as edgerotate got it, if it did.
-    pub value: Option<String>,
+    /// Else it is handed on as edgerotate got it, if it did. For some modules it is or holds the PIN.
+    pub value: Option<Secret>,
 }
 
 /// Where the token's PIN comes from.

@@ -117,6 +117,10 @@ findings! {
     SettingDoubtful "setting-doubtful" FINE Warns
         "a setting is not what it seems"
         "change it as the line has it, or remove it; edgerotate runs with it as it is";
+    // Whose it may be is decided by the image, which makes the users: so here the device's own counts too.
+    SettingsNotPermitted "settings-not-permitted" NOT_PERMITTED Fails
+        "a file of settings is there, and this user may not read it"
+        "let the group of the user that runs edgerotate read it: chown root:edgerotate FILE && chmod 0640 FILE";
     NotProvisioned "not-provisioned" FINE Warns
         "a setting that each device brings itself is not there"
         "nothing, if the device is yet to be provisioned; else write it into its own file";

@@ -187,17 +187,12 @@ impl Check<'_> {
         }
         let limit =
             |setting: &Setting, value| format!("{} ({})", setting.name, duration::show(value));
-        if let Some(entry) = self.entry(&settings::FETCH_DEADLINE) {
-            self.bad(
-                entry,
-                &format!("must be more than {}", limit(&settings::FETCH_TIMEOUT, timeout)),
-            );
-        } else if let Some(entry) = self.entry(&settings::FETCH_TIMEOUT) {
-            self.bad(
-                entry,
-                &format!("must be less than {}", limit(&settings::FETCH_DEADLINE, deadline)),
-            );
-        }
+        let more = format!("must be more than {}", limit(&settings::FETCH_TIMEOUT, timeout));
+        let less = format!("must be less than {}", limit(&settings::FETCH_DEADLINE, deadline));
+        self.bad_pair(
+            (self.entry(&settings::FETCH_DEADLINE), &more),
+            (self.entry(&settings::FETCH_TIMEOUT), &less),
+        );
     }
 
     /// A module that hangs once is to cost time, not the credentials.
@@ -239,7 +234,9 @@ impl Check<'_> {
         let pid_file = self.optional(&settings::LITESTREAM_PID_FILE, values::file);
         let program = self.litestream_program();
         let configuration = self.litestream_configuration();
+        let metrics = self.optional(&settings::LITESTREAM_METRICS, Address::parse);
         let snapshot_timeout = self.snapshot_timeout();
+        // Last, so that nothing hides what is wrong with the rest.
         Some(Litestream {
             environment_file,
             region: region?,
@@ -249,7 +246,7 @@ impl Check<'_> {
             pid_file,
             program,
             configuration,
-            metrics: self.optional(&settings::LITESTREAM_METRICS, Address::parse),
+            metrics,
             snapshot_timeout,
         })
     }
@@ -327,13 +324,9 @@ impl Check<'_> {
                 if first.path != second.path || !(first.written || second.written) {
                     continue;
                 }
-                // Complained of is what was set; a default can't be corrected.
+                let same = |other: &NamedFile| format!("is the same file as {}", other.name());
                 let set = |file: &NamedFile| file.setting.and_then(|setting| self.entry(setting));
-                if let Some(entry) = set(second) {
-                    self.bad(entry, &format!("is the same file as {}", first.name()));
-                } else if let Some(entry) = set(first) {
-                    self.bad(entry, &format!("is the same file as {}", second.name()));
-                }
+                self.bad_pair((set(second), &same(first)), (set(first), &same(second)));
             }
         }
     }

@@ -17,6 +17,7 @@ use edgerotate::{
     fetch::refused_pin::Directories,
     fetch_child::Launcher,
     fetch_reply::FetchReply,
+    secret::Secret,
 };
 
 use crate::support::{
@@ -122,7 +123,7 @@ impl Bench {
     /// The same, in the settings and not in edgerotate's environment.
     pub fn module_variable_in_settings(&mut self, name: &str, value: &Path) {
         self.launcher.environment.retain(|(other, _)| other != name);
-        let value = value.to_str().expect("a path in UTF-8").to_owned();
+        let value = Secret::new(value.to_str().expect("a path in UTF-8").to_owned());
         let variable = ModuleVariable { name: name.to_owned(), value: Some(value) };
         self.token_settings().module_environment.push(variable);
     }
