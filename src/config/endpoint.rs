@@ -12,8 +12,13 @@ impl Endpoint {
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => rest,
             Some((_, rest)) => {
-                let also = is_of_mqtt(rest).then(|| format!("; and {MQTT}")).unwrap_or_default();
-                return Err(format!("must be https: credentials go over it{also}"));
+                let https = "must be https: credentials go over it";
+                let of_mqtt = is_of_mqtt(rest);
+                return Err(if of_mqtt {
+                    format!("{https}; and {MQTT}")
+                } else {
+                    https.to_owned()
+                });
             }
             None => text,
         };

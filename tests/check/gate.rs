@@ -163,21 +163,41 @@ fn a_slip_in_the_device_s_own_file_gives_no_image_back_whichever_setting_it_hits
     let text = text.replace(bench.database.to_str().unwrap(), in_memory.to_str().unwrap());
     fs::write(&bench.litestream.configuration, text).unwrap();
 
-    let gate = |own: &str| {
+    let is_of_key = |name: &str| {
+        name.contains("PKCS11") || name.ends_with("_KEY") || name.ends_with("_MODULE_ENVIRONMENT")
+    };
+    let gate = |bench: &Bench, own: &str| {
         fs::write(bench.path("own.env"), own).unwrap();
         let arguments = ["--gate", "--patience", "0", "--device-config", "DEVICE/own.env"];
         bench.check_as(By::Owner, &arguments, &[])
     };
-    assert_kept(&gate(""), "ok key EC, 256 bits; it signs");
+    assert_kept(&gate(&bench, ""), "ok key EC, 256 bits; it signs");
     for setting in SETTINGS {
         let name = setting.name;
-        let answer = gate(&format!("{name}=!\n"));
+        let answer = gate(&bench, &format!("{name}=!\n"));
         let line = format!("warning settings DEVICE/own.env:1: {name}: * [setting-wrong]");
         assert_kept(&answer, &line);
-        if name != "EDGEROTATE_LITESTREAM" {
+        if !name.ends_with("_LITESTREAM") {
             answer.assert_has("ok Litestream TOOLS/litestream-0.5.17, version 0.5.17");
         }
+        if !is_of_key(name) {
+            answer.assert_has("ok key EC, 256 bits; it signs");
+        }
     }
+    // Where the image has none, what the device wants is not known.
+    bench.environment.insert("OPENSSL_ENGINES".to_owned(), "/nonexistent".to_owned());
+    for name in ["MODULE_ENVIRONMENT", "PKCS11_ROUTE", "ALLOW_VOLATILE_DATABASE"] {
+        let of_image = bench.unset(name);
+        let answer = gate(&bench, &format!("EDGEROTATE_{name}=!\n"));
+        bench.set(name, of_image);
+        // Nothing works without its engine, whatever else the device has wrong.
+        if name == "ALLOW_VOLATILE_DATABASE" {
+            answer.assert_has("not reached database needs: settings");
+        } else {
+            assert_kept(&answer, "not reached PKCS#11 module needs: settings");
+        }
+    }
+    bench.environment.remove("OPENSSL_ENGINES");
     // The image's value is wrong only together with the device's.
     for (own, line) in [
         ("EDGEROTATE_FETCH_TIMEOUT=2min\n", "EDGEROTATE_FETCH_TIMEOUT: must be less than *"),
@@ -188,7 +208,7 @@ fn a_slip_in_the_device_s_own_file_gives_no_image_back_whichever_setting_it_hits
         ),
     ] {
         assert_kept(
-            &gate(own),
+            &gate(&bench, own),
             &format!("warning settings DEVICE/own.env:1: {line} [setting-wrong]"),
         );
     }
