@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::UnknownKeys,
+    checked::runtime_directory,
     layers::{LayerFile, Layers, Owner},
     problem::{ConfigErrors, Place, Problem, Warning},
     settings::{SETTINGS, Setting, help},

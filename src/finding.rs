@@ -2,7 +2,7 @@
 //!
 //! Both tables are made alike: a stable name, what was found, what to do. `check`, its `--json` and
 //! docs/troubleshooting.md read them, so that none of them can say something else; and `status`, where it finds the same
-//! ([`crate::status::findings`]).
+//! ([`crate::status::kinds`]).
 
 use crate::suspect;
 
@@ -107,7 +107,7 @@ findings! {
         "correct that line";
     SettingMissing "setting-missing" SETTINGS Fails
         "a setting that is needed is in none of the files"
-        "write it into one of the files named there";
+        "write it into one of the files of settings: what all devices share into the image's, the rest into the device's own";
     SettingUnknown "setting-unknown" SETTINGS Fails
         "a key is no setting of this version"
         "correct its spelling or remove the line: nothing reads it";

@@ -8,7 +8,7 @@ use edgerotate::{
     failure::{Cause, Class},
     finding::{Finding, Gate},
     status::{
-        findings::Kind,
+        kinds::Kind,
         metrics::{FAMILIES, Family},
     },
 };

@@ -123,9 +123,8 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
         }
     };
     let waits_for_its_turn = seen.record.as_ref().is_ok_and(|record| {
-        let comes = record.fetch.next.is_some_and(|next| next.at > seen.now.boottime);
-        let has_asked = record.credentials.is_some() || record.fetch.failure.is_some();
-        seen.lock == Lock::Held(record.daemon.pid) && comes && !has_asked
+        seen.lock == Lock::Held(record.daemon.pid)
+            && record.first_turn().is_some_and(|turn| turn.at > seen.now.boottime)
     });
     let findings = findings(config, settings, &seen, trust);
     let process = format!("it runs as process {pid}");

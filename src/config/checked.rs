@@ -56,11 +56,7 @@ impl Config {
         let endpoint = check.required(&settings::ENDPOINT, Endpoint::parse);
         let region = check.region(endpoint.as_ref());
         let provider = check.provider(endpoint);
-        let runtime_directory = check.directory(
-            &settings::RUNTIME_DIRECTORY,
-            layers.runtime_directory.as_deref(),
-            "/run/edgerotate",
-        );
+        let runtime_directory = check.runtime_directory(layers.runtime_directory.as_deref());
         let state_directory = check.directory(
             &settings::STATE_DIRECTORY,
             layers.state_directory.as_deref(),
@@ -95,17 +91,18 @@ impl Config {
     }
 }
 
+/// The runtime directory, whatever is wrong with the other settings; the default, if it is wrong itself.
+pub fn runtime_directory(layers: &Layers) -> PathBuf {
+    Check::new(layers, UnknownKeys::Warn).runtime_directory(layers.runtime_directory.as_deref())
+}
+
 impl Mend {
     /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's unit, whose
     /// `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
     pub fn from_layers(layers: &Layers) -> Self {
         let mut check = Check::new(layers, UnknownKeys::Warn);
         Self {
-            runtime_directory: check.directory(
-                &settings::RUNTIME_DIRECTORY,
-                None,
-                "/run/edgerotate",
-            ),
+            runtime_directory: check.runtime_directory(None),
             program: check.litestream_program(),
             configuration: check.litestream_configuration(),
             snapshot_timeout: check.snapshot_timeout(),
@@ -118,11 +115,7 @@ impl Client {
     pub fn from_layers(layers: &Layers) -> Self {
         let mut check = Check::new(layers, UnknownKeys::Warn);
         Self {
-            runtime_directory: check.directory(
-                &settings::RUNTIME_DIRECTORY,
-                layers.runtime_directory.as_deref(),
-                "/run/edgerotate",
-            ),
+            runtime_directory: check.runtime_directory(layers.runtime_directory.as_deref()),
             client_directory: check.optional(&settings::CLIENT_DIRECTORY, values::path),
             reads_all: layers.complete,
         }
@@ -130,6 +123,10 @@ impl Client {
 }
 
 impl Check<'_> {
+    fn runtime_directory(&mut self, systemd: Option<&str>) -> PathBuf {
+        self.directory(&settings::RUNTIME_DIRECTORY, systemd, "/run/edgerotate")
+    }
+
     /// The region that is set, else the one in the endpoint's name.
     fn region(&mut self, endpoint: Option<&Endpoint>) -> Option<String> {
         if self.entry(&settings::REGION).is_some() {

@@ -68,7 +68,9 @@ pub fn holder(runtime_directory: &Path, known: Option<u32>) -> io::Result<Option
         Err(e) => return Err(e),
     };
     let device = format!("{:02x}:{:02x}", major(file.dev()), minor(file.dev()));
-    Ok(find(&kernel_locks::table()?, &device, file.ino(), known))
+    let locks =
+        kernel_locks::table().map_err(|e| io::Error::new(e.kind(), format!("/proc/locks: {e}")))?;
+    Ok(find(&locks, &device, file.ino(), known))
 }
 
 /// Lines such as `3: FLOCK  ADVISORY  WRITE 4711 00:19:1234 0 EOF` (proc_locks(5)).

@@ -290,6 +290,35 @@ fn an_image_whose_daemon_does_not_come_up_goes() {
     bench.stop();
 }
 
+/// A daemon that waits for its turn in the fleet will ask; one that says nothing of when it asks is not left to it.
+#[test]
+fn the_provider_is_left_to_a_daemon_whose_turn_comes() {
+    let mut bench = Bench::running("turn", Generation::V05);
+    // The record stays as it is made while the daemon stands still.
+    bench.daemon().signal(Signal::SIGSTOP);
+    let path = bench.runtime_directory.join("status.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let now = record["clocks"]["boottime"]["boottime_ms"].as_u64().unwrap();
+    record["credentials"] = json!(null);
+    record["fetch"]["last_success"] = json!(null);
+    record["fetch"]["state"] = json!("waiting");
+    let fetches = bench.cloud.fetches();
+    for (next, asked) in [
+        (json!({"boottime_ms": now + 600_000}), 0),
+        (json!({"boottime_ms": now - 1}), 1),
+        (json!(null), 2),
+    ] {
+        record["fetch"]["next"] = next;
+        fs::write(&path, record.to_string()).unwrap();
+        let line =
+            if asked == 0 { "not reached role alias needs: daemon" } else { "ok role alias *" };
+        assert_kept(&gate(&bench, &[]), line);
+        assert_eq!(bench.cloud.fetches(), fetches + asked);
+    }
+    bench.daemon().signal(Signal::SIGCONT);
+    bench.stop();
+}
+
 /// A device that comes from the factory: no certificate, and nothing in its token.
 #[test]
 fn a_blank_token_gives_no_image_back_before_the_device_has_its_certificate() {

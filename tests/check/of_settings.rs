@@ -25,7 +25,8 @@ pub const CASES: &[Case] = &[
         given: |bench| put(bench.path("image.env"), "EDGEROTATE_ROLE_ALIAS=\n"),
         line: "WRONG settings settings: EDGEROTATE_ROLE_ALIAS: is empty in DEVICE/image.env:1, but needed: which role to \
                ask for, such as litestream-replica",
-        remedy: "write it into one of the files named there",
+        remedy: "write it into one of the files of settings: what all devices share into the image's, the rest into the device's \
+                 own",
         ..CASE
     },
     Case {
