@@ -36,7 +36,7 @@ pub use self::{
     checked::runtime_directory,
     layers::{LayerFile, Layers, Owner},
     problem::{ConfigErrors, Place, Problem, Warning},
-    settings::{SETTINGS, Setting, help},
+    settings::{SETTINGS, Setting},
 };
 use crate::{fetch::refused_pin::Directories, litestream_metrics::Address, secret::Secret};
 

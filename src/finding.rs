@@ -233,6 +233,9 @@ findings! {
     LitestreamConfigBroken "litestream-config-broken" SETTINGS Fails
         "Litestream does not understand its configuration"
         "correct it, and try: litestream databases -config FILE";
+    LitestreamExample "litestream-config-example" SETTINGS Warns
+        "Litestream's configuration still has the bucket of the example, which is nobody's"
+        "write the name of your own bucket into FILE";
     LitestreamOtherDatabase "litestream-config-other-database" SETTINGS Fails
         "Litestream's configuration does not name the heartbeat's database"
         "write the path in EDGEROTATE_DATABASE into FILE, letter by letter";

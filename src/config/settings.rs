@@ -345,23 +345,6 @@ pub(super) fn by_name(name: &str) -> Option<(&'static Setting, bool)> {
     })
 }
 
-/// The settings as `edgerotate run --help` lists them.
-pub fn help() -> String {
-    let mut text = String::new();
-    for setting in SETTINGS {
-        text.push_str(&format!("  {}", setting.name));
-        if let Some(name) = setting.article_name {
-            text.push_str(&format!(" (or {name})"));
-        }
-        text.push_str(&format!("\n      {}\n", setting.help.replace('`', "")));
-        text.push_str(&match setting.default {
-            "required" => "      required\n".to_owned(),
-            default => format!("      default: {}\n", default.replace('`', "")),
-        });
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,14 +364,5 @@ mod tests {
                 setting.name
             );
         }
-    }
-
-    #[test]
-    fn help_has_every_setting() {
-        let help = help();
-        for setting in SETTINGS {
-            assert!(help.contains(&format!("  {}", setting.name)), "{}", setting.name);
-        }
-        assert!(!help.contains('`'));
     }
 }
