@@ -33,7 +33,7 @@ use self::{
 use crate::{
     clock,
     config::{Config, LayerFile, Layers, Pin, PrivateKey, Provider},
-    failure::Failure,
+    failure::{Cause, Failure},
     fetch::{material::io_words, refused_pin},
     fetch_child::Launcher,
     fetch_reply::{KeyFacts, Looked},
@@ -44,7 +44,7 @@ use crate::{
 /// How long the gate waits for what may only be late, at most, and where nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Between two looks of the gate.
+/// Between two looks of the gate. So long the daemon must have been up, too.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// What is asked for.
@@ -156,7 +156,8 @@ async fn look(
     };
     let missing = match options.scope {
         Scope::All => Missing::IsWrong,
-        Scope::ConfigOnly | Scope::Gate => Missing::MayCome,
+        Scope::ConfigOnly => Missing::MayComeIfOfDevice,
+        Scope::Gate => Missing::MayCome,
     };
     let (line, config) = settings::look(&layers, missing);
     report.add([line]);
@@ -237,6 +238,12 @@ impl Look<'_> {
             out_of_reach.push(Step::LitestreamConfig);
         }
         report.withdraw(&out_of_reach);
+        // What comes with the certificate, as docs/provisioning.md has it, is not there before it.
+        if out_of_reach.contains(&Step::CertificateFile)
+            || report.failed(Step::CertificateFile, Cause::CertificateMissing)
+        {
+            report.expect(&[Cause::TokenMissing, Cause::KeyObjectMissing, Cause::TokenFault]);
+        }
     }
 
     fn at_daemon(&self) -> daemon::Daemon {
@@ -249,7 +256,7 @@ impl Look<'_> {
             Scope::Gate => Trust::OfThisBoot,
             Scope::All | Scope::ConfigOnly => Trust::Recent,
         };
-        let awaited = self.options.scope == Scope::Gate && daemon::is_in_image();
+        let awaited = self.options.scope == Scope::Gate && daemon::is_to_run();
         daemon::look(&self.config, &self.settings, trust, awaited)
     }
 

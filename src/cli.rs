@@ -62,9 +62,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Fetch(files)) => with_config(files, fetch),
         Ok(Command::FetchChild) => child::child(),
         Ok(Command::Check(files, options)) => check(files, options),
-        Ok(Command::Status { files, json, watch }) => {
-            with_config(files, |config, _, _| status(&config, json, watch))
-        }
+        Ok(Command::Status { files, json, watch }) => status(files, json, watch),
         Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
             verify(&config, warnings, &program, json)
         }),
@@ -98,9 +96,7 @@ fn with_layers(
             match env::current_exe() {
                 Ok(program) => go_on(config, warnings, program),
                 Err(e) => {
-                    log::error!(
-                        "edgerotate's own program file can't be found: {e}; is /proc mounted?"
-                    );
+                    log::error!("edgerotate's own program file can't be found: {e}");
                     ExitCode::from(BROKEN_DEVICE)
                 }
             }
@@ -147,9 +143,7 @@ fn check(files: Files, options: check::Options) -> ExitCode {
     let program = match env::current_exe() {
         Ok(program) => program,
         Err(e) => {
-            complain(&format!(
-                "edgerotate's own program file can't be found: {e}; is /proc mounted?"
-            ));
+            complain(&format!("edgerotate's own program file can't be found: {e}"));
             return ExitCode::from(BROKEN_DEVICE);
         }
     };
@@ -165,15 +159,19 @@ fn check(files: Files, options: check::Options) -> ExitCode {
     }
 }
 
-fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
+/// What is wrong with the settings is in the answer, beside what the daemon does.
+fn status(files: Files, json: bool, watch: bool) -> ExitCode {
+    start_log(LevelFilter::Error);
+    let files = files.layers();
+    let settings = || status::settings::Settings::of(&Layers::read(&files, env::vars_os()));
     let mut out = io::stdout();
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let in_place = out.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
     let manner = status::Manner { json, color: in_place && !is_set("NO_COLOR"), in_place };
     let shown = if watch {
-        status::watch(&config.runtime_directory, manner, &mut out)
+        status::watch(settings, manner, &mut out)
     } else {
-        status::run(&config.runtime_directory, manner, &mut out)
+        status::run(settings(), manner, &mut out)
     };
     match shown {
         Ok(code) => ExitCode::from(code),

@@ -16,7 +16,7 @@ mod env_file;
 mod key;
 mod layers;
 mod problem;
-mod settings;
+pub mod settings;
 mod spelling;
 mod stand_ins;
 mod values;
@@ -33,9 +33,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::UnknownKeys,
+    checked::runtime_directory,
     layers::{LayerFile, Layers, Owner},
     problem::{ConfigErrors, Place, Problem, Warning},
-    settings::{SETTINGS, Setting, help},
+    settings::{SETTINGS, Setting},
 };
 use crate::{fetch::refused_pin::Directories, litestream_metrics::Address, secret::Secret};
 
@@ -114,8 +115,8 @@ pub struct Token {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleVariable {
     pub name: String,
-    /// Else it is handed on as edgerotate got it, if it did.
-    pub value: Option<String>,
+    /// Else it is handed on as edgerotate got it, if it did. For some modules it is or holds the PIN.
+    pub value: Option<Secret>,
 }
 
 /// Where the token's PIN comes from.

@@ -175,7 +175,7 @@ impl Launcher {
         for variable in further {
             let Some(value) = &variable.value else { continue };
             environment.retain(|(name, _)| name != variable.name.as_str());
-            environment.push((variable.name.clone().into(), value.into()));
+            environment.push((variable.name.clone().into(), value.expose().into()));
         }
         // OpenSSL's own configuration can hold a PIN for its engine or provider. Where the settings name none, that one
         // would be tried, and nobody could tell when it has changed. (Where they name one, it goes before.)

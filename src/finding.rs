@@ -2,7 +2,7 @@
 //!
 //! Both tables are made alike: a stable name, what was found, what to do. `check`, its `--json` and
 //! docs/troubleshooting.md read them, so that none of them can say something else; and `status`, where it finds the same
-//! ([`crate::status::findings`]).
+//! ([`crate::status::kinds`]).
 
 use crate::suspect;
 
@@ -107,7 +107,7 @@ findings! {
         "correct that line";
     SettingMissing "setting-missing" SETTINGS Fails
         "a setting that is needed is in none of the files"
-        "write it into one of the files named there";
+        "write it into one of the files of settings: what all devices share into the image's, the rest into the device's own";
     SettingUnknown "setting-unknown" SETTINGS Fails
         "a key is no setting of this version"
         "correct its spelling or remove the line: nothing reads it";
@@ -117,6 +117,10 @@ findings! {
     SettingDoubtful "setting-doubtful" FINE Warns
         "a setting is not what it seems"
         "change it as the line has it, or remove it; edgerotate runs with it as it is";
+    // Whose it may be is decided by the image, which makes the users: so here the device's own counts too.
+    SettingsNotPermitted "settings-not-permitted" NOT_PERMITTED Fails
+        "a file of settings is there, and this user may not read it"
+        "let the group of the user that runs edgerotate read it: chown root:edgerotate FILE && chmod 0640 FILE";
     NotProvisioned "not-provisioned" FINE Warns
         "a setting that each device brings itself is not there"
         "nothing, if the device is yet to be provisioned; else write it into its own file";
@@ -229,6 +233,9 @@ findings! {
     LitestreamConfigBroken "litestream-config-broken" SETTINGS Fails
         "Litestream does not understand its configuration"
         "correct it, and try: litestream databases -config FILE";
+    LitestreamExample "litestream-config-example" SETTINGS Warns
+        "Litestream's configuration still has the bucket of the example, which is nobody's"
+        "write the name of your own bucket into FILE";
     LitestreamOtherDatabase "litestream-config-other-database" SETTINGS Fails
         "Litestream's configuration does not name the heartbeat's database"
         "write the path in EDGEROTATE_DATABASE into FILE, letter by letter";

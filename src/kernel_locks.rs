@@ -10,6 +10,8 @@ use std::{
 
 use nix::sys::stat::{major, minor};
 
+const TABLE: &str = "/proc/locks";
+
 /// More than the kernel hands out at once, which is a page.
 const PIECE: usize = 64 * 1024;
 
@@ -119,7 +121,11 @@ impl Lock {
 
 /// The text, and in how many pieces it came.
 fn read(first: usize) -> io::Result<(String, usize)> {
-    let mut file = File::open("/proc/locks")?;
+    read_pieces(first).map_err(|e| io::Error::new(e.kind(), format!("{TABLE}: {e}")))
+}
+
+fn read_pieces(first: usize) -> io::Result<(String, usize)> {
+    let mut file = File::open(TABLE)?;
     let (mut text, mut pieces) = (Vec::new(), 0);
     let mut piece = vec![0; PIECE];
     loop {

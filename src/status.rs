@@ -6,9 +6,11 @@
 
 pub mod findings;
 mod json;
+pub mod kinds;
 pub mod metrics;
 pub mod record;
 mod screen;
+pub mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod times;
@@ -24,6 +26,7 @@ use self::{
     findings::{Finding, verdict},
     record::Record,
     screen::Paint,
+    settings::Settings,
     times::Now,
 };
 use crate::{clock, daemon::instance};
@@ -34,6 +37,8 @@ pub use watch::watch;
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub directory: PathBuf,
+    /// What is wrong with the settings, where they were looked at.
+    pub settings: Vec<Finding>,
     pub lock: Lock,
     pub record: Result<Record, NoRecord>,
     pub now: Now,
@@ -82,7 +87,12 @@ impl Seen {
             Ok(None) => Lock::Free,
             Err(e) => Lock::Unknown(e.to_string()),
         };
-        Self { directory: directory.to_owned(), lock, record, now }
+        Self { directory: directory.to_owned(), settings: Vec::new(), lock, record, now }
+    }
+
+    /// The same, by the settings and with what is to be said of them.
+    pub fn by(settings: Settings) -> Self {
+        Self { settings: settings.findings, ..Self::look(&settings.runtime_directory) }
     }
 
     /// What is wrong, the worst first.
@@ -95,8 +105,8 @@ impl Seen {
 ///
 /// # Errors
 /// The answer could not be written.
-pub fn run(runtime_directory: &Path, manner: Manner, out: &mut dyn Write) -> io::Result<u8> {
-    show(&Seen::look(runtime_directory), manner, out)
+pub fn run(settings: Settings, manner: Manner, out: &mut dyn Write) -> io::Result<u8> {
+    show(&Seen::by(settings), manner, out)
 }
 
 fn show(seen: &Seen, manner: Manner, out: &mut dyn Write) -> io::Result<u8> {

@@ -8,7 +8,7 @@ use edgerotate::{
     failure::{Cause, Class},
     finding::{Finding, Gate},
     status::{
-        findings::Kind,
+        kinds::Kind,
         metrics::{FAMILIES, Family},
     },
 };
@@ -61,6 +61,70 @@ fn the_readme_shows_screens_as_they_are() {
     let denied = screen("denied");
     let (findings, _) = denied.split_once("\n\n  daemon").unwrap();
     assert!(readme.contains(findings));
+}
+
+/// Of a page of ours, that is; what others have on theirs is not looked at.
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md"), root.join("meta-edgerotate/README.md")];
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    pages.extend(docs.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    let mut dead = Vec::new();
+    let mut count = 0;
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in links(&prose(&text)) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            count += 1;
+            let (file, anchor) = link.split_once('#').map_or((link, None), |(f, a)| (f, Some(a)));
+            let target =
+                if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let is_there = match anchor {
+                None => target.exists(),
+                Some(anchor) => fs::read_to_string(&target)
+                    .is_ok_and(|text| anchors(&prose(&text)).iter().any(|known| known == anchor)),
+            };
+            if !is_there {
+                dead.push(format!("{}: {link}", page.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+    assert!(count > 30, "only {count} links were found");
+}
+
+/// A page without its blocks of code.
+fn prose(text: &str) -> String {
+    let mut is_code = false;
+    let mut is_prose = |line: &&str| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_fence && !is_code
+    };
+    text.lines().filter(|line| is_prose(line)).map(|line| format!("{line}\n")).collect()
+}
+
+/// What stands in `](…)`.
+fn links(text: &str) -> Vec<&str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).collect()
+}
+
+/// The headings, as they are in addresses.
+fn anchors(text: &str) -> Vec<String> {
+    let mut anchors: Vec<String> = Vec::new();
+    for title in text.lines().filter(|line| line.starts_with('#')) {
+        let title = title.trim_start_matches('#').trim().to_lowercase();
+        let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+        let anchor: String =
+            title.chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect();
+        // The second of one name has a number.
+        let before = anchors.iter().filter(|known| **known == anchor).count();
+        anchors.push(if before == 0 { anchor } else { format!("{anchor}-{before}") });
+    }
+    anchors
 }
 
 /// Compares the rows of the tables in a section with those of the code, each under its name.

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta};
 use nix::unistd::geteuid;
 
 use super::{
-    files,
+    PAUSE, files,
     provider::Asked,
     report::{Found, Line},
     step::Step,
@@ -20,11 +20,10 @@ use crate::{
     config::{Config, Pin, PrivateKey},
     failure::{Class, Failure},
     finding::Finding,
-    rotation::Acquiring,
     span::span,
     status::{
-        Lock, Seen,
-        record::{Clocks, Moment},
+        Lock, NoRecord, Seen,
+        record::{Clocks, FILE_NAME as RECORD, Moment},
     },
 };
 
@@ -80,26 +79,36 @@ impl Daemon {
     }
 }
 
-/// Whether this system was booted with systemd and has a unit for the daemon: then it is to run.
-pub fn is_in_image() -> bool {
+/// Whether this system was booted with systemd, and has a unit for the daemon that something starts: then it is to run.
+pub fn is_to_run() -> bool {
+    // sd_booted(3).
+    Path::new("/run/systemd/system").is_dir() && is_in_image() && is_enabled()
+}
+
+/// A unit that is masked is a link to /dev/null, which is no file.
+fn is_in_image() -> bool {
     let units = UNIT_DIRECTORIES.iter().map(|directory| Path::new(directory).join(UNIT));
     let first = units.into_iter().find(|unit| unit.is_symlink() || unit.exists());
-    // sd_booted(3). A unit that is masked is a link to /dev/null, which is no file.
-    Path::new("/run/systemd/system").is_dir() && first.is_some_and(|unit| unit.is_file())
+    first.is_some_and(|unit| unit.is_file())
+}
+
+/// Whether another unit, such as multi-user.target, pulls it in by a link in its `.wants` or `.requires` directory: what
+/// `systemctl enable` makes, and needs no D-Bus to be seen.
+fn is_enabled() -> bool {
+    let entries = |directory: &&str| fs::read_dir(directory).into_iter().flatten().flatten();
+    UNIT_DIRECTORIES.iter().flat_map(entries).map(|entry| entry.path()).any(|directory| {
+        let pulls_in = directory.extension().is_some_and(|end| end == "wants" || end == "requires");
+        pulls_in && directory.join(UNIT).is_symlink()
+    })
 }
 
 /// Whether it runs, and what it found if that still holds. `awaited`: with this image it is to run.
 pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) -> Daemon {
     let step = Step::Daemon;
     let seen = Seen::look(&config.runtime_directory);
-    // One that ends again and again holds its lock for a moment each time, and has nothing to tell by then.
-    let has_come_up = |pid| seen.record.as_ref().is_ok_and(|record| record.daemon.pid == pid);
     let found = match &seen.lock {
-        Lock::Held(pid) if !awaited || has_come_up(*pid) => Ok(*pid),
-        Lock::Held(pid) => {
-            let detail = format!("process {pid} has not written down what it does");
-            Err(Found::new(Finding::DaemonNotUp, detail))
-        }
+        Lock::Held(pid) if awaited => has_come_up(&seen, *pid).map(|()| *pid),
+        Lock::Held(pid) => Ok(*pid),
         Lock::Free if awaited => Err(Found::new(Finding::DaemonNotUp, "it does not run")),
         Lock::Free => Err(Found::new(Finding::DaemonNotRunning, "")),
         Lock::Unknown(why) => Err(Found::new(Finding::RunningUnknown, why.as_str())),
@@ -114,7 +123,8 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
         }
     };
     let waits_for_its_turn = seen.record.as_ref().is_ok_and(|record| {
-        record.fetch.state == Acquiring::Waiting && record.credentials.is_none()
+        seen.lock == Lock::Held(record.daemon.pid)
+            && record.first_turn().is_some_and(|turn| turn.at > seen.now.boottime)
     });
     let findings = findings(config, settings, &seen, trust);
     let process = format!("it runs as process {pid}");
@@ -127,6 +137,28 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
     let mut line = Line::ok(step, seen);
     line.add(other_user(config));
     Daemon { line, runs: true, findings, waits_for_its_turn }
+}
+
+/// One that ends again and again holds its lock for a moment each time, and may even write down what it does. So it must
+/// have been there for as long as lies between two looks.
+fn has_come_up(seen: &Seen, pid: u32) -> Result<(), Found> {
+    let not_up = |detail: String| Err(Found::new(Finding::DaemonNotUp, detail));
+    let unknown = |why: &str| Err(Found::new(Finding::RunningUnknown, format!("{RECORD} {why}")));
+    match &seen.record {
+        Ok(record) if record.daemon.pid != pid || record.daemon.boot_id != seen.now.boot_id => {
+            not_up(format!("process {pid} has not written down what it does"))
+        }
+        Ok(record) if seen.now.boottime.since(record.daemon.started.at) < PAUSE => not_up(format!(
+            "process {pid} has only just started; whether it stays shows after {} s",
+            PAUSE.as_secs()
+        )),
+        Ok(_) => Ok(()),
+        Err(NoRecord::Missing) => {
+            not_up(format!("process {pid} has not written down what it does"))
+        }
+        Err(NoRecord::NotPermitted) => unknown("may not be read"),
+        Err(NoRecord::Unreadable(why)) => unknown(why),
+    }
 }
 
 fn other_user(config: &Config) -> Option<Found> {

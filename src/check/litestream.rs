@@ -29,6 +29,9 @@ use crate::{
     },
 };
 
+/// In litestream.yml as it is shipped, to be replaced.
+const EXAMPLE_BUCKET: &str = "example-device-replicas";
+
 /// Between two looks at a Litestream that may be in the middle of a restart.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -91,6 +94,10 @@ fn configuration(config: &Config, databases: Result<Vec<PathBuf>, Trouble>) -> L
     let heartbeat = &config.heartbeat.database;
     let guarded = &config.guard.databases;
     let mut found = Vec::new();
+    // Litestream has read it, so this user can.
+    if fs::read_to_string(path).is_ok_and(|text| text.contains(EXAMPLE_BUCKET)) {
+        found.push(Found::file(Finding::LitestreamExample, path, &format!("({EXAMPLE_BUCKET})")));
+    }
     if !databases.contains(heartbeat) {
         let names = databases.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
         let detail = format!("{shown} names {}, not {}", or_nothing(&names), heartbeat.display());
@@ -230,6 +237,16 @@ fn is_young(path: &Path, age: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_example_s_bucket_is_the_one_that_is_shipped() {
+        for text in [
+            include_str!("../../systemd/litestream/0.3.yml"),
+            include_str!("../../systemd/litestream/0.5.yml"),
+        ] {
+            assert!(text.contains(&format!("bucket: {EXAMPLE_BUCKET}\n")));
+        }
+    }
 
     #[test]
     fn an_environment_is_compared_without_what_does_not_matter() {

@@ -5,40 +5,47 @@ use super::{
     step::Step,
 };
 use crate::{
-    config::{Config, Layers, Place, Problem, Setting, UnknownKeys},
+    config::{Config, Layers, Place, Problem, Setting, UnknownKeys, settings},
     finding::Finding,
 };
 
 /// What needs these settings, beside the daemon, which needs all of them.
-const NEEDED_BY: &[(&str, &[Step])] = &[
-    ("EDGEROTATE_ENDPOINT", NETWORK),
-    ("EDGEROTATE_ROLE_ALIAS", NETWORK),
-    ("EDGEROTATE_THING_NAME", &[Step::ThingName]),
+const NEEDED_BY: &[(&Setting, &[Step])] = &[
+    (&settings::ENDPOINT, NETWORK),
+    (&settings::ROLE_ALIAS, NETWORK),
+    (&settings::THING_NAME, &[Step::ThingName]),
     (
-        "EDGEROTATE_CERTIFICATE",
+        &settings::CERTIFICATE,
         &[Step::CertificateFile, Step::Certificate, Step::Pair, Step::ThingName],
     ),
-    ("EDGEROTATE_PRIVATE_KEY", &[Step::KeyFile, Step::Token, Step::Pin, Step::Key, Step::Pair]),
-    ("EDGEROTATE_PKCS11_MODULE", &[Step::Module, Step::Token, Step::Pin, Step::Key, Step::Pair]),
-    ("EDGEROTATE_PKCS11_PIN_FILE", &[Step::PinFile, Step::Pin, Step::Key, Step::Pair]),
-    ("EDGEROTATE_CA_FILE", &[Step::CaFile]),
-    ("EDGEROTATE_DATABASE", &[Step::Database, Step::Room, Step::Guard]),
-    ("EDGEROTATE_RUNTIME_DIRECTORY", &[Step::RuntimeDirectory, Step::EnvironmentFile]),
-    ("EDGEROTATE_ENVIRONMENT_FILE", &[Step::EnvironmentFile, Step::LitestreamProcess]),
-    ("EDGEROTATE_STATE_DIRECTORY", &[Step::StateDirectory, Step::Replica]),
-    ("EDGEROTATE_GUARD_DATABASES", &[Step::Guard]),
-    ("EDGEROTATE_LITESTREAM", &[Step::Litestream, Step::LitestreamConfig]),
-    ("EDGEROTATE_LITESTREAM_CONFIG", &[Step::LitestreamConfig]),
+    (&settings::PRIVATE_KEY, &[Step::KeyFile, Step::Token, Step::Pin, Step::Key, Step::Pair]),
+    (&settings::PKCS11_MODULE, OF_TOKEN),
+    (&settings::PKCS11_ROUTE, OF_TOKEN),
+    (&settings::MODULE_ENVIRONMENT, OF_TOKEN),
+    (&settings::PKCS11_PIN_FILE, &[Step::PinFile, Step::Pin, Step::Key, Step::Pair]),
+    (&settings::CA_FILE, &[Step::CaFile]),
+    (&settings::DATABASE, &[Step::Database, Step::Room, Step::Guard]),
+    (&settings::ALLOW_VOLATILE_DATABASE, &[Step::Database]),
+    (&settings::RUNTIME_DIRECTORY, &[Step::RuntimeDirectory, Step::EnvironmentFile]),
+    (&settings::ENVIRONMENT_FILE, &[Step::EnvironmentFile, Step::LitestreamProcess]),
+    (&settings::STATE_DIRECTORY, &[Step::StateDirectory, Step::Replica]),
+    (&settings::GUARD_DATABASES, &[Step::Guard]),
+    (&settings::LITESTREAM, &[Step::Litestream, Step::LitestreamConfig]),
+    (&settings::LITESTREAM_CONFIG, &[Step::LitestreamConfig]),
 ];
+
+const OF_TOKEN: &[Step] = &[Step::Module, Step::Token, Step::Pin, Step::Key, Step::Pair];
 
 const NETWORK: &[Step] = &[Step::Endpoint, Step::Tls, Step::RoleAlias];
 
-/// What a missing setting means.
+/// What a missing setting means, where the device's own file is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// On a device: it is needed.
     IsWrong,
-    /// For an image and its gate: where the device's own file is not there, the device brings it yet.
+    /// For the build of an image: a device brings what is its own, and the image all the rest.
+    MayComeIfOfDevice,
+    /// For the gate: a device that is not provisioned is no reason to give an image back.
     MayCome,
 }
 
@@ -49,17 +56,32 @@ pub fn look(layers: &Layers, missing: Missing) -> (Line, Option<Config>) {
         Ok((config, warnings)) => (Some(config), Vec::new(), warnings),
         Err(errors) => (None, errors.errors, errors.warnings),
     };
-    let may_come = missing == Missing::MayCome && !layers.has_device_file();
+    let may_come = |problem: &Problem| {
+        let may_come = match missing {
+            Missing::IsWrong => false,
+            Missing::MayComeIfOfDevice => {
+                problem.setting().is_some_and(|setting| setting.of_device)
+            }
+            Missing::MayCome => true,
+        };
+        may_come && !layers.has_device_file()
+    };
     let errors = errors.into_iter().map(|problem| {
+        if let (true, Place::File { path, .. }) =
+            (layers.forbidden().contains(&problem), &problem.place)
+        {
+            let found = Found::line(Finding::SettingsNotPermitted, problem.to_string());
+            return found.about(path);
+        }
         let finding = match problem.place {
-            Place::Nowhere if may_come => Finding::NotProvisioned,
+            Place::Nowhere if may_come(&problem) => Finding::NotProvisioned,
             Place::Nowhere => Finding::SettingMissing,
             _ if layers.unknown().contains(&problem) => Finding::SettingUnknown,
             _ => Finding::SettingWrong,
         };
         let found = Found::line(finding, problem.to_string());
         // An older image would read the same line of the device's own.
-        if is_of_device(&problem) { found.not_of_image() } else { found }
+        if problem.place.is_of_device() { found.not_of_image() } else { found }
     });
     let warnings = warnings.into_iter().map(|warning| {
         let finding = if layers.unknown().contains(&warning.0) {
@@ -77,11 +99,7 @@ pub fn out_of_reach(replaced: &[&'static Setting]) -> Vec<Step> {
     if replaced.is_empty() {
         return Vec::new();
     }
-    let of = |setting: &&Setting| NEEDED_BY.iter().find(|(name, _)| *name == setting.name);
+    let of = |setting: &&Setting| NEEDED_BY.iter().find(|(known, _)| known == setting);
     let steps = replaced.iter().filter_map(of).flat_map(|(_, steps)| *steps);
     [Step::Daemon].iter().chain(NETWORK).chain(steps).copied().collect()
-}
-
-fn is_of_device(problem: &Problem) -> bool {
-    problem.place == Place::Environment || problem.place.is_in_device_file()
 }

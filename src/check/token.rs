@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{Pin, PrivateKey, Provider, Route},
-    failure::Failure,
+    failure::{Cause, Failure},
     fetch_reply::{CertificateFacts, KeyFacts, Looked},
     finding::Finding,
 };
@@ -130,7 +130,7 @@ pub fn certificate(
             return lines;
         }
         None => {
-            let after = cause::step(crate::failure::Cause::FetchHung, provider);
+            let after = cause::step(Cause::FetchHung, provider);
             let steps = [Step::Certificate, Step::ThingName];
             return steps.map(|step| Line::not_reached(step, after)).into();
         }

@@ -7,7 +7,7 @@ use super::{
     Config, duration,
     layers::{Entry, Layers},
     problem::{ConfigErrors, Place, Problem, Warning, shown},
-    settings::{SETTINGS, Setting},
+    settings::{SETTINGS, Secrecy, Setting},
     values,
 };
 
@@ -112,7 +112,12 @@ impl<'a> Check<'a> {
     pub(super) fn bad(&mut self, entry: &Entry, what: &str) {
         let value = entry.value.expose();
         let is_uri = value.to_ascii_lowercase().contains("pkcs11:");
-        let what = if entry.setting.may_hold_secret && !value.starts_with('/') && !is_uri {
+        let is_hidden = match entry.setting.secrecy {
+            Secrecy::Shown => false,
+            Secrecy::OnlyPaths => !value.starts_with('/') && !is_uri,
+            Secrecy::Never => true,
+        };
+        let what = if is_hidden {
             format!("{what} (what it got is not shown: it could be a secret)")
         } else {
             format!("{what} (got {})", shown(value))
@@ -137,6 +142,11 @@ impl<'a> Check<'a> {
             return None;
         }
         let what = match self.layers.entry(setting) {
+            // It may well take back what the image brings.
+            Some(entry) if entry.place.is_of_device() => {
+                self.error(entry, format!("is empty, but needed: {}", setting.example));
+                return None;
+            }
             Some(entry) => format!("is empty in {}, but needed: {}", entry.place, setting.example),
             None => format!(
                 "is not set, but needed (looked in {}): {}",
@@ -161,11 +171,30 @@ impl<'a> Check<'a> {
             else {
                 continue;
             };
+            let blamed = stronger(article, own);
+            let other = if blamed == article { own } else { article };
             let what = format!(
                 "is another name for {}, which is set as well ({}): remove one of them",
-                own.key, own.place
+                other.key, other.place
             );
-            self.error(article, what);
+            self.error(blamed, what);
+        }
+    }
+
+    /// Complains of one of two settings that do not go together.
+    pub(super) fn bad_pair(
+        &mut self,
+        (first, about_first): (Option<&Entry>, &str),
+        (second, about_second): (Option<&Entry>, &str),
+    ) {
+        // A default can't be corrected.
+        match (first, second) {
+            (Some(first), Some(second)) if stronger(first, second) == second => {
+                self.bad(second, about_second);
+            }
+            (Some(first), _) => self.bad(first, about_first),
+            (None, Some(second)) => self.bad(second, about_second),
+            (None, None) => {}
         }
     }
 
@@ -183,4 +212,10 @@ impl<'a> Check<'a> {
         self.warnings.sort_by(|a, b| a.0.place.cmp(&b.0.place));
         ConfigErrors { errors: self.errors, warnings: self.warnings }
     }
+}
+
+/// Which of two assignments that contradict each other is to blame: the first, unless only the other is the device's own.
+/// What the image says was good before the device said something.
+pub(super) fn stronger<'a>(first: &'a Entry, second: &'a Entry) -> &'a Entry {
+    if second.place.is_of_device() && !first.place.is_of_device() { second } else { first }
 }

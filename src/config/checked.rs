@@ -56,11 +56,7 @@ impl Config {
         let endpoint = check.required(&settings::ENDPOINT, Endpoint::parse);
         let region = check.region(endpoint.as_ref());
         let provider = check.provider(endpoint);
-        let runtime_directory = check.directory(
-            &settings::RUNTIME_DIRECTORY,
-            layers.runtime_directory.as_deref(),
-            "/run/edgerotate",
-        );
+        let runtime_directory = check.runtime_directory(layers.runtime_directory.as_deref());
         let state_directory = check.directory(
             &settings::STATE_DIRECTORY,
             layers.state_directory.as_deref(),
@@ -95,17 +91,18 @@ impl Config {
     }
 }
 
+/// The runtime directory, whatever is wrong with the other settings; the default, if it is wrong itself.
+pub fn runtime_directory(layers: &Layers) -> PathBuf {
+    Check::new(layers, UnknownKeys::Warn).runtime_directory(layers.runtime_directory.as_deref())
+}
+
 impl Mend {
     /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's unit, whose
     /// `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
     pub fn from_layers(layers: &Layers) -> Self {
         let mut check = Check::new(layers, UnknownKeys::Warn);
         Self {
-            runtime_directory: check.directory(
-                &settings::RUNTIME_DIRECTORY,
-                None,
-                "/run/edgerotate",
-            ),
+            runtime_directory: check.runtime_directory(None),
             program: check.litestream_program(),
             configuration: check.litestream_configuration(),
             snapshot_timeout: check.snapshot_timeout(),
@@ -118,11 +115,7 @@ impl Client {
     pub fn from_layers(layers: &Layers) -> Self {
         let mut check = Check::new(layers, UnknownKeys::Warn);
         Self {
-            runtime_directory: check.directory(
-                &settings::RUNTIME_DIRECTORY,
-                layers.runtime_directory.as_deref(),
-                "/run/edgerotate",
-            ),
+            runtime_directory: check.runtime_directory(layers.runtime_directory.as_deref()),
             client_directory: check.optional(&settings::CLIENT_DIRECTORY, values::path),
             reads_all: layers.complete,
         }
@@ -130,6 +123,10 @@ impl Client {
 }
 
 impl Check<'_> {
+    fn runtime_directory(&mut self, systemd: Option<&str>) -> PathBuf {
+        self.directory(&settings::RUNTIME_DIRECTORY, systemd, "/run/edgerotate")
+    }
+
     /// The region that is set, else the one in the endpoint's name.
     fn region(&mut self, endpoint: Option<&Endpoint>) -> Option<String> {
         if self.entry(&settings::REGION).is_some() {
@@ -187,17 +184,12 @@ impl Check<'_> {
         }
         let limit =
             |setting: &Setting, value| format!("{} ({})", setting.name, duration::show(value));
-        if let Some(entry) = self.entry(&settings::FETCH_DEADLINE) {
-            self.bad(
-                entry,
-                &format!("must be more than {}", limit(&settings::FETCH_TIMEOUT, timeout)),
-            );
-        } else if let Some(entry) = self.entry(&settings::FETCH_TIMEOUT) {
-            self.bad(
-                entry,
-                &format!("must be less than {}", limit(&settings::FETCH_DEADLINE, deadline)),
-            );
-        }
+        let more = format!("must be more than {}", limit(&settings::FETCH_TIMEOUT, timeout));
+        let less = format!("must be less than {}", limit(&settings::FETCH_DEADLINE, deadline));
+        self.bad_pair(
+            (self.entry(&settings::FETCH_DEADLINE), &more),
+            (self.entry(&settings::FETCH_TIMEOUT), &less),
+        );
     }
 
     /// A module that hangs once is to cost time, not the credentials.
@@ -239,7 +231,9 @@ impl Check<'_> {
         let pid_file = self.optional(&settings::LITESTREAM_PID_FILE, values::file);
         let program = self.litestream_program();
         let configuration = self.litestream_configuration();
+        let metrics = self.optional(&settings::LITESTREAM_METRICS, Address::parse);
         let snapshot_timeout = self.snapshot_timeout();
+        // Last, so that nothing hides what is wrong with the rest.
         Some(Litestream {
             environment_file,
             region: region?,
@@ -249,7 +243,7 @@ impl Check<'_> {
             pid_file,
             program,
             configuration,
-            metrics: self.optional(&settings::LITESTREAM_METRICS, Address::parse),
+            metrics,
             snapshot_timeout,
         })
     }
@@ -327,13 +321,9 @@ impl Check<'_> {
                 if first.path != second.path || !(first.written || second.written) {
                     continue;
                 }
-                // Complained of is what was set; a default can't be corrected.
+                let same = |other: &NamedFile| format!("is the same file as {}", other.name());
                 let set = |file: &NamedFile| file.setting.and_then(|setting| self.entry(setting));
-                if let Some(entry) = set(second) {
-                    self.bad(entry, &format!("is the same file as {}", first.name()));
-                } else if let Some(entry) = set(first) {
-                    self.bad(entry, &format!("is the same file as {}", second.name()));
-                }
+                self.bad_pair((set(second), &same(first)), (set(first), &same(second)));
             }
         }
     }

@@ -11,7 +11,15 @@ impl Endpoint {
     pub fn parse(text: &str) -> Result<Self, String> {
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => rest,
-            Some(_) => return Err("must be https: credentials go over it".to_owned()),
+            Some((_, rest)) => {
+                let https = "must be https: credentials go over it";
+                let of_mqtt = is_of_mqtt(rest);
+                return Err(if of_mqtt {
+                    format!("{https}; and {MQTT}")
+                } else {
+                    https.to_owned()
+                });
+            }
             None => text,
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -43,6 +51,9 @@ impl Endpoint {
     }
 }
 
+/// What AWS calls data endpoint is the one that is found first.
+const MQTT: &str = "is the endpoint for MQTT; the credential provider's is told by `aws iot describe-endpoint --endpoint-type iot:CredentialProvider`";
+
 /// `[a-z0-9-]+`: it ends up unquoted in the environment file.
 pub(super) fn is_region(text: &str) -> bool {
     !text.is_empty()
@@ -72,10 +83,14 @@ fn parse_host(text: &str) -> Result<String, String> {
     if host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit())) {
         return Err(no_address());
     }
-    if host.contains("-ats.iot.") {
-        return Err("is the endpoint for MQTT; the credential provider's is told by `aws iot describe-endpoint --endpoint-type iot:CredentialProvider`".to_owned());
+    if is_of_mqtt(&host) {
+        return Err(MQTT.to_owned());
     }
     Ok(host)
+}
+
+fn is_of_mqtt(host: &str) -> bool {
+    host.to_ascii_lowercase().contains("-ats.iot.")
 }
 
 fn no_address() -> String {

@@ -76,7 +76,13 @@ fn module_of(
     match (in_uri, setting) {
         (Some(path), Some(other)) if path != other => {
             let name = settings::PKCS11_MODULE.name;
-            check.bad(key, &format!("attribute module-path and {name} name different modules"));
+            check.bad_pair(
+                (Some(key), &format!("attribute module-path and {name} name different modules")),
+                (
+                    check.entry(&settings::PKCS11_MODULE),
+                    &format!("is another module than attribute module-path of {} has", key.key),
+                ),
+            );
             None
         }
         (Some(path), _) | (None, Some(path)) => Some(path),
@@ -112,7 +118,8 @@ fn pin_of(
     .collect();
     if sources.len() > 1 {
         let what = format!("gets its PIN from {}: keep one of them", sources.join(" and "));
-        check.bad(key, &what);
+        let also = format!("is one more source of the PIN than {} has: keep one of them", key.key);
+        check.bad_pair((Some(key), &what), (check.entry(&settings::PKCS11_PIN_FILE), &also));
         return None;
     }
     if let Some(pin) = uri.pin_value() {

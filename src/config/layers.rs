@@ -92,12 +92,14 @@ pub struct Layers {
     pub(super) warnings: Vec<Warning>,
     /// Keys that are no settings.
     pub(super) unknown: Vec<Problem>,
+    /// Files that are there and may not be read; told among the errors.
+    forbidden: Vec<Problem>,
     /// Whether the device's own file is among them and there.
     device_file_is_there: bool,
 }
 
 /// One assignment of a known setting.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub setting: &'static Setting,
     /// The name that was used.
@@ -132,6 +134,7 @@ impl Layers {
             errors: Vec::new(),
             warnings: Vec::new(),
             unknown: Vec::new(),
+            forbidden: Vec::new(),
             device_file_is_there: false,
         };
         for (layer, file) in files.iter().enumerate() {
@@ -153,6 +156,11 @@ impl Layers {
     /// Keys that are no settings, as they are told among the errors or the warnings.
     pub fn unknown(&self) -> &[Problem] {
         &self.unknown
+    }
+
+    /// Files that are there and may not be read by this user, as they are told among the errors.
+    pub fn forbidden(&self) -> &[Problem] {
+        &self.forbidden
     }
 
     /// Each file that was looked at, and what came of it.
@@ -177,7 +185,11 @@ impl Layers {
             Err(e) => {
                 self.complete = false;
                 let what = format!("cannot be read: {e}");
-                self.errors.push(Problem { place: place(None), key: None, what });
+                let problem = Problem { place: place(None), key: None, what };
+                if e.kind() == ErrorKind::PermissionDenied {
+                    self.forbidden.push(problem.clone());
+                }
+                self.errors.push(problem);
                 return;
             }
         };

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::layers::Owner;
+use super::{
+    layers::Owner,
+    settings::{self, Setting},
+};
 use crate::pkcs11_uri;
 
 /// A value longer than this is cut where it is shown: a line stays a line.
@@ -51,9 +54,21 @@ impl Place {
         matches!(self, Self::File { owner: Owner::Image, .. })
     }
 
+    /// Whether it is this device's: in its own file, or in the environment.
+    pub fn is_of_device(&self) -> bool {
+        *self == Self::Environment || self.is_in_device_file()
+    }
+
     /// Whether it is in the device's own file.
     pub fn is_in_device_file(&self) -> bool {
         matches!(self, Self::File { owner: Owner::Device, .. })
+    }
+}
+
+impl Problem {
+    /// The setting that it is about.
+    pub fn setting(&self) -> Option<&'static Setting> {
+        settings::by_name(self.key.as_deref()?).map(|(setting, _)| setting)
     }
 }
 

@@ -13,13 +13,32 @@ pub struct Setting {
     pub help: &'static str,
     /// What it is for and a value to copy, for a required setting that is missing.
     pub example: &'static str,
-    /// Whether a bad value may be shown: what is put here by mistake could be the secret itself.
-    pub(super) may_hold_secret: bool,
+    pub(super) secrecy: Secrecy,
+    /// Whether each device brings its own, so that an image need not have it.
+    pub of_device: bool,
+}
+
+/// Whether a bad value may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    Shown,
+    /// What is put here by mistake could be the secret itself.
+    OnlyPaths,
+    /// Part of it may well be a secret.
+    Never,
 }
 
 impl Setting {
     const fn new(name: &'static str, default: &'static str, help: &'static str) -> Self {
-        Self { name, article_name: None, default, help, example: "", may_hold_secret: false }
+        Self {
+            name,
+            article_name: None,
+            default,
+            help,
+            example: "",
+            secrecy: Secrecy::Shown,
+            of_device: false,
+        }
     }
 
     const fn article(mut self, name: &'static str) -> Self {
@@ -32,8 +51,13 @@ impl Setting {
         self
     }
 
-    const fn secret(mut self) -> Self {
-        self.may_hold_secret = true;
+    const fn secrecy(mut self, secrecy: Secrecy) -> Self {
+        self.secrecy = secrecy;
+        self
+    }
+
+    const fn of_device(mut self) -> Self {
+        self.of_device = true;
         self
     }
 }
@@ -58,14 +82,16 @@ pub const THING_NAME: Setting = Setting::new(
     "EDGEROTATE_THING_NAME",
     "none",
     "thing that the certificate is attached to, for policies with `${credentials-iot:ThingName}`: 1 to 128 of `A-Z a-z 0-9 : _ -`",
-);
+)
+.of_device();
 pub const CERTIFICATE: Setting = Setting::new(
     "EDGEROTATE_CERTIFICATE",
     "required",
     "PEM file with the device's certificate, and its chain if it has one",
 )
 .article("DEVICE_CERT_PATH")
-.example("the certificate to show to AWS, such as /data/edgerotate/device.crt");
+.example("the certificate to show to AWS, such as /data/edgerotate/device.crt")
+.of_device();
 pub const PRIVATE_KEY: Setting = Setting::new(
     "EDGEROTATE_PRIVATE_KEY",
     "required",
@@ -73,7 +99,8 @@ pub const PRIVATE_KEY: Setting = Setting::new(
 )
 .article("DEVICE_PRIVATE_KEY_PKCS11_PHRASE")
 .example("the certificate's key, such as pkcs11:token=edgerotate;object=device;type=private")
-.secret();
+.secrecy(Secrecy::OnlyPaths)
+.of_device();
 pub const PKCS11_MODULE: Setting = Setting::new(
     "EDGEROTATE_PKCS11_MODULE",
     "`module-path` in the URI",
@@ -85,7 +112,8 @@ pub const PKCS11_PIN_FILE: Setting = Setting::new(
     "`pin-source` or `pin-value` in the URI, else no PIN",
     "file with the token's PIN; a newline at its end is no part of it",
 )
-.secret();
+.secrecy(Secrecy::OnlyPaths)
+.of_device();
 pub const PKCS11_ROUTE: Setting = Setting::new(
     "EDGEROTATE_PKCS11_ROUTE",
     "`engine`",
@@ -94,8 +122,9 @@ pub const PKCS11_ROUTE: Setting = Setting::new(
 pub const MODULE_ENVIRONMENT: Setting = Setting::new(
     "EDGEROTATE_MODULE_ENVIRONMENT",
     "none",
-    "further environment variables that the PKCS#11 module reads, as `NAME=VALUE` or by name from edgerotate's own, separated by spaces",
-);
+    "further environment variables that the PKCS#11 module reads, as `NAME=VALUE` or by name from edgerotate's own, separated by spaces; belongs in the image's file",
+)
+.secrecy(Secrecy::Never);
 pub const CA_FILE: Setting = Setting::new(
     "EDGEROTATE_CA_FILE",
     "the system's store",
@@ -316,23 +345,6 @@ pub(super) fn by_name(name: &str) -> Option<(&'static Setting, bool)> {
     })
 }
 
-/// The settings as `edgerotate run --help` lists them.
-pub fn help() -> String {
-    let mut text = String::new();
-    for setting in SETTINGS {
-        text.push_str(&format!("  {}", setting.name));
-        if let Some(name) = setting.article_name {
-            text.push_str(&format!(" (or {name})"));
-        }
-        text.push_str(&format!("\n      {}\n", setting.help.replace('`', "")));
-        text.push_str(&match setting.default {
-            "required" => "      required\n".to_owned(),
-            default => format!("      default: {}\n", default.replace('`', "")),
-        });
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,14 +364,5 @@ mod tests {
                 setting.name
             );
         }
-    }
-
-    #[test]
-    fn help_has_every_setting() {
-        let help = help();
-        for setting in SETTINGS {
-            assert!(help.contains(&format!("  {}", setting.name)), "{}", setting.name);
-        }
-        assert!(!help.contains('`'));
     }
 }

@@ -2,6 +2,7 @@
 
 mod layers;
 mod secrets;
+mod together;
 mod values;
 
 use std::{

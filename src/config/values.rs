@@ -8,6 +8,7 @@ use std::{
 use log::LevelFilter;
 
 use super::{Delivery, ModuleVariable, Route, endpoint, words};
+use crate::secret::Secret;
 
 pub(super) fn role_alias(text: &str) -> Result<String, String> {
     let is_usual = |c: char| c.is_ascii_alphanumeric() || "_=,@-".contains(c);
@@ -121,12 +122,18 @@ pub(super) fn variables(text: &str) -> Result<Vec<ModuleVariable>, String> {
         let is_name = !name.is_empty()
             && !name.starts_with(|c: char| c.is_ascii_digit())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        is_name.then(|| ModuleVariable { name: name.to_owned(), value: value.map(str::to_owned) })
+        let value = value.map(|value| Secret::new(value.to_owned()));
+        is_name.then(|| ModuleVariable { name: name.to_owned(), value })
     };
-    let variables: Option<_> = text.split_ascii_whitespace().map(variable).collect();
-    variables.ok_or_else(|| {
-        "must be names of environment variables, or NAME=VALUE, separated by spaces".to_owned()
-    })
+    let words = text.split_ascii_whitespace();
+    words.enumerate().map(|(at, word)| {
+        variable(word).ok_or_else(|| {
+            let at = at + 1;
+            format!(
+                "must be names of environment variables, or NAME=VALUE, separated by spaces; word {at} is neither"
+            )
+        })
+    }).collect()
 }
 
 /// What systemd takes for a boolean.

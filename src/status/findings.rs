@@ -1,145 +1,27 @@
-//! What is wrong, as far as the daemon's record shows it: one table, which the screen, `--json` and the documentation
-//! go by. What `check` can find as well is told in the words of its table, [`crate::finding`].
+//! What is wrong, as far as the daemon's record and the settings show it.
+
+use std::{path::Path, time::Duration};
 
 use super::{
     Lock, NoRecord, Seen,
+    kinds::Kind,
     record::{Failing, GuardState, Record},
     times::Times,
 };
 use crate::{
     clock::Boottime,
     failure::{Class, Failure},
-    finding::{self, Level},
+    finding::Level,
     lifetime::{Skew, skew},
     rotation::HandingOver,
     span::span,
 };
 
+/// A restart of Litestream takes some two seconds, and the guard before it a few more at most.
+const USUAL_RESTART: Duration = Duration::from_secs(10);
+
 /// Neither written nor failed for so long beyond its interval, a heartbeat is stuck; the daemon's watchdog thinks so too.
-const SILENT: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// Where the line ends with what to do, since it depends on what was found.
-const AS_SAID: &str = "what the line ends with; what fails is tried again by itself";
-
-/// What is told of a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Told {
-    name: &'static str,
-    exit_code: u8,
-    what: &'static str,
-    remedy: &'static str,
-}
-
-impl From<finding::Finding> for Told {
-    fn from(shared: finding::Finding) -> Self {
-        Self {
-            name: shared.name(),
-            exit_code: shared.exit_code(),
-            what: shared.what(),
-            remedy: shared.remedy(),
-        }
-    }
-}
-
-macro_rules! told {
-    (= $shared:ident) => {
-        Told::from(finding::Finding::$shared)
-    };
-    ($name:literal $exit:literal $what:literal $remedy:expr) => {
-        Told { name: $name, exit_code: $exit, what: $what, remedy: $remedy }
-    };
-}
-
-macro_rules! kinds {
-    ($($kind:ident $(= $shared:ident)? $($name:literal $exit:literal $what:literal $remedy:expr)?;)*) => {
-        /// What is told apart, beside the causes of a failed fetch. The names are stable.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Kind {
-            $($(#[doc = $what])? $kind,)*
-        }
-
-        impl Kind {
-            /// Every kind, the worst first.
-            pub const ALL: &[Self] = &[$(Self::$kind),*];
-
-            fn told(self) -> Told {
-                match self {
-                    $(Self::$kind => told!($(= $shared)? $($name $exit $what $remedy)?)),*
-                }
-            }
-        }
-    };
-}
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        self.told().name
-    }
-
-    /// What `edgerotate status` exits with for it; 0 for what is only worth knowing.
-    pub fn exit_code(self) -> u8 {
-        self.told().exit_code
-    }
-
-    pub fn what(self) -> &'static str {
-        self.told().what
-    }
-
-    /// `FILE` stands for the file in question.
-    pub fn remedy(self) -> &'static str {
-        self.told().remedy
-    }
-}
-
-kinds! {
-    StateNotPermitted "state-not-permitted" 77
-        "what edgerotate wrote down may not be read"
-        "run it as edgerotate's user: sudo -u edgerotate edgerotate status";
-    NotRunning = DaemonNotRunning;
-    RunningUnknown = RunningUnknown;
-    StateUnreadable "state-unreadable" 69
-        "what edgerotate wrote down can't be understood"
-        "systemctl restart edgerotate: another version of it runs, or ran";
-    StateNotWritten "state-not-written" 75
-        "edgerotate runs and has not written down yet what it does"
-        "look again in a few seconds; if it stays, journalctl -u edgerotate says why the file was not written";
-    CredentialsExpired "credentials-expired" 75
-        "the credentials have expired, and there are no newer ones: Litestream can't upload"
-        "see what keeps the next fetch from them, above; if nothing stands there, edgerotate fetch asks once by hand and says it";
-    HandOverFails "hand-over-fails" 69
-        "Litestream does not get the newest credentials"
-        AS_SAID;
-    LitestreamNotRunning = LitestreamNotRunning;
-    HeartbeatFails "heartbeat-fails" 69
-        "heartbeats can't be written"
-        AS_SAID;
-    HeartbeatSilent "heartbeat-silent" 69
-        "no heartbeat was written, and none failed"
-        "look at the storage (dmesg); the watchdog ends edgerotate, and systemd starts it again";
-    Suspect = Suspect;
-    SuspectUnknown = SuspectUnknown;
-    GuardNotHad = GuardNotHad;
-    GuardGivenUp "guard-given-up" 69
-        "the guard over a database was let go at a limit, and Litestream has not taken over"
-        "see that litestream.yml names this database, that Litestream runs, and what it says: journalctl -u litestream";
-    ReplicaBehind "replica-behind" 75
-        "the replica has not moved for longer than EDGEROTATE_VERIFY_MAX_LAG"
-        "look at Litestream's log (journalctl -u litestream) and at the network to S3; `edgerotate verify` tells whether rows are missing";
-    ClockWrong = ClockWrong;
-    NoCredentials "no-credentials" 75
-        "there are no credentials yet"
-        "look again in a minute; if it stays so, journalctl -u edgerotate says what it waits for";
-    NotHandedOver "not-handed-over" 75
-        "Litestream does not have its first credentials yet"
-        "look again in a minute; if it stays so, see why Litestream does not start: journalctl -u litestream";
-    ClockOff = ClockOff;
-    ConsumerRanOut "consumer-ran-out" 0
-        "a program no longer asks for credentials, and what it got has run out"
-        "see whether it still runs, and what it logs";
-    UploadsUnseen "uploads-unseen" 0
-        "Litestream's uploads can't be watched"
-        "see that Litestream runs, and that `addr:` in its configuration is what EDGEROTATE_LITESTREAM_METRICS names";
-}
+const SILENT: Duration = Duration::from_secs(60);
 
 /// One thing that is wrong, or worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +42,7 @@ impl Finding {
         Level::of(self.exit_code)
     }
 
-    fn new(kind: Kind, detail: &str) -> Self {
+    pub(super) fn new(kind: Kind, detail: &str) -> Self {
         Self {
             name: kind.name(),
             exit_code: kind.exit_code(),
@@ -168,6 +50,17 @@ impl Finding {
             since: None,
             remedy: kind.remedy().to_owned(),
         }
+    }
+
+    /// Where the line says it all by itself.
+    pub(super) fn line(kind: Kind, what: String) -> Self {
+        Self { what, ..Self::new(kind, "") }
+    }
+
+    /// The file that the remedy is about.
+    pub(super) fn about(mut self, path: &Path) -> Self {
+        self.remedy = self.remedy.replace("FILE", &path.display().to_string());
+        self
     }
 
     fn since(mut self, since: String) -> Self {
@@ -216,7 +109,7 @@ fn word(worst: &Finding) -> &'static str {
 
 /// Everything that is wrong, the worst first.
 pub fn of(seen: &Seen) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = seen.settings.clone();
     let file = seen.directory.join(super::record::FILE_NAME);
     let file = file.display();
     match &seen.lock {
@@ -299,7 +192,8 @@ fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Findin
         findings.push(Finding::new(Kind::CredentialsExpired, ""));
     } else if record.credentials.is_none() && failure.is_none() {
         let since = format!("since the start at {}", times.show(started));
-        findings.push(Finding::new(Kind::NoCredentials, "").since(since));
+        let turn = turn(record, times).map_or(String::new(), |turn| format!("edgerotate {turn}"));
+        findings.push(Finding::new(Kind::NoCredentials, &turn).since(since));
     }
     if let Some(failure) = failure {
         let what = Failure::new(failure.cause, failure.detail.as_str());
@@ -317,17 +211,7 @@ fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Findin
     if let Some(failing) = &record.hand_over.failing {
         findings.push(Finding::failing(Kind::HandOverFails, failing, times));
     }
-    let litestream = &record.litestream;
-    match record.hand_over.state {
-        _ if record.credentials.is_none() => {}
-        _ if !litestream.can_be_seen || litestream.start.is_some() => {}
-        HandingOver::Done => findings.push(Finding::new(Kind::LitestreamNotRunning, "")),
-        // A later restart is a matter of seconds.
-        _ if litestream.last_confirmed.is_some() => {}
-        HandingOver::Due | HandingOver::UnderWay => {
-            findings.push(Finding::new(Kind::NotHandedOver, ""));
-        }
-    }
+    findings.extend(of_hand_over(record, times));
     of_heartbeat(record, times, findings);
     of_guard(record, findings);
     if let Some(uploads) = &record.uploads {
@@ -349,6 +233,26 @@ fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Findin
     }
 }
 
+fn of_hand_over(record: &Record, times: &Times) -> Option<Finding> {
+    let held = record.credentials?;
+    let litestream = &record.litestream;
+    let is_away = litestream.can_be_seen && litestream.start.is_none();
+    match record.hand_over.state {
+        HandingOver::Done => is_away.then(|| Finding::new(Kind::LitestreamNotRunning, "")),
+        HandingOver::Due | HandingOver::UnderWay if record.hand_over.failing.is_some() => None,
+        HandingOver::Due | HandingOver::UnderWay => {
+            if is_away && litestream.last_confirmed.is_none() {
+                return Some(Finding::new(Kind::NotHandedOver, ""));
+            }
+            // A daemon that found them has begun no earlier than it started.
+            let since = held.fetched.max(record.daemon.started);
+            let is_slow = times.age(since).is_some_and(|age| age > USUAL_RESTART);
+            let words = || format!("since {}", times.show(since));
+            is_slow.then(|| Finding::new(Kind::HandOverSlow, "").since(words()))
+        }
+    }
+}
+
 fn of_heartbeat(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
     let heartbeat = &record.heartbeat;
     if let Some(failing) = &heartbeat.failing {
@@ -356,7 +260,7 @@ fn of_heartbeat(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
         return;
     }
     let last = heartbeat.last.unwrap_or(record.daemon.started);
-    let interval = std::time::Duration::from_millis(heartbeat.interval_ms);
+    let interval = Duration::from_millis(heartbeat.interval_ms);
     if times.age(last).is_some_and(|age| age > interval + SILENT) {
         let since = format!("since {}", times.show(last));
         findings.push(Finding::new(Kind::HeartbeatSilent, "").since(since));
@@ -372,8 +276,7 @@ fn of_guard(record: &Record, findings: &mut Vec<Finding>) {
         };
         let database = guarded.database.display().to_string();
         let finding = Finding::new(kind, guarded.why.as_ref().unwrap_or(&database));
-        let remedy = finding.remedy.replace("FILE", &database);
-        findings.push(Finding { remedy, ..finding });
+        findings.push(finding.about(&guarded.database));
     }
 }
 
@@ -390,7 +293,7 @@ fn of_clock(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
         Skew::TooMuch => Kind::ClockWrong,
     };
     let direction = if clock.ahead_s > 0 { "ahead of" } else { "behind" };
-    let size = span(std::time::Duration::from_secs(clock.ahead_s.unsigned_abs()));
+    let size = span(Duration::from_secs(clock.ahead_s.unsigned_abs()));
     let seen = format!("seen at the answer of {}", times.show(clock.seen));
     findings.push(Finding::new(kind, &format!("{size} {direction} the provider's")).since(seen));
 }
@@ -410,6 +313,12 @@ fn of_any(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
         finding.since = reasons.first().map(|reason| format!("since {}", times.date(reason.since)));
         findings.push(finding);
     }
+}
+
+/// Why the first fetch of a fleet that boots at once does not begin at once.
+pub(super) fn turn(record: &Record, times: &Times) -> Option<String> {
+    let at = record.first_turn().filter(|at| !times.is_over(*at))?;
+    Some(format!("waits for its turn until {}, EDGEROTATE_BOOT_SPREAD", times.show(at)))
 }
 
 /// "12 times in a row since 13:02:11 (70 min ago); last at 14:10:11 (2 min ago)".

@@ -43,6 +43,15 @@ pub struct Record {
     pub consumers: Option<Vec<Consumer>>,
 }
 
+impl Record {
+    /// When the daemon asks first, where it has asked for nothing yet: as long as that lies ahead, it waits for its turn
+    /// in the fleet (`EDGEROTATE_BOOT_SPREAD`).
+    pub fn first_turn(&self) -> Option<Moment> {
+        let has_asked = self.credentials.is_some() || self.fetch.failure.is_some();
+        self.fetch.next.filter(|_| !has_asked)
+    }
+}
+
 /// Both clocks, read together when the record was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clocks {

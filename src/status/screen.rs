@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     Lock, Seen,
-    findings::{Finding, verdict},
+    findings::{Finding, turn, verdict},
     record::{Failing, FetchFailure, GuardState, Record},
     times::Times,
 };
@@ -150,6 +150,9 @@ fn credentials(record: &Record, times: &Times) -> String {
 }
 
 fn next_fetch(record: &Record, times: &Times) -> String {
+    if let Some(turn) = turn(record, times) {
+        return turn;
+    }
     let at = record.fetch.next.map_or(String::new(), |at| times.show(at));
     match record.fetch.state {
         Acquiring::Waiting if record.credentials.is_none() => at,

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Lock, NoRecord, Seen,
-    findings::verdict,
+    findings::{Finding, verdict},
+    kinds::Kind,
     record::{
         Clock, Clocks, Consumer, Credentials, Daemon, Device, Failed, Failing, Fetch, FetchFailure,
         GuardState, Guarded, HandOver, Heartbeat, Litestream, Moment, Record, Stopped, Uploads,
@@ -104,6 +105,7 @@ fn failure(cause: Cause, detail: &str, times: u64, since: i64, last: i64) -> Opt
 
 fn seen(record: Record) -> Seen {
     Seen {
+        settings: Vec::new(),
         directory: "/run/edgerotate".into(),
         lock: Lock::Held(PID),
         record: Ok(record),
@@ -215,7 +217,17 @@ fn the_way_to_litestream() {
         Some(Failing { what: what.to_owned(), times: 6, since: at(-63), last: at(-1) });
     assert_screen("hand-over", 69, &seen(record.clone()));
     record.hand_over.failing = None;
-    record.hand_over.state = HandingOver::Done;
+    // It stops, and tries for as long as it is given to upload with what has expired.
+    record.hand_over.state = HandingOver::UnderWay;
+    record.credentials = Some(Credentials { fetched: at(-25), expires: at(3575) });
+    assert_screen("slow-hand-over", 75, &seen(record.clone()));
+    record.litestream.start = None;
+    assert_eq!(seen(record.clone()).findings()[0].name, "hand-over-slow");
+    // So long it takes now and then.
+    record.credentials = Some(Credentials { fetched: at(-9), expires: at(3591) });
+    assert_eq!(seen(record.clone()).findings(), []);
+
+    record = self::record();
     record.litestream.start = None;
     record.guard = Some(vec![guarded(GuardState::Held, None)]);
     assert_screen("no-litestream", 69, &seen(record));
@@ -287,6 +299,10 @@ fn a_start() {
     record.heartbeat.last_id = None;
     record.clock = None;
     assert_screen("starting", 75, &seen(record.clone()));
+    let mut turn = record.clone();
+    turn.fetch.state = Acquiring::Waiting;
+    turn.fetch.next = Some(at(48));
+    assert_screen("turn", 75, &seen(turn));
     record.credentials = Some(Credentials { fetched: at(-1), expires: at(3599) });
     record.hand_over.state = HandingOver::UnderWay;
     assert_screen("first-hand-over", 75, &seen(record.clone()));
@@ -327,6 +343,19 @@ fn what_can_not_be_looked_at() {
     seen.record = Err(NoRecord::Unreadable("form 2, and not 1".to_owned()));
     seen.lock = Lock::Held(PID);
     assert_screen("unreadable", 69, &seen);
+}
+
+/// A daemon that runs is shown as it is, whatever is in its files since.
+#[test]
+fn settings_that_are_wrong() {
+    let mut seen = seen(record());
+    let unknown = "/etc/edgerotate/edgerotate.env:3: EDGEROTATE_LITESTREAM_METRIC: is not a setting; is \
+                   EDGEROTATE_LITESTREAM_METRICS meant?";
+    seen.settings = vec![Finding::line(Kind::SettingIgnored, unknown.to_owned())];
+    assert_screen("setting-ignored", 0, &seen);
+    let wrong = "/data/edgerotate/device.env:1: EDGEROTATE_LOG: must be error, warn, info or debug (got \"loud\")";
+    seen.settings.push(Finding::line(Kind::SettingWrong, wrong.to_owned()));
+    assert_screen("setting-wrong", 78, &seen);
 }
 
 #[test]

@@ -2,13 +2,12 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
     time::Duration,
 };
 
 use tokio::time::sleep;
 
-use super::{Manner, Seen, findings::verdict, json, show};
+use super::{Manner, Seen, findings::verdict, json, settings::Settings, show};
 use crate::verify::signals::Signals;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -18,16 +17,20 @@ const HOME: &str = "\u{1b}[H";
 const ERASE_LINE: &str = "\u{1b}[K\n";
 const ERASE_BELOW: &str = "\u{1b}[J";
 
-/// Shows the state each second; answers with the last one's exit code.
+/// Shows the state each second, each time by the settings as they are then; answers with the last one's exit code.
 ///
 /// # Errors
 /// The answer could not be written, or signals can't be caught.
-pub fn watch(directory: &Path, manner: Manner, out: &mut dyn Write) -> io::Result<u8> {
+pub fn watch(
+    settings: impl Fn() -> Settings,
+    manner: Manner,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         loop {
-            let seen = Seen::look(directory);
+            let seen = Seen::by(settings());
             let exit_code = show_again(&seen, manner, out)?;
             tokio::select! {
                 () = sleep(EVERY) => {}
@@ -66,6 +69,7 @@ mod tests {
     fn on_a_terminal_each_state_is_in_the_place_of_the_one_before() {
         let seen = Seen {
             directory: "/run/edgerotate".into(),
+            settings: Vec::new(),
             lock: Lock::Free,
             record: Err(NoRecord::Missing),
             now: Now {

@@ -2,17 +2,22 @@
 
 use std::{fs, time::Duration};
 
-use nix::fcntl::{Flock, FlockArg};
+use edgerotate::config::SETTINGS;
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::signal::Signal,
+};
 use serde_json::json;
 
 use crate::{
     harness::{Answer, Bench, By, chmod},
-    support::{Generation, process::tied, skip, token::write_private},
+    support::{Generation, process::tied, root, skip, token::write_private},
 };
 
-/// A system that systemd has booted, and that has the daemon's unit.
-pub const BOOTED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && \
-                          touch /run/systemd/system/edgerotate.service";
+/// A system that systemd has booted, and that has the daemon's unit, which is enabled.
+pub const BOOTED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system/multi-user.target.wants && \
+                          touch /run/systemd/system/edgerotate.service && \
+                          ln -s ../edgerotate.service /run/systemd/system/multi-user.target.wants/";
 
 fn gate(bench: &Bench, settings: &[(&str, &str)]) -> Answer {
     bench.check_as(By::Owner, &["--gate", "--patience", "0"], settings)
@@ -128,12 +133,106 @@ fn whose_settings_are_wrong_decides() {
         &with("own.env", "EDGEROTATE_OF_A_NEWER_IMAGE=1\n"),
         "warning settings DEVICE/own.env:1: EDGEROTATE_OF_A_NEWER_IMAGE: is not a setting [setting-unknown-here]",
     );
-    // A device that was provisioned needs what an image no longer brings.
-    assert_given_back(
+    assert_kept(
         &with("own.env", "EDGEROTATE_ROLE_ALIAS=\n"),
-        78,
-        "WRONG settings * [setting-missing]",
+        "warning settings DEVICE/own.env:1: EDGEROTATE_ROLE_ALIAS: is empty, but needed: * [setting-wrong]",
     );
+    // A device that was provisioned needs what an image no longer brings.
+    fs::write(bench.path("image.env"), "EDGEROTATE_ROLE_ALIAS=\n").unwrap();
+    fs::write(bench.path("own.env"), "").unwrap();
+    let files = ["--config", "DEVICE/image.env", "--device-config", "DEVICE/own.env"];
+    let arguments = [&["--gate", "--patience", "0"], &files[..]].concat();
+    assert_given_back(
+        &bench.check_as(By::Owner, &arguments, &[]),
+        78,
+        "WRONG settings settings: EDGEROTATE_ROLE_ALIAS: is empty in DEVICE/image.env:1, * [setting-missing]",
+    );
+}
+
+/// The image's value below a device's slip is what the rest is looked at with; and a slip gives no image back.
+#[test]
+fn a_slip_in_the_device_s_own_file_gives_no_image_back_whichever_setting_it_hits() {
+    let mut bench = Bench::new("slips", Generation::V05);
+    // Values that matter: without them, check finds no token, or takes the database for lost at the next reboot.
+    let softhsm2_conf = bench.environment.remove("SOFTHSM2_CONF").unwrap();
+    bench.set("MODULE_ENVIRONMENT", format!("SOFTHSM2_CONF={softhsm2_conf}"));
+    bench.set("PKCS11_ROUTE", "engine");
+    let in_memory = bench.runtime_directory.join("device.db");
+    bench.set("DATABASE", in_memory.to_str().unwrap());
+    let text = fs::read_to_string(&bench.litestream.configuration).unwrap();
+    let text = text.replace(bench.database.to_str().unwrap(), in_memory.to_str().unwrap());
+    fs::write(&bench.litestream.configuration, text).unwrap();
+
+    let is_of_key = |name: &str| {
+        name.contains("PKCS11") || name.ends_with("_KEY") || name.ends_with("_MODULE_ENVIRONMENT")
+    };
+    let gate = |bench: &Bench, own: &str| {
+        fs::write(bench.path("own.env"), own).unwrap();
+        let arguments = ["--gate", "--patience", "0", "--device-config", "DEVICE/own.env"];
+        bench.check_as(By::Owner, &arguments, &[])
+    };
+    assert_kept(&gate(&bench, ""), "ok key EC, 256 bits; it signs");
+    for setting in SETTINGS {
+        let name = setting.name;
+        let answer = gate(&bench, &format!("{name}=!\n"));
+        let line = format!("warning settings DEVICE/own.env:1: {name}: * [setting-wrong]");
+        assert_kept(&answer, &line);
+        if !name.ends_with("_LITESTREAM") {
+            answer.assert_has("ok Litestream TOOLS/litestream-0.5.17, version 0.5.17");
+        }
+        if !is_of_key(name) {
+            answer.assert_has("ok key EC, 256 bits; it signs");
+        }
+    }
+    // Where the image has none, what the device wants is not known.
+    bench.environment.insert("OPENSSL_ENGINES".to_owned(), "/nonexistent".to_owned());
+    for name in ["MODULE_ENVIRONMENT", "PKCS11_ROUTE", "ALLOW_VOLATILE_DATABASE"] {
+        let of_image = bench.unset(name);
+        let answer = gate(&bench, &format!("EDGEROTATE_{name}=!\n"));
+        bench.set(name, of_image);
+        // Nothing works without its engine, whatever else the device has wrong.
+        if name == "ALLOW_VOLATILE_DATABASE" {
+            answer.assert_has("not reached database needs: settings");
+        } else {
+            assert_kept(&answer, "not reached PKCS#11 module needs: settings");
+        }
+    }
+    bench.environment.remove("OPENSSL_ENGINES");
+    // The image's value is wrong only together with the device's.
+    for (own, line) in [
+        ("EDGEROTATE_FETCH_TIMEOUT=2min\n", "EDGEROTATE_FETCH_TIMEOUT: must be less than *"),
+        ("CREDENTIAL_ROLE_ALIAS=other\n", "CREDENTIAL_ROLE_ALIAS: is another name for *"),
+        (
+            "EDGEROTATE_PRIVATE_KEY=pkcs11:token=device;object=x?module-path=/m.so\n",
+            "EDGEROTATE_PRIVATE_KEY: attribute module-path and *",
+        ),
+    ] {
+        assert_kept(
+            &gate(&bench, own),
+            &format!("warning settings DEVICE/own.env:1: {line} [setting-wrong]"),
+        );
+    }
+    assert_eq!(bench.cloud.fetches(), 1, "nobody is asked with settings that are not whole");
+}
+
+/// An image makes the users, and can so take its own settings away from the daemon.
+#[test]
+fn an_image_whose_daemon_may_not_read_the_device_s_settings_goes() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("only root can become another user");
+    }
+    let bench = Bench::new("forbidden", Generation::V05);
+    fs::write(bench.path("own.env"), "").unwrap();
+    let gate = |mode| {
+        let _mend = chmod(bench.path("own.env"), mode);
+        let arguments = ["--gate", "--patience", "0", "--device-config", "DEVICE/own.env"];
+        bench.check_as(By::Nobody, &arguments, &[])
+    };
+    let answer = gate(0o600);
+    answer.assert_has("WRONG settings DEVICE/own.env: cannot be read: Permission denied * [settings-not-permitted]");
+    answer.assert_has("-> let the group of the user that runs edgerotate read it: chown root:edgerotate DEVICE/own.env && *");
+    assert!(answer.text.contains("this image is not good for this device"), "{}", answer.text);
+    assert!(!gate(0o644).text.contains("settings-not-permitted"));
 }
 
 #[test]
@@ -156,16 +255,83 @@ fn an_image_whose_daemon_does_not_come_up_goes() {
          it does [daemon-not-up]",
     );
     drop(held);
-    // An administrator's wish, and systems without systemd.
+    // An administrator's wishes, and systems without systemd.
     const MASKED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && \
                           ln -s /dev/null /run/systemd/system/edgerotate.service";
-    for script in [MASKED, "mount -t tmpfs tmpfs /run"] {
+    const DISABLED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system/multi-user.target.wants && \
+                            touch /run/systemd/system/edgerotate.service";
+    for script in [MASKED, DISABLED, "mount -t tmpfs tmpfs /run"] {
         assert_kept(&gate(&bench, script), "warning daemon * [daemon-not-running]");
     }
+    // One look at a daemon that ends again and again may well find it.
     bench.start();
     bench.wait_for_record(|record| !record["daemon"].is_null());
-    assert_kept(&gate(&bench, BOOTED), "ok daemon it runs as process *");
+    assert_given_back(
+        &gate(&bench, BOOTED),
+        69,
+        "WRONG daemon edgerotate.service is there, and edgerotate does not come up: process * has only just started; whether \
+         it stays shows after 5 s [daemon-not-up]",
+    );
+    let patient =
+        |bench: &Bench| bench.check_as(By::Mounts(BOOTED), &["--gate", "--patience", "60"], &[]);
+    assert_kept(&patient(&bench), "ok daemon it runs as process *");
+
+    // What can't be read says nothing of the image. It stays as it is while the daemon stands still.
+    bench.daemon().signal(Signal::SIGSTOP);
+    let record = bench.runtime_directory.join("status.json");
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "{}").unwrap();
+    assert_kept(
+        &patient(&bench),
+        "warning daemon it can't be told whether edgerotate runs: status.json * [running-unknown]",
+    );
+    fs::write(&record, whole).unwrap();
+    bench.daemon().signal(Signal::SIGCONT);
     bench.stop();
+}
+
+/// A daemon that waits for its turn in the fleet will ask; one that says nothing of when it asks is not left to it.
+#[test]
+fn the_provider_is_left_to_a_daemon_whose_turn_comes() {
+    let mut bench = Bench::running("turn", Generation::V05);
+    // The record stays as it is made while the daemon stands still.
+    bench.daemon().signal(Signal::SIGSTOP);
+    let path = bench.runtime_directory.join("status.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let now = record["clocks"]["boottime"]["boottime_ms"].as_u64().unwrap();
+    record["credentials"] = json!(null);
+    record["fetch"]["last_success"] = json!(null);
+    record["fetch"]["state"] = json!("waiting");
+    let fetches = bench.cloud.fetches();
+    for (next, asked) in [
+        (json!({"boottime_ms": now + 600_000}), 0),
+        (json!({"boottime_ms": now - 1}), 1),
+        (json!(null), 2),
+    ] {
+        record["fetch"]["next"] = next;
+        fs::write(&path, record.to_string()).unwrap();
+        let line =
+            if asked == 0 { "not reached role alias needs: daemon" } else { "ok role alias *" };
+        assert_kept(&gate(&bench, &[]), line);
+        assert_eq!(bench.cloud.fetches(), fetches + asked);
+    }
+    bench.daemon().signal(Signal::SIGCONT);
+    bench.stop();
+}
+
+/// A device that comes from the factory: no certificate, and nothing in its token.
+#[test]
+fn a_blank_token_gives_no_image_back_before_the_device_has_its_certificate() {
+    let bench = Bench::new("blank-token", Generation::V05);
+    for (key, finding) in [
+        ("pkcs11:token=of-nobody;object=device;type=private", "warning token * [token-missing]"),
+        ("pkcs11:token=device;object=nothing;type=private", "warning key * [key-object-missing]"),
+    ] {
+        let certificate = ("CERTIFICATE", "DEVICE/nowhere.pem");
+        assert_kept(&gate(&bench, &[("PRIVATE_KEY", key), certificate]), finding);
+        let wrong = finding.replace("warning", "WRONG");
+        assert_given_back(&gate(&bench, &[("PRIVATE_KEY", key)]), 69, &wrong);
+    }
 }
 
 /// The gate waits for the daemon and looks again; the PIN is tried at the first look alone.
@@ -186,8 +352,13 @@ fn a_gate_that_looks_again_tries_a_refused_pin_once() {
 fn what_the_settings_allow_is_looked_at_on_a_device_that_has_none_of_its_own() {
     let bench = Bench::new("blank", Generation::V05);
     let gate = |settings: &[(&str, &str)]| {
-        let arguments = ["--gate", "--patience", "0", "--device-config", "DEVICE/nothing.env"];
-        bench.check_as(By::Owner, &arguments, settings)
+        // An empty value is what the image leaves to the device.
+        let (empty, set): (Vec<_>, Vec<_>) =
+            settings.iter().partition(|(_, value)| value.is_empty());
+        let empty: String = empty.iter().map(|(key, _)| format!("EDGEROTATE_{key}=\n")).collect();
+        fs::write(bench.path("image.env"), empty).unwrap();
+        let files = ["--config", "DEVICE/image.env", "--device-config", "DEVICE/nothing.env"];
+        bench.check_as(By::Owner, &[&["--gate", "--patience", "0"], &files[..]].concat(), &set)
     };
     let network = [("ENDPOINT", ""), ("REGION", ""), ("ROLE_ALIAS", "")];
     let answer = gate(&network);
@@ -305,18 +476,39 @@ fn a_build_looks_at_the_settings_alone() {
     assert_eq!(answer.code, 0, "{answer:?}");
     assert_eq!(answer.text, "ok           settings  DEVICE/image.env\nall is well\n");
 
-    let answer = build("EDGEROTATE_ENDPOINT=c1.credentials.iot.eu-west-1.amazonaws.com\n", &[]);
-    assert_eq!(answer.code, 0, "what a device brings is no mistake of the image's: {answer:?}");
+    // What each device brings is no mistake of the image's; all the rest is its own to say.
+    let answer = build(&without(text, &["CERTIFICATE", "PRIVATE_KEY"]), &[]);
+    assert_eq!(answer.code, 0, "{answer:?}");
     answer.assert_has(
         "warning settings settings: EDGEROTATE_CERTIFICATE: is not set, * [not-provisioned]",
     );
+    for name in ["ENDPOINT", "ROLE_ALIAS", "DATABASE", "PKCS11_MODULE"] {
+        let answer = build(&without(text, &[name]), &[]);
+        assert_eq!(answer.code, 78, "{answer:?}");
+        answer.assert_has(&format!(
+            "WRONG settings settings: EDGEROTATE_{name}: is not set, * [setting-missing]"
+        ));
+    }
+    let answer = build("", &[]);
+    assert_eq!(answer.code, 78, "no settings at all: {answer:?}");
+    // What is shipped is to be filled in, and says with what.
+    let template = fs::read_to_string(root().join("systemd/edgerotate.env")).unwrap();
+    let answer = build(&template, &[]);
+    assert_eq!(answer.code, 78, "{answer:?}");
+    for name in ["ENDPOINT", "ROLE_ALIAS", "PKCS11_MODULE"] {
+        answer.assert_has(&format!(
+            "WRONG settings settings: EDGEROTATE_{name}: is not set, * [setting-missing]"
+        ));
+    }
+    let answer = build(&template.replace("\n#EDGEROTATE_", "\nEDGEROTATE_"), &[]);
+    assert_eq!((answer.code, answer.text.lines().last()), (0, Some("all is well")), "{answer:?}");
 
     fs::write(bench.path("own.env"), "EDGEROTATE_THING_NAME=press-12\nEDGEROTATE_NEWER=1\n")
         .unwrap();
     let answer = build(text, &["--device-config", "DEVICE/own.env"]);
     assert_eq!(answer.code, 0, "{answer:?}");
     answer.assert_has("warning settings DEVICE/own.env:2: EDGEROTATE_NEWER: is not a setting [setting-unknown-here]");
-    let answer = build("", &["--device-config", "DEVICE/own.env"]);
+    let answer = build(&without(text, &["CERTIFICATE"]), &["--device-config", "DEVICE/own.env"]);
     assert_eq!(answer.code, 78, "this device is to have all it needs: {answer:?}");
 
     let answer = build(&format!("{text}EDGEROTATE_THING_NAM=x\n"), &[]);
@@ -325,6 +517,12 @@ fn a_build_looks_at_the_settings_alone() {
         "WRONG settings DEVICE/image.env:7: EDGEROTATE_THING_NAM: is not a setting; is EDGEROTATE_THING_NAME meant? \
          [setting-unknown]",
     );
+}
+
+/// Settings without the lines of some.
+fn without(text: &str, names: &[&str]) -> String {
+    let is_one = |line: &&str| names.iter().any(|n| line.starts_with(&format!("EDGEROTATE_{n}=")));
+    text.lines().filter(|line| !is_one(line)).map(|line| format!("{line}\n")).collect()
 }
 
 /// What a program may rely on; README.md has the same.

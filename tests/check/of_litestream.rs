@@ -84,6 +84,20 @@ pub const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        finding: Finding::LitestreamExample,
+        code: 78,
+        given: |bench| {
+            let bucket = fs::read_to_string(&bench.litestream.configuration).unwrap();
+            let bucket = bucket.lines().find(|line| line.contains("bucket: ")).unwrap().to_owned();
+            let (key, _) = bucket.split_once("bucket: ").unwrap();
+            rewritten(bench, &bucket, &format!("{key}bucket: example-device-replicas"))
+        },
+        line: "WRONG litestream.yml Litestream's configuration still has the bucket of the example, which is nobody's: \
+               DEVICE/litestream/litestream.yml (example-device-replicas)",
+        remedy: "write the name of your own bucket into DEVICE/litestream/litestream.yml",
+        ..CASE
+    },
+    Case {
         finding: Finding::LitestreamOtherDatabase,
         code: 78,
         given: |bench| rewritten(bench, "device.db", "other.db"),

@@ -1,10 +1,12 @@
 //! What can be wrong with the settings.
 
+use std::{fs, os::unix::fs::PermissionsExt};
+
 use edgerotate::finding::Finding;
 
 use crate::{
     cases::{CASE, Case},
-    harness::put,
+    harness::{By, put},
 };
 
 pub const CASES: &[Case] = &[
@@ -19,10 +21,12 @@ pub const CASES: &[Case] = &[
     Case {
         finding: Finding::SettingMissing,
         code: 78,
-        settings: &[("ROLE_ALIAS", "")],
-        line: "WRONG settings settings: EDGEROTATE_ROLE_ALIAS: is empty in environment, but needed: which role to ask \
-               for, such as litestream-replica",
-        remedy: "write it into one of the files named there",
+        arguments: &["--config", "DEVICE/image.env"],
+        given: |bench| put(bench.path("image.env"), "EDGEROTATE_ROLE_ALIAS=\n"),
+        line: "WRONG settings settings: EDGEROTATE_ROLE_ALIAS: is empty in DEVICE/image.env:1, but needed: which role to \
+               ask for, such as litestream-replica",
+        remedy: "write it into one of the files of settings: what all devices share into the image's, the rest into the device's \
+                 own",
         ..CASE
     },
     Case {
@@ -51,11 +55,32 @@ pub const CASES: &[Case] = &[
     },
     Case {
         finding: Finding::NotProvisioned,
-        arguments: &["--gate", "--device-config", "DEVICE/nothing.env"],
-        settings: &[("ROLE_ALIAS", "")],
-        line: "warning settings settings: EDGEROTATE_ROLE_ALIAS: is empty in environment, but needed: which role to ask \
-               for, such as litestream-replica",
+        arguments: &[
+            "--gate",
+            "--config",
+            "DEVICE/image.env",
+            "--device-config",
+            "DEVICE/nothing.env",
+        ],
+        given: |bench| put(bench.path("image.env"), "EDGEROTATE_ROLE_ALIAS=\n"),
+        line: "warning settings settings: EDGEROTATE_ROLE_ALIAS: is empty in DEVICE/image.env:1, but needed: which role to \
+               ask for, such as litestream-replica",
         remedy: "nothing, if the device is yet to be provisioned; else write it into its own file",
+        ..CASE
+    },
+    Case {
+        finding: Finding::SettingsNotPermitted,
+        code: 77,
+        by: By::Nobody,
+        arguments: &["--device-config", "DEVICE/own.env"],
+        given: |bench| {
+            let mend = put(bench.path("own.env"), "EDGEROTATE_LOG=info\n");
+            fs::set_permissions(bench.path("own.env"), fs::Permissions::from_mode(0o600)).unwrap();
+            mend
+        },
+        line: "WRONG settings DEVICE/own.env: cannot be read: Permission denied (os error 13)",
+        remedy: "let the group of the user that runs edgerotate read it: chown root:edgerotate DEVICE/own.env && chmod 0640 \
+                 DEVICE/own.env",
         ..CASE
     },
 ];

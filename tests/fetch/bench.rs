@@ -1,6 +1,7 @@
 //! A device that can fetch, and its cloud.
 
 use std::{
+    cell::{Cell, RefCell},
     env,
     ffi::OsString,
     fs,
@@ -17,6 +18,7 @@ use edgerotate::{
     fetch::refused_pin::Directories,
     fetch_child::Launcher,
     fetch_reply::FetchReply,
+    secret::Secret,
 };
 
 use crate::support::{
@@ -122,7 +124,7 @@ impl Bench {
     /// The same, in the settings and not in edgerotate's environment.
     pub fn module_variable_in_settings(&mut self, name: &str, value: &Path) {
         self.launcher.environment.retain(|(other, _)| other != name);
-        let value = value.to_str().expect("a path in UTF-8").to_owned();
+        let value = Secret::new(value.to_str().expect("a path in UTF-8").to_owned());
         let variable = ModuleVariable { name: name.to_owned(), value: Some(value) };
         self.token_settings().module_environment.push(variable);
     }
@@ -155,6 +157,7 @@ impl Bench {
         match self.fetch() {
             FetchReply::Failed { failure, .. } => {
                 eprintln!("{}: {failure}", failure.cause);
+                SHOWN.with_borrow_mut(|shown| shown.push(failure.cause));
                 failure
             }
             FetchReply::Credentials { .. } => panic!("it fetched"),
@@ -195,11 +198,11 @@ impl Bench {
     /// Lets the child run as a user who has only what he was given. False where that can't be had.
     pub fn drop_privileges(&mut self) -> bool {
         if !nix::unistd::geteuid().is_root() {
-            skip("needs root, to become somebody else");
+            leave_out("needs root, to become somebody else");
             return false;
         }
         if env::var_os("EDGEROTATE_TEST_ROOT").is_some() {
-            skip("chroot needs root");
+            leave_out("chroot needs root");
             return false;
         }
         for directory in [&self.launcher.runtime_directory, &self.launcher.state_directory] {
@@ -227,6 +230,27 @@ impl Bench {
     pub fn mark(&self) -> PathBuf {
         self.launcher.state_directory.join("pin-refused")
     }
+}
+
+thread_local! {
+    /// What this test has met so far; nothing counts where it could not run.
+    static SHOWN: RefCell<Vec<Cause>> = const { RefCell::new(Vec::new()) };
+    static LEFT_OUT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a test, and looks whether it has met these causes.
+pub fn assert_shows(test: fn(), causes: &[Cause]) {
+    test();
+    let shown = SHOWN.take();
+    for cause in causes.iter().filter(|_| !LEFT_OUT.get()) {
+        assert!(shown.contains(cause), "{cause} was not shown");
+    }
+}
+
+/// Records that a test can't run here; the caller returns.
+pub fn leave_out(reason: &str) {
+    LEFT_OUT.set(true);
+    skip(reason);
 }
 
 /// How often a line with `text` is in a file.

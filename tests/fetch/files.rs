@@ -16,6 +16,14 @@ use crate::{
     support::process::{run, tied},
 };
 
+// Each is a test, and shows these causes.
+cases! {
+    a_pin_file_that_can_t_be_read_is_told: PinFileUnreadable;
+    each_file_has_its_words: CertificateMissing CertificateNotPem CertificateUnreadable KeyFileMissing KeyFileNotPem KeyFileUnreadable CaFileMissing CaFileNotPem CaFileUnreadable;
+    without_privileges_it_fetches_and_each_file_it_may_not_read_has_its_words: CertificateNotPermitted CaFileNotPermitted ModuleNotPermitted PinFileNotPermitted KeyFileNotPermitted PinUnguarded TokenLockUnusable;
+    a_key_file_with_a_passphrase_asks_nobody: KeyFileNotPem;
+}
+
 #[test]
 fn a_key_in_a_file_fetches() {
     let bench = Bench::with_key_file("file");
@@ -23,7 +31,6 @@ fn a_key_in_a_file_fetches() {
     assert_eq!(credentials.access_key_id, bench.cloud.issued()[0].access_key_id);
 }
 
-#[test]
 fn a_pin_file_that_can_t_be_read_is_told() {
     let mut bench = Bench::new("pin-directory");
     let directory = bench.scratch.to_path_buf();
@@ -31,7 +38,6 @@ fn a_pin_file_that_can_t_be_read_is_told() {
     bench.assert_fails(Cause::PinFileUnreadable, &["Is a directory"]);
 }
 
-#[test]
 fn each_file_has_its_words() {
     let mut bench = Bench::with_key_file("files");
     let good = bench.provider.clone();
@@ -69,7 +75,6 @@ fn each_file_has_its_words() {
     assert!(bench.cloud.requests().is_empty());
 }
 
-#[test]
 fn without_privileges_it_fetches_and_each_file_it_may_not_read_has_its_words() {
     let mut bench = Bench::new("rights");
     if !bench.drop_privileges() {
@@ -107,7 +112,6 @@ fn without_privileges_it_fetches_and_each_file_it_may_not_read_has_its_words() {
     assert_eq!(count(&log, "C_Login"), 0);
 }
 
-#[test]
 fn a_key_file_with_a_passphrase_asks_nobody() {
     let mut bench = Bench::with_key_file("passphrase");
     let PrivateKey::File(plain) = &bench.provider.key else { unreachable!() };

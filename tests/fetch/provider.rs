@@ -7,7 +7,14 @@ use serde_json::json;
 
 use crate::bench::Bench;
 
-#[test]
+// Each is a test, and shows these causes.
+cases! {
+    what_the_provider_itself_refuses: ThingNotAttached RoleAliasMissing AccessDenied RoleNotAssumable DurationTooLong;
+    each_status: BadRequest Forbidden NotFound RequestTimeout UnexpectedStatus Throttled ServerError CertificateNotAccepted Redirected;
+    answers_that_are_none: AnswerNotUnderstood AlreadyExpired AnswerTooLarge;
+    connections_that_end: ConnectionCut Timeout;
+}
+
 fn what_the_provider_itself_refuses() {
     let mut bench = Bench::with_key_file("refusals");
     let id = bench.certificate.id.clone();
@@ -52,7 +59,6 @@ fn what_the_provider_itself_refuses() {
     bench.assert_fails(Cause::AccessDenied, &[]);
 }
 
-#[test]
 fn each_status() {
     let bench = Bench::with_key_file("status");
     for (status, cause) in [
@@ -86,7 +92,6 @@ fn retry_after() {
     }
 }
 
-#[test]
 fn answers_that_are_none() {
     let bench = Bench::with_key_file("answers");
     for garbage in ["html", "truncated-json", "empty", "binary", "not-credentials"] {
@@ -115,7 +120,6 @@ fn answers_that_are_none() {
     bench.assert_fails(Cause::AnswerTooLarge, &[]);
 }
 
-#[test]
 fn connections_that_end() {
     let mut bench = Bench::with_key_file("cuts");
     for cut in ["handshake", "headers", "body"] {

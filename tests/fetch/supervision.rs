@@ -26,6 +26,16 @@ use crate::{
     },
 };
 
+// Each is a test, and shows these causes.
+cases! {
+    a_module_that_hangs_is_killed_at_the_deadline: FetchHung;
+    modules_that_end_the_process: FetchCrashed FetchBroken;
+    what_a_module_starts_ends_with_the_fetch_and_does_not_hold_it_up: FetchCrashed;
+    a_token_that_another_holds_is_waited_for_but_not_for_ever: TokenBusy TokenLockUnusable;
+    a_lock_that_leads_elsewhere_gives_nothing_away: TokenLockUnusable;
+    a_program_that_is_none: FetchNotStarted FetchBroken;
+}
+
 /// Who hangs in the shim: the child and the one it started.
 fn hanging(log: &Path) -> Option<[Seen; 2]> {
     let text = fs::read_to_string(log).ok()?;
@@ -46,7 +56,6 @@ fn assert_gone(processes: &[Seen]) {
     });
 }
 
-#[test]
 fn a_module_that_hangs_is_killed_at_the_deadline() {
     let mut bench = Bench::new("hang");
     let log = bench.shim("hang");
@@ -81,7 +90,6 @@ fn a_fetch_that_is_given_up_leaves_nobody() {
     assert_gone(&seen);
 }
 
-#[test]
 fn modules_that_end_the_process() {
     for (behaviour, cause, words) in [
         ("abort", Cause::FetchCrashed, "by SIGABRT"),
@@ -104,7 +112,6 @@ fn what_happens_after_the_reply_does_no_harm() {
     }
 }
 
-#[test]
 fn what_a_module_starts_ends_with_the_fetch_and_does_not_hold_it_up() {
     for behaviour in ["fork", "fork-and-abort"] {
         let mut bench = Bench::new(behaviour);
@@ -210,7 +217,6 @@ child.wait()";
     }
 }
 
-#[test]
 fn a_token_that_another_holds_is_waited_for_but_not_for_ever() {
     let mut bench = Bench::new("busy");
     bench.fetch_credentials();
@@ -230,7 +236,6 @@ fn a_token_that_another_holds_is_waited_for_but_not_for_ever() {
     bench.assert_fails(Cause::TokenLockUnusable, &["token.lock"]);
 }
 
-#[test]
 fn a_lock_that_leads_elsewhere_gives_nothing_away() {
     let bench = Bench::new("lock-link");
     bench.fetch_credentials();
@@ -267,7 +272,6 @@ fn of_many_at_once_with_a_wrong_pin_one_is_refused() {
     assert_eq!(count(&log, "C_Login"), 1);
 }
 
-#[test]
 fn a_program_that_is_none() {
     let mut bench = Bench::with_key_file("no-program");
     bench.launcher.program = "/nonexistent/edgerotate".into();

@@ -18,16 +18,28 @@ use openssl::{
 use serde_json::json;
 
 use crate::{
-    bench::Bench,
+    bench::{Bench, leave_out},
     support::{
         Process, SOON,
         device::THING,
         process::{run, tied},
-        skip, wait_for,
+        wait_for,
     },
 };
 
-#[test]
+// Each is a test, and shows these causes.
+cases! {
+    nobody_there: ConnectRefused Dns Unreachable ConnectTimeout;
+    servers_that_are_not_trusted: ServerCertificateExpired ServerOtherHost ServerNotTrusted;
+    nothing_but_the_ca_file_is_trusted: ServerNotTrusted;
+    device_certificates_that_are_refused: DeviceCertificateExpired DeviceCertificateUnknown;
+    what_openssl_servers_say: DeviceCertificateUnknown TlsVersion;
+    servers_that_know_better_what_the_certificate_is_worth: DeviceCertificateRevoked DeviceCertificateRejected;
+    a_system_without_authorities: SystemCaMissing;
+    a_server_from_the_future: ServerCertificateNotYetValid;
+    a_server_that_speaks_no_tls: TlsHandshake;
+}
+
 fn nobody_there() {
     let mut bench = Bench::with_key_file("nobody");
     bench.cloud.provider_fault(&json!({"refuse_connections": true}));
@@ -48,7 +60,6 @@ fn nobody_there() {
     bench.assert_fails(Cause::ConnectTimeout, &["not up within 1 s: "]);
 }
 
-#[test]
 fn servers_that_are_not_trusted() {
     let mut bench = Bench::with_key_file("server");
     for (certificate, cause, words) in [
@@ -69,7 +80,6 @@ fn servers_that_are_not_trusted() {
     bench.fetch_credentials();
 }
 
-#[test]
 fn nothing_but_the_ca_file_is_trusted() {
     // The right authority is in a directory that libcurl would look at beside the CA file.
     let mut bench = Bench::with_key_file("ca-only");
@@ -92,7 +102,6 @@ fn a_proxy_in_the_environment_is_nobodys_business() {
     bench.fetch_credentials();
 }
 
-#[test]
 fn device_certificates_that_are_refused() {
     let mut bench = Bench::with_key_file("device");
     let PrivateKey::File(key) = bench.provider.key.clone() else { unreachable!() };
@@ -119,7 +128,6 @@ fn device_certificates_that_are_refused() {
 }
 
 /// OpenSSL's own server says the same in other ways: in TLS 1.3 it refuses the device only after the handshake.
-#[test]
 fn what_openssl_servers_say() {
     for (version, cause) in [
         ("-tls1_2", Cause::DeviceCertificateUnknown),
@@ -134,7 +142,6 @@ fn what_openssl_servers_say() {
     }
 }
 
-#[test]
 fn servers_that_know_better_what_the_certificate_is_worth() {
     for (name, usage, cause, words) in [
         ("revoked", "clientAuth", Cause::DeviceCertificateRevoked, "certificate revoked"),
@@ -156,11 +163,10 @@ fn servers_that_know_better_what_the_certificate_is_worth() {
     }
 }
 
-#[test]
 fn a_system_without_authorities() {
     let mut bench = Bench::with_key_file("no-authorities");
     if !nix::unistd::geteuid().is_root() {
-        return skip("needs root, to take /etc/ssl away from one process");
+        return leave_out("needs root, to take /etc/ssl away from one process");
     }
     let script = format!(
         "#!/bin/sh\nexec /usr/bin/unshare --mount /bin/sh -c \
@@ -175,7 +181,6 @@ fn a_system_without_authorities() {
     bench.assert_fails(Cause::SystemCaMissing, &["/etc/ssl/certs/ca-certificates.crt"]);
 }
 
-#[test]
 fn a_server_from_the_future() {
     let mut bench = Bench::with_key_file("future");
     let server = Server::start(&bench, (10, 30), &[]);
@@ -183,7 +188,6 @@ fn a_server_from_the_future() {
     bench.assert_fails(Cause::ServerCertificateNotYetValid, &["is valid from", "here it is"]);
 }
 
-#[test]
 fn a_server_that_speaks_no_tls() {
     let mut bench = Bench::with_key_file("no-tls");
     // Its control interface speaks plain HTTP.

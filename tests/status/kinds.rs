@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use edgerotate::status::findings::Kind;
+use edgerotate::status::kinds::Kind;
 use nix::sys::signal::Signal;
 use serde_json::json as value;
 
@@ -42,7 +42,8 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    of_the_credentials_and_their_way: NoCredentials NotHandedOver CredentialsExpired;
+    of_the_credentials_and_their_way: NoCredentials NotHandedOver CredentialsExpired HandOverSlow;
+    of_the_settings: SettingIgnored SettingWrong SettingMissing;
     of_a_restart_that_fails: HandOverFails;
     of_litestream: LitestreamNotRunning;
     of_uploads: ReplicaBehind UploadsUnseen;
@@ -51,7 +52,7 @@ scenarios! {
     of_the_clock: ClockOff ClockWrong;
     of_the_record: StateNotWritten StateUnreadable;
     of_a_daemon_that_is_down: NotRunning;
-    of_who_looks: StateNotPermitted RunningUnknown;
+    of_who_looks: StateNotPermitted RunningUnknown SettingsNotPermitted;
     of_heartbeats_that_fail: HeartbeatFails;
     of_storage_that_hangs: HeartbeatSilent;
     of_a_program_that_no_longer_asks: ConsumerRanOut;
@@ -78,8 +79,15 @@ thread_local! {
 /// Waits until it is on the screen, with this detail, in which `*` is what differs from run to run; and is told alike
 /// in the JSON.
 fn assert_told(device: &Device, kind: Kind, detail: &str) {
-    let colon = if detail.is_empty() { "" } else { ": " };
-    let line = format!("! {}: {}{colon}{detail}", kind.name(), kind.what());
+    let line = match kind {
+        // What is wrong with a setting says it all by itself.
+        Kind::SettingIgnored
+        | Kind::SettingMissing
+        | Kind::SettingWrong
+        | Kind::SettingsNotPermitted => format!("! {}: {detail}", kind.name()),
+        _ if detail.is_empty() => format!("! {}: {}", kind.name(), kind.what()),
+        _ => format!("! {}: {}: {detail}", kind.name(), kind.what()),
+    };
     let mut last = String::new();
     let start = std::time::Instant::now();
     while assert_on(&last, kind, &line).is_none() {
@@ -125,6 +133,54 @@ mod scenario {
         device.wait_for_log("restart success litestream", SOON);
         device.cloud.provider_fault(&value!({"refuse_connections": true}));
         assert_told(&device, Kind::CredentialsExpired, "");
+
+        // Newer ones come. Litestream, which is to stop, tries for half a minute to upload with the ones it has.
+        let alias = format!("/role-aliases/{}", device.cloud.role_alias());
+        device.cloud.control("PUT", &alias, Some(&value!({"lifetime_s": 3600})));
+        device.cloud.heal();
+        assert_told(&device, Kind::HandOverSlow, "");
+        device.stop();
+        Played::Yes
+    }
+
+    /// A daemon that runs is shown all the same, by a person who looks with other settings.
+    pub fn of_the_settings() -> Played {
+        let mut device = Device::new("of-settings", Generation::V05, LONG);
+        device.start();
+        wait_until_well(&device);
+        let assert_shown = |device: &Device| {
+            assert_eq!(json(device)["record"]["daemon"]["pid"], device.pid());
+        };
+        device.set("LITESTREAM_METRIC", "http://127.0.0.1:9090/metrics");
+        let file = device.scratch.join("device.env").display().to_string();
+        assert_told(
+            &device,
+            Kind::SettingIgnored,
+            &format!(
+                "{file}:*: EDGEROTATE_LITESTREAM_METRIC: is not a setting; is EDGEROTATE_LITESTREAM_METRICS meant?"
+            ),
+        );
+        assert_eq!(json(&device)["state"], "notice");
+        assert_shown(&device);
+        device.unset("LITESTREAM_METRIC");
+
+        device.set("LOG", "loud");
+        let what = "EDGEROTATE_LOG: must be error, warn, info or debug (got \"loud\")";
+        assert_told(&device, Kind::SettingWrong, &format!("{file}:*: {what}"));
+        assert_shown(&device);
+        device.set("LOG", "debug");
+
+        let alias = device.unset("ROLE_ALIAS");
+        let what = "settings: EDGEROTATE_ROLE_ALIAS: is not set, but needed (looked in *";
+        assert_told(&device, Kind::SettingMissing, what);
+        assert_shown(&device);
+        let database = device.unset("DATABASE");
+        let what = "settings: EDGEROTATE_ROLE_ALIAS, EDGEROTATE_DATABASE: are not set, but needed; `edgerotate check` says \
+                    what for";
+        assert_told(&device, Kind::SettingMissing, what);
+        device.set("DATABASE", database);
+        device.set("ROLE_ALIAS", alias);
+        wait_until_well(&device);
         device.stop();
         Played::Yes
     }
@@ -281,7 +337,7 @@ mod scenario {
 
         // As in a unit with ProcSubset=pid, and in some containers.
         device.wrap(&["unshare", "--mount"], "mount -t proc -o subset=pid proc /proc");
-        let why = "No such file or directory (os error 2)";
+        let why = "/proc/locks: No such file or directory (os error 2)";
         assert_told(&device, Kind::RunningUnknown, why);
 
         // The program may be where only root can go; the runtime directory is.
@@ -292,6 +348,12 @@ mod scenario {
             .run_as(&["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"], &copy);
         let file = device.runtime_directory.join("status.json");
         assert_told(&device, Kind::StateNotPermitted, &file.display().to_string());
+
+        let settings = device.scratch.join("device.env");
+        fs::set_permissions(&settings, fs::Permissions::from_mode(0o600)).unwrap();
+        let why =
+            format!("{}: cannot be read: Permission denied (os error 13)", settings.display());
+        assert_told(&device, Kind::SettingsNotPermitted, &why);
         device.stop();
         Played::Yes
     }

@@ -89,9 +89,9 @@ fn everything_wrong_is_told_at_once_in_the_order_of_the_layers() {
             "image.env:2: EDGEROTATE_LOG: must be error, warn, info or debug (got \"loud\")",
             "image.env:3: has no =: a setting is KEY=value, a comment begins with #",
             "device.env:1: EDGEROTATE_DATABASE: must be an absolute path (got \"heartbeat.db\")",
+            "environment: EDGEROTATE_PRIVATE_KEY: is empty, but needed: the certificate's key, such as pkcs11:token=edgerotate;object=device;type=private",
             "settings: EDGEROTATE_ENDPOINT: is not set, but needed (looked in image.env, device.env, the environment): where to ask for credentials, such as c1a2b3c4d5e6f7.credentials.iot.eu-west-1.amazonaws.com",
             "settings: EDGEROTATE_ROLE_ALIAS: is not set, but needed (looked in image.env, device.env, the environment): which role to ask for, such as litestream-replica",
-            "settings: EDGEROTATE_PRIVATE_KEY: is empty in environment, but needed: the certificate's key, such as pkcs11:token=edgerotate;object=device;type=private",
             "device.env:2: EDGEROTATE_ENDPONT: is not a setting; is EDGEROTATE_ENDPOINT meant?",
         ]
     );

@@ -100,6 +100,15 @@ fn no_line_of_a_file_shows_a_pin() {
     }
 }
 
+#[test]
+fn no_value_for_the_module_is_shown() {
+    for value in [format!("A={PIN}"), format!("A= {PIN}=1 1={PIN}"), format!("/{PIN} 1={PIN}")] {
+        let more = [("EDGEROTATE_MODULE_ENVIRONMENT", value.as_str())];
+        let environment = [&LEAST[..], &TOKEN, &more].concat();
+        assert_hidden(&Layers::read(&[], pairs(&environment)), UnknownKeys::Warn, &value);
+    }
+}
+
 /// Two slips of the pen anywhere but in the PIN itself.
 #[test]
 fn no_slip_of_the_pen_brings_the_pin_out() {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     finding::Finding,
-    status::{findings::Kind, json::json as answer, metrics},
+    status::{json::json as answer, kinds::Kind, metrics},
 };
 
 const DOCUMENT: &str = include_str!("../../../docs/status.md");
