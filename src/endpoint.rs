@@ -218,6 +218,7 @@ impl Endpoint {
         }
         match served {
             Some((credentials, expires)) => {
+                log::debug!("{program} is given credentials");
                 let size = 512 + credentials.session_token.expose().len();
                 http(200, &Served::new(credentials, *expires, now), size)
             }
