@@ -35,6 +35,10 @@ use kept::Kept;
 /// its life.
 const MARGIN: Duration = Duration::from_secs(60);
 
+/// What has no more than this left is not given out. An SDK is told a time that is not over, in whole seconds; so it would be
+/// told one after the expiry, and sign with expired credentials.
+const SHORTEST: Duration = Duration::from_secs(2);
+
 /// Why there are no credentials. Each is one line, with what to do.
 #[derive(Debug)]
 pub enum Refused {
@@ -108,7 +112,7 @@ fn of_daemon(client: &Client, boot_id: &str) -> Result<Option<State>, Refused> {
             log::debug!("{e}");
             None
         });
-        if let Some(state) = state.filter(|state| is_good(state, Duration::ZERO)) {
+        if let Some(state) = state.filter(|state| is_good(state, SHORTEST)) {
             return Ok(Some(state));
         }
     }
@@ -166,7 +170,7 @@ async fn of_provider(config: &Config, program: PathBuf, boot_id: &str) -> Result
             }
             Ok(state)
         }
-        Err(failure) => match known.filter(|known| is_good(known, Duration::ZERO)) {
+        Err(failure) => match known.filter(|known| is_good(known, SHORTEST)) {
             Some(known) => {
                 log::warn!("{failure} [{}]; the credentials at hand are still good", failure.cause);
                 Ok(known)
@@ -257,5 +261,19 @@ mod tests {
         assert_eq!(told("2026-01-01T00:00:00.9Z", 20, 20), "2026-01-01T00:00:18Z");
         assert_eq!(told("2026-01-01T00:00:00Z", 60, 3600), "2026-01-01T00:00:01Z");
         assert_eq!(told("2026-01-01T00:00:00.5Z", 1, 3600), "2026-01-01T00:00:02Z");
+    }
+
+    #[test]
+    fn nobody_is_told_a_time_after_the_expiry() {
+        let begin: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().unwrap();
+        for moment in (0..1000).map(TimeDelta::milliseconds) {
+            for left in (0..200).map(|tenths| SHORTEST + tenths * Duration::from_millis(100)) {
+                for lifetime in [8, 20, 900, 3600].map(Duration::from_secs) {
+                    let now = begin + moment;
+                    let told = told_expiration(now, left, lifetime);
+                    assert!(now < told && told <= now + left, "{told}");
+                }
+            }
+        }
     }
 }

@@ -48,6 +48,10 @@ pub const PATH: &str = "/credentials";
 /// wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 32;
 
+/// The same once descriptors or memory were short: a rotation, heartbeats and status need them more. An answer takes a
+/// millisecond, so these serve all programs of a device too.
+const FEW_CONNECTIONS: usize = 4;
+
 /// An answer takes a millisecond, so whoever is still there after this is slow.
 const TIME_OF_ITS_OWN: Duration = Duration::from_millis(250);
 
@@ -57,7 +61,7 @@ const TIME_TO_ASK: Duration = Duration::from_secs(5);
 /// Between two tries to listen, where another program has the port.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Between two tries to take a connection, where descriptors or memory are short: a connection that ends gives some back.
+/// Between two tries to take a connection, where descriptors or memory are short.
 const SHORT_OF_MEANS: Duration = Duration::from_millis(500);
 
 /// What is served, and who asked. It is shared between the daemon, which fills it, and the connections.
@@ -120,8 +124,9 @@ impl Endpoint {
         let mut connections = JoinSet::new();
         let mut open: VecDeque<(AbortHandle, Instant)> = VecDeque::new();
         let mut faults = Repeats::default();
+        let mut most = MAX_CONNECTIONS;
         loop {
-            let is_full = open.len() >= MAX_CONNECTIONS;
+            let is_full = open.len() >= most;
             let oldest = open.front().filter(|_| is_full).map(|(_, begun)| *begun);
             let taken = async {
                 if let Some(begun) = oldest {
@@ -148,6 +153,9 @@ impl Endpoint {
                         }
                         // A client that went away again is that client's loss alone.
                         if e.kind() != io::ErrorKind::ConnectionAborted {
+                            most = FEW_CONNECTIONS;
+                            let too_many = open.len().saturating_sub(most);
+                            open.drain(..too_many).for_each(|(oldest, _)| oldest.abort());
                             sleep(SHORT_OF_MEANS).await;
                         }
                     }
@@ -210,6 +218,7 @@ impl Endpoint {
         }
         match served {
             Some((credentials, expires)) => {
+                log::debug!("{program} is given credentials");
                 let size = 512 + credentials.session_token.expose().len();
                 http(200, &Served::new(credentials, *expires, now), size)
             }

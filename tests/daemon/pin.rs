@@ -1,23 +1,19 @@
 //! A wrong PIN is tried once, whatever is restarted: a real token locks itself.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
-use crate::support::{Device, Generation, SOON, library, token::write_private};
+use crate::support::{Device, Generation, SOON, Spy, token::write_private};
 
 #[test]
 fn a_wrong_pin_is_tried_once_across_restarts_and_boots() {
     let mut device = Device::new("pin", Generation::V05, Duration::from_secs(3600));
-    let spied = spy_on_the_token(&mut device);
+    let spy = Spy::on(&mut device);
     let pin_file = device.token.pin_file.clone();
     write_private(&pin_file, "0000000000\n");
 
     device.start();
     device.wait_for_log("PIN", SOON);
-    assert_eq!(logins(&spied), 1);
+    assert_eq!(spy.logins(), 1);
     for round in 2..=4 {
         match round {
             2 => assert_eq!(device.stop(), Some(0)),
@@ -35,7 +31,7 @@ fn a_wrong_pin_is_tried_once_across_restarts_and_boots() {
         device.wait_for_log_times("PIN", told + 1, SOON);
         let rows = device.rows().len();
         device.wait_until("heartbeats all the same", SOON, |d| d.rows().len() > rows + 3);
-        assert_eq!(logins(&spied), 1, "in round {round}:\n{}", device.log_tail());
+        assert_eq!(spy.logins(), 1, "in round {round}:\n{}", device.log_tail());
     }
     // The mark of it must not help anybody to guess the PIN.
     for file in crate::support::secrets::files_below(&device.state_directory) {
@@ -52,25 +48,6 @@ fn a_wrong_pin_is_tried_once_across_restarts_and_boots() {
     }
     // It is looked at every half minute, and at a start.
     device.wait_for_log("restart success litestream", 3 * SOON);
-    assert!(logins(&spied) >= 2);
+    assert!(spy.logins() >= 2);
     device.stop();
-}
-
-/// Lets pkcs11-spy stand before the token; it writes down each call.
-fn spy_on_the_token(device: &mut Device) -> PathBuf {
-    let output = device.scratch.join("spy.log");
-    let spy = library("pkcs11-spy.so");
-    device.set("PKCS11_MODULE", spy.to_str().unwrap());
-    device.set("MODULE_ENVIRONMENT", "PKCS11SPY PKCS11SPY_OUTPUT");
-    let variables = [
-        ("PKCS11SPY", crate::support::token::SOFTHSM.to_owned()),
-        ("PKCS11SPY_OUTPUT", output.to_str().unwrap().to_owned()),
-    ];
-    device.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
-    output
-}
-
-fn logins(spied: &Path) -> usize {
-    let log = fs::read(spied).unwrap_or_default();
-    String::from_utf8_lossy(&log).lines().filter(|line| line.ends_with(": C_Login")).count()
 }

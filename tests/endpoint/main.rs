@@ -12,6 +12,7 @@
 mod support;
 
 mod client;
+mod gaps;
 mod hostile;
 mod load;
 mod outage;

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
-use crate::support::{Device, Generation, SOON, Scratch, skip};
+use crate::support::{Device, Generation, SOON, Scratch, Spy, skip};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -172,10 +172,17 @@ impl Drop for UsersDirectory {
     }
 }
 
+/// So many requests to the provider, and one login and one signature of the token for each.
+fn assert_cost(device: &Device, spy: &Spy, times: usize) {
+    assert_eq!(device.cloud.fetches(), times);
+    assert_eq!((spy.logins(), spy.signatures()), (times, times));
+}
+
 #[test]
-fn without_a_daemon_the_provider_is_asked_once() {
+fn without_a_daemon_the_provider_is_asked_and_the_token_signs_once() {
     let mut device = Device::new("nodaemon", Generation::V05, HOUR);
     device.set("LOG", "info");
+    let spy = Spy::on(&mut device);
     let directory = UsersDirectory::new();
     let path = directory.0.to_str().unwrap().to_owned();
     device.environment.insert("XDG_RUNTIME_DIR".to_owned(), path);
@@ -189,20 +196,20 @@ fn without_a_daemon_the_provider_is_asked_once() {
         let issued = &device.cloud.issued()[0];
         assert_eq!(said.json["AccessKeyId"], json!(issued.access_key_id));
     }
-    assert_eq!(device.cloud.fetches(), 1);
+    assert_cost(&device, &spy, 1);
     let kept = directory.0.join("edgerotate-credentials.json");
     assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
 
     // Other settings, other credentials.
     let thing = device.unset("THING_NAME");
     assert_eq!(ask(&device).code, Some(0));
-    assert_eq!(device.cloud.fetches(), 2);
+    assert_cost(&device, &spy, 2);
 
     // On a disk nothing is kept.
     device.set("THING_NAME", thing);
     device.environment.remove("XDG_RUNTIME_DIR");
     assert_eq!(ask(&device).code, Some(0));
-    assert_eq!(device.cloud.fetches(), 3);
+    assert_cost(&device, &spy, 3);
     assert!(!device.runtime_directory.join("edgerotate-credentials.json").exists());
 }
 

@@ -115,6 +115,7 @@ fn before_there_are_credentials_it_says_so_and_litestream_comes_right_by_itself(
         let answer = ask(&device, &token(&device));
         assert_eq!(answer.status, 503);
         assert_eq!(answer.json()["code"], json!("CredentialsNotAvailable"));
+        assert!(answer.json()["message"].as_str().unwrap().contains("no valid credentials now"));
         // It keeps the WAL all the same, so nothing is lost however long the provider is away.
         device.wait_for_log("holds its own read lock", SOON);
         assert_eq!(device.cloud.uploads().len(), 0);

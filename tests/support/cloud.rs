@@ -22,7 +22,12 @@ pub struct Cloud {
 /// One line of the request log.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// When it was answered.
     pub time: DateTime<Utc>,
+    /// When it came in.
+    pub arrived: DateTime<Utc>,
+    /// When it was signed, by what it says itself: in whole seconds, rounded down. At S3 alone.
+    pub signed: Option<DateTime<Utc>>,
     /// `provider`, `s3` or `tls`.
     pub side: String,
     pub operation: String,
@@ -221,11 +226,13 @@ impl Issued {
 impl Request {
     fn parse(line: &Value) -> Option<Self> {
         let text = |name: &str| line[name].as_str().map(str::to_owned);
+        let time = |name: &str| {
+            DateTime::from_timestamp_millis((line[name].as_f64()? * 1000.0).round() as i64)
+        };
         Some(Self {
-            time: chrono::TimeDelta::try_milliseconds(
-                (line["time"].as_f64()? * 1000.0).round() as i64
-            )
-            .map(|since| DateTime::UNIX_EPOCH + since)?,
+            time: time("time")?,
+            arrived: time("arrived")?,
+            signed: time("signed"),
             side: text("side")?,
             operation: text("operation").unwrap_or_default(),
             status: line["status"].as_u64().unwrap_or_default(),

@@ -24,6 +24,7 @@ pub mod process;
 pub mod replicator;
 pub mod scratch;
 pub mod secrets;
+pub mod spy;
 pub mod svg;
 pub mod token;
 
@@ -35,6 +36,7 @@ pub use port::Port;
 pub use process::Process;
 pub use replicator::{Replicator, Way};
 pub use scratch::Scratch;
+pub use spy::Spy;
 pub use token::Token;
 
 use std::{

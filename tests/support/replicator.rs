@@ -88,8 +88,13 @@ impl Replicator {
 
     /// All but the start.
     pub fn prepare(device: &Device, way: Way, generation: Generation) -> Self {
+        Self::prepare_as(device, way, generation, "")
+    }
+
+    /// One of several of a kind, told apart by the end of its name.
+    pub fn prepare_as(device: &Device, way: Way, generation: Generation, suffix: &str) -> Self {
         // It is a thing's name as well, and so has no dot.
-        let name = format!("litestream-{generation:?}-{way:?}").to_lowercase();
+        let name = format!("litestream-{generation:?}-{way:?}{suffix}").to_lowercase();
         let directory = device.scratch.join(&name);
         fs::create_dir(&directory).unwrap();
         let path = directory.join("busy.db");

@@ -39,12 +39,16 @@ pub struct Entry {
 
 #[derive(Serialize)]
 pub struct Line {
+    /// When the request's head was read, and when its line was written.
+    arrived: f64,
     time: f64,
     side: Side,
     pub operation: Option<String>,
     pub status: Option<u16>,
     pub error: Option<String>,
     pub access_key_id: Option<String>,
+    /// What it says when it was signed, in whole seconds.
+    pub signed: Option<i64>,
     pub thing: Option<String>,
     pub key: Option<String>,
     pub bytes: u64,
@@ -58,12 +62,14 @@ impl RequestLog {
 
     pub fn begin(self: &Arc<Self>, side: Side) -> Entry {
         let line = Line {
+            arrived: unix_seconds(),
             time: 0.0,
             side,
             operation: None,
             status: None,
             error: Some(UNANSWERED.to_owned()),
             access_key_id: None,
+            signed: None,
             thing: None,
             key: None,
             bytes: 0,
@@ -89,8 +95,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.line.time = now.as_secs_f64();
+        self.line.time = unix_seconds();
         let mut text = serde_json::to_vec(&self.line).unwrap_or_default();
         text.push(b'\n');
         let mut file = self.log.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,4 +103,8 @@ impl Drop for Entry {
             eprintln!("the request log can't be written: {error}");
         }
     }
+}
+
+fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

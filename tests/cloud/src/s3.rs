@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
+use chrono::Utc;
 use http_body_util::BodyExt;
 use hyper::{Request, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,7 +17,7 @@ use crate::{
     Cloud, Failure,
     faults::S3Faults,
     request_log::Side,
-    s3_access::{Access, Keys},
+    s3_access::{Access, Arrived, Keys},
     s3_caller::{self, Caller},
 };
 
@@ -56,6 +57,7 @@ impl S3 {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> io::Result<HttpResponse> {
+        let arrived = Arrived(Utc::now());
         let (mut parts, body) = request.into_parts();
         let caller = Caller::of(&parts.uri, &parts.headers);
         let path = s3_caller::percent_decode(parts.uri.path()).unwrap_or_default();
@@ -74,6 +76,7 @@ impl S3 {
             .and_then(|access_key_id| self.cloud.registry.issued(access_key_id))
             .and_then(|issued| issued.thing);
         entry.line.access_key_id.clone_from(&caller.access_key_id);
+        entry.line.signed = caller.signed.map(|signed| signed.timestamp());
 
         // Taken in whole before it is judged: a client that is still sending when it is refused may never see why.
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
@@ -89,6 +92,7 @@ impl S3 {
         }
 
         parts.extensions.insert(caller);
+        parts.extensions.insert(arrived);
         let request = Request::from_parts(parts, Body::from(body));
         let response = if operation.starts_with("ListObjects") {
             let _no_deletes = self.listing.write().await;

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Weak};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use s3s::{
     S3Error, S3ErrorCode, S3Request, S3Result,
     access::{S3Access, S3AccessContext},
@@ -20,6 +20,10 @@ use crate::{
 pub struct Keys(pub Weak<Cloud>);
 
 pub struct Access(pub Weak<Cloud>);
+
+/// When a request came in: what has not expired then is good to its end, as at AWS. Put into its extensions.
+#[derive(Clone, Copy)]
+pub struct Arrived(pub DateTime<Utc>);
 
 /// Where a caller's objects must lie. Put into a request's extensions once the caller is known.
 #[derive(Clone)]
@@ -50,11 +54,13 @@ impl S3Access for Access {
             return Err(denied("Access Denied"));
         };
         let caller = context.extensions_mut().get::<Caller>().cloned().unwrap_or_default();
+        let Arrived(arrived) =
+            context.extensions_mut().get().copied().unwrap_or(Arrived(Utc::now()));
         let operation = context.s3_op().name();
         if operation != "GetBucketLocation" && caller.region.as_deref() != Some(&cloud.region) {
             return Err(wrong_region(&cloud.region));
         }
-        let within = check_session(&cloud, &access_key, &caller)?;
+        let within = check_session(&cloud, &access_key, &caller, arrived)?;
 
         let path = context.s3_path();
         if path.get_bucket_name() != Some(&cloud.bucket)
@@ -143,7 +149,12 @@ impl Within {
 }
 
 /// Token and expiry, and where the role lets this caller go.
-fn check_session(cloud: &Cloud, access_key: &str, caller: &Caller) -> S3Result<Within> {
+fn check_session(
+    cloud: &Cloud,
+    access_key: &str,
+    caller: &Caller,
+    arrived: DateTime<Utc>,
+) -> S3Result<Within> {
     let Some(issued) = cloud.registry.issued(access_key) else {
         return match caller.session_token {
             // A permanent key goes without.
@@ -160,7 +171,7 @@ fn check_session(cloud: &Cloud, access_key: &str, caller: &Caller) -> S3Result<W
         }
         Some(_) => {}
     }
-    if issued.expiration <= Utc::now() {
+    if issued.expiration <= arrived {
         return Err(S3Error::with_message(
             S3ErrorCode::ExpiredToken,
             "The provided token has expired.",

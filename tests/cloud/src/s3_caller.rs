@@ -1,5 +1,6 @@
 //! Who signed a request to S3, as far as its headers say. The signature itself is checked by s3s.
 
+use chrono::{DateTime, NaiveDateTime, Utc};
 use hyper::{HeaderMap, Uri, header::AUTHORIZATION};
 
 /// What a request claims about its caller, from the `Authorization` header or a presigned URL.
@@ -10,6 +11,8 @@ pub struct Caller {
     pub session_token: Option<String>,
     /// A token outside the signature proves nothing.
     pub token_is_signed: bool,
+    /// `X-Amz-Date`, which is part of what is signed; in whole seconds.
+    pub signed: Option<DateTime<Utc>>,
 }
 
 impl Caller {
@@ -34,6 +37,7 @@ impl Caller {
                 .map(|token| String::from_utf8_lossy(token.as_bytes()).into_owned()),
             token_is_signed: field("SignedHeaders")
                 .is_some_and(|names| names.split(';').any(|name| name == "x-amz-security-token")),
+            signed: headers.get("x-amz-date").and_then(|text| time(text.to_str().ok()?)),
         }
     }
 
@@ -49,8 +53,14 @@ impl Caller {
             region,
             session_token: field("X-Amz-Security-Token"),
             token_is_signed: true,
+            signed: field("X-Amz-Date").and_then(|text| time(&text)),
         }
     }
+}
+
+/// `20260102T030405Z`
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok().map(|time| time.and_utc())
 }
 
 /// `KEY/20260102/REGION/s3/aws4_request`
@@ -107,6 +117,7 @@ mod tests {
             ),
         );
         headers.insert("x-amz-security-token", HeaderValue::from_static("token+/="));
+        headers.insert("x-amz-date", HeaderValue::from_static("20260102T030405Z"));
         let caller = Caller::of(&Uri::from_static("/replica/key"), &headers);
         assert_eq!(
             caller,
@@ -115,6 +126,7 @@ mod tests {
                 region: Some("eu-central-1".to_owned()),
                 session_token: Some("token+/=".to_owned()),
                 token_is_signed: true,
+                signed: Some("2026-01-02T03:04:05Z".parse().unwrap()),
             }
         );
     }
@@ -122,12 +134,13 @@ mod tests {
     #[test]
     fn a_presigned_url_names_its_caller() {
         let uri = Uri::from_static(
-            "/replica/key?X-Amz-Credential=ASIAX%2F20260102%2Feu-central-1%2Fs3%2Faws4_request&X-Amz-Security-Token=a%2Bb",
+            "/replica/key?X-Amz-Credential=ASIAX%2F20260102%2Feu-central-1%2Fs3%2Faws4_request&X-Amz-Security-Token=a%2Bb&X-Amz-Date=20260102T030405Z",
         );
         let caller = Caller::of(&uri, &HeaderMap::new());
         assert_eq!(caller.access_key_id.as_deref(), Some("ASIAX"));
         assert_eq!(caller.region.as_deref(), Some("eu-central-1"));
         assert_eq!(caller.session_token.as_deref(), Some("a+b"));
+        assert_eq!(caller.signed, Some("2026-01-02T03:04:05Z".parse().unwrap()));
     }
 
     #[test]

@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 use support::{Cloud, Device, Session, cloud, text, tool};
 
 const ROW: &str = "a row\n";
+const ROW_SHA256: &str = "140b5b71bbaf238a9615661509906ff2245f9b843cc53ece02bd1c1d7d2b975c";
+
+/// Of credentials that expire while a request is under way, in seconds.
+const LIFETIME: i64 = 15;
 
 fn cloud_and_device() -> (tempfile::TempDir, Cloud, Device) {
     let (scratch, cloud) = cloud(&[]);
@@ -136,6 +140,42 @@ fn each_flaw_of_a_credential_has_its_error() {
         .output()
         .unwrap();
     assert!(text(&cli.stderr).contains("AuthorizationHeaderMalformed"), "{}", text(&cli.stderr));
+}
+
+/// As at AWS, whose S3 looks at the expiry when a request comes in.
+#[test]
+fn what_came_in_before_the_expiry_is_good_to_its_end() {
+    let (_scratch, cloud, device) = cloud_and_device();
+    cloud.set_role_alias(json!({ "lifetime_s": LIFETIME }));
+    cloud.control("PUT", "/faults/s3", &json!({ "delay_s": LIFETIME + 1, "count": 1 }));
+    let session = device.session(&cloud, None);
+    let put = || {
+        support::curl()
+            .args([
+                "--request",
+                "PUT",
+                "--data-binary",
+                ROW,
+                "--aws-sigv4",
+                "aws:amz:eu-central-1:s3",
+            ])
+            .args(["--user", &format!("{}:{}", session.key, session.secret)])
+            .args([
+                "--header",
+                &format!("x-amz-security-token: {}", session.token.as_ref().unwrap()),
+            ])
+            .args(["--header", &format!("x-amz-content-sha256: {ROW_SHA256}")])
+            .arg(format!("{}/replica/late", cloud.text("s3_endpoint")))
+            .output()
+            .unwrap();
+        cloud.requests().pop().unwrap()
+    };
+    let late = put();
+    assert_eq!((&late["status"], &late["error"]), (&json!(200), &Value::Null), "{late}");
+    let (signed, arrived) = (late["signed"].as_f64().unwrap(), late["arrived"].as_f64().unwrap());
+    assert!((0.0..LIFETIME as f64).contains(&(arrived - signed)), "{late}");
+    assert!(late["time"].as_f64().unwrap() > arrived + LIFETIME as f64, "{late}");
+    assert_eq!(put()["error"], "ExpiredToken");
 }
 
 #[test]
