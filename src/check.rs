@@ -244,6 +244,10 @@ impl Look<'_> {
         {
             report.expect(&[Cause::TokenMissing, Cause::KeyObjectMissing, Cause::TokenFault]);
         }
+        // What is decided need not wait for it.
+        if let Some(found) = daemon.too_young.filter(|_| !report.is_decided()) {
+            report.add([Line::wrong(Step::Daemon, "", found)]);
+        }
     }
 
     fn at_daemon(&self) -> daemon::Daemon {

@@ -17,7 +17,9 @@
 
   services.edgerotate = {
     enable = true;
-    # The fleet's. A device that is not provisioned beats, and says what it lacks.
+    # The fleet's; these are examples. A device that is not provisioned beats, and says what it lacks.
+    endpoint = lib.mkDefault "c1a2b3c4d5e6f7.credentials.iot.eu-west-1.amazonaws.com";
+    roleAlias = lib.mkDefault "litestream-replica";
     litestream.bucket = lib.mkDefault "example-device-replicas";
     pkcs11.hsm = lib.mkDefault "tpm2";
   };

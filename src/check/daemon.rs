@@ -68,6 +68,8 @@ pub struct Daemon {
     pub runs: bool,
     /// What it found, if that still holds.
     pub findings: Option<Findings>,
+    /// Whether it stays can't be told yet.
+    pub too_young: Option<Found>,
     /// It has asked for nothing in this boot, and waits for its turn in the fleet (`EDGEROTATE_BOOT_SPREAD`).
     pub waits_for_its_turn: bool,
 }
@@ -75,7 +77,7 @@ pub struct Daemon {
 impl Daemon {
     /// One that does not run, or is not looked for.
     pub fn away(line: Line) -> Self {
-        Self { line, runs: false, findings: None, waits_for_its_turn: false }
+        Self { line, runs: false, findings: None, too_young: None, waits_for_its_turn: false }
     }
 }
 
@@ -128,19 +130,19 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
     });
     let findings = findings(config, settings, &seen, trust);
     let process = format!("it runs as process {pid}");
-    let (seen, findings) = match findings {
+    let (words, findings) = match findings {
         Ok(findings) => {
             (format!("{process}; what it found of token and provider is used"), Some(findings))
         }
         Err(why) => (format!("{process}; {why}, so token and provider are asked here"), None),
     };
-    let mut line = Line::ok(step, seen);
+    let mut line = Line::ok(step, words);
     line.add(other_user(config));
-    Daemon { line, runs: true, findings, waits_for_its_turn }
+    let too_young = awaited.then(|| too_young(&seen, pid)).flatten();
+    Daemon { line, runs: true, findings, too_young, waits_for_its_turn }
 }
 
-/// One that ends again and again holds its lock for a moment each time, and may even write down what it does. So it must
-/// have been there for as long as lies between two looks.
+/// One that ends again and again holds its lock for a moment each time, and has nothing to tell by then.
 fn has_come_up(seen: &Seen, pid: u32) -> Result<(), Found> {
     let not_up = |detail: String| Err(Found::new(Finding::DaemonNotUp, detail));
     let unknown = |why: &str| Err(Found::new(Finding::RunningUnknown, format!("{RECORD} {why}")));
@@ -148,10 +150,6 @@ fn has_come_up(seen: &Seen, pid: u32) -> Result<(), Found> {
         Ok(record) if record.daemon.pid != pid || record.daemon.boot_id != seen.now.boot_id => {
             not_up(format!("process {pid} has not written down what it does"))
         }
-        Ok(record) if seen.now.boottime.since(record.daemon.started.at) < PAUSE => not_up(format!(
-            "process {pid} has only just started; whether it stays shows after {} s",
-            PAUSE.as_secs()
-        )),
         Ok(_) => Ok(()),
         Err(NoRecord::Missing) => {
             not_up(format!("process {pid} has not written down what it does"))
@@ -159,6 +157,17 @@ fn has_come_up(seen: &Seen, pid: u32) -> Result<(), Found> {
         Err(NoRecord::NotPermitted) => unknown("may not be read"),
         Err(NoRecord::Unreadable(why)) => unknown(why),
     }
+}
+
+/// Or it has even that, at the one look. So it must have been there for as long as lies between two.
+fn too_young(seen: &Seen, pid: u32) -> Option<Found> {
+    let record = seen.record.as_ref().ok()?;
+    let is_young = seen.now.boottime.since(record.daemon.started.at) < PAUSE;
+    is_young.then(|| {
+        let more = format!("whether it stays shows after {} s", PAUSE.as_secs());
+        let detail = format!("process {pid} has only just started; {more}");
+        Found::new(Finding::DaemonNotUp, detail)
+    })
 }
 
 fn other_user(config: &Config) -> Option<Found> {

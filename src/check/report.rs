@@ -239,6 +239,12 @@ impl Report {
         }
     }
 
+    /// Whether something speaks against the image that no time mends.
+    pub fn is_decided(&self) -> bool {
+        let found = self.lines.iter().flat_map(Line::found);
+        self.gate && found.filter(|f| f.level() == Level::Error).any(|f| f.gate == Gate::Fails)
+    }
+
     /// Whether all that speaks against the image may only be late.
     pub fn may_mend_itself(&self) -> bool {
         let found = self.lines.iter().flat_map(Line::found);

@@ -272,6 +272,11 @@ fn an_image_whose_daemon_does_not_come_up_goes() {
         "WRONG daemon edgerotate.service is there, and edgerotate does not come up: process * has only just started; whether \
          it stays shows after 5 s [daemon-not-up]",
     );
+    // What no time mends is told alone.
+    let litestream = [("LITESTREAM", "/usr/bin/no-litestream")];
+    let answer = bench.check_as(By::Mounts(BOOTED), &["--gate", "--patience", "0"], &litestream);
+    assert_given_back(&answer, 69, "WRONG Litestream * [litestream-not-run]");
+    answer.assert_has("ok daemon it runs as process *");
     let patient =
         |bench: &Bench| bench.check_as(By::Mounts(BOOTED), &["--gate", "--patience", "60"], &[]);
     assert_kept(&patient(&bench), "ok daemon it runs as process *");

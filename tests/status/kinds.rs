@@ -134,10 +134,10 @@ mod scenario {
         device.cloud.provider_fault(&value!({"refuse_connections": true}));
         assert_told(&device, Kind::CredentialsExpired, "");
 
-        // Newer ones come. Litestream, which is to stop, tries for half a minute to upload with the ones it has.
-        let alias = format!("/role-aliases/{}", device.cloud.role_alias());
-        device.cloud.control("PUT", &alias, Some(&value!({"lifetime_s": 3600})));
-        device.cloud.heal();
+        // Newer ones come. Litestream, which is to stop, tries for half a minute to upload what it has.
+        device.cloud.s3_fault(&value!({"refuse_connections": true}));
+        device.cloud.set_lifetime(LONG);
+        device.cloud.healer()();
         assert_told(&device, Kind::HandOverSlow, "");
         device.stop();
         Played::Yes
