@@ -192,7 +192,8 @@ impl Cloud {
 
     /// The longest time between one successful upload and the next.
     pub fn longest_upload_gap(&self) -> Duration {
-        longest_gap(self.uploads().iter()).unwrap_or_default()
+        let gap = |pair: &[Request]| (pair[1].time - pair[0].time).to_std().unwrap_or_default();
+        self.uploads().windows(2).map(gap).max().unwrap_or_default()
     }
 
     /// Where its state is, with all that it ever issued.
@@ -253,13 +254,6 @@ impl Request {
     pub fn is_below(&self, folder: &str) -> bool {
         self.key.as_deref().is_some_and(|key| key.starts_with(&format!("{folder}/")))
     }
-}
-
-/// The longest time between one upload of these and the next; none where there are not two.
-pub fn longest_gap<'a>(requests: impl Iterator<Item = &'a Request>) -> Option<Duration> {
-    let times: Vec<_> = requests.filter(|r| r.is_upload()).map(|r| r.time).collect();
-    let gaps = times.windows(2).map(|pair| (pair[1] - pair[0]).to_std().unwrap_or_default());
-    gaps.max()
 }
 
 fn launch(directory: &Path, lifetime: Duration) -> (Process, Value) {
