@@ -39,6 +39,7 @@ pub mod repeats;
 mod report;
 mod setup;
 mod start;
+mod turn;
 mod uploads;
 
 use guard::{GuardThread, News};

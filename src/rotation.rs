@@ -12,72 +12,19 @@
 
 use std::{mem, time::Duration};
 
-use crate::{
-    backoff::{Backoff, Random},
-    clock::Boottime,
-    failure::Class,
-};
+use crate::{backoff::Random, clock::Boottime, failure::Class};
 
+mod policy;
 mod progress;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 
+pub use policy::{Delivery, Policy};
 pub use progress::{Acquiring, HandingOver};
 
-/// How the device behaves, fixed for the life of the daemon.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    /// A rotation begins this long before expiry, or at half the lifetime if that is less.
-    pub lead: Duration,
-    /// This device's place in the fleet, from 0 to 1: a rotation begins earlier by this share of
-    /// [`JITTER`] of the lifetime, so that devices which booted together drift apart.
-    pub jitter: f64,
-    /// What the boot starts asks for its first credentials within this time, not at once: after a power cut a whole fleet
-    /// boots in the same second.
-    pub boot_spread: Duration,
-    pub delivery: Delivery,
-}
-
-/// How Litestream gets at what was fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// Each time anew: the credentials are written, and Litestream restarts with them.
-    EachTime,
-    /// It asks for them itself. Where to ask is written once, and Litestream is started with that; `done`: it was,
-    /// by an earlier daemon of this boot.
-    Once { done: bool },
-}
-
-/// A machine that starts within this time after the boot was started by the boot, also on a slow device.
-const BOOTING: Boottime = Boottime::from_millis(5 * 60 * 1000);
-
-/// The share of the lifetime over which a fleet's rotations are spread.
-const JITTER: f64 = 0.1;
-
-/// Faults that pass. The cap bounds what comes at an outage's end: of a fleet that waits for it, one in 75 asks in each
-/// second, and a device notices the end after 75 s on average. Where credentials are about to expire, it tries sooner.
-const PASSING: Backoff = Backoff {
-    floor: Duration::from_secs(1),
-    first: Duration::from_secs(2),
-    cap: Duration::from_secs(150),
-};
-
-/// Mistakes that a person mends: quick enough for the technician who waits, rare enough for a fleet whose
-/// role alias was deleted.
-const SETUP: Backoff = Backoff {
-    floor: Duration::from_secs(30),
-    first: Duration::from_secs(120),
-    cap: Duration::from_secs(900),
-};
-
-/// A write or a restart that failed: local, so no jitter is needed and Litestream waits for it.
-const HAND_OVER: Backoff = Backoff {
-    floor: Duration::from_secs(1),
-    first: Duration::from_secs(1),
-    cap: Duration::from_secs(60),
-};
+use policy::{HAND_OVER, JITTER, PASSING, SETUP};
 
 /// The longest `Retry-After` that is obeyed: beyond it a wrong header would cost more than it saves.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
@@ -166,7 +113,17 @@ pub struct Held {
     pub lifetime: Duration,
 }
 
-/// What the daemon before this one left behind.
+/// What the daemons before this one left behind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Left {
+    pub resumed: Option<Resumed>,
+    /// The configured PIN was refused.
+    pub pin_refused: bool,
+    /// This boot's turn in the fleet; see [`Rotation::turn`].
+    pub turn: Option<Boottime>,
+}
+
+/// What an earlier daemon of this boot held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resumed {
     pub held: Held,
@@ -230,34 +187,27 @@ pub struct Rotation {
     expiry_said: bool,
     acquire: Acquire,
     hand_over: HandOver,
+    turn: Option<Boottime>,
 }
 
 impl Rotation {
-    /// Starts the machine; the first actions come from a [`Event::Woke`] at `now`.
-    ///
-    /// `resumed`: what an earlier daemon of this boot held. `pin_refused`: the configured PIN was refused
-    /// before. `seed`: for the jitter of the retries.
-    pub fn new(
-        policy: Policy,
-        seed: u64,
-        resumed: Option<Resumed>,
-        pin_refused: bool,
-        now: Boottime,
-    ) -> Self {
+    /// Starts the machine; the first actions come from a [`Event::Woke`] at `now`. `seed`: for all that is random.
+    pub fn new(policy: Policy, seed: u64, left: Left, now: Boottime) -> Self {
         let mut random = Random::new(seed);
-        let resumed = resumed.filter(|r| r.held.expires > now);
+        let resumed = left.resumed.filter(|r| r.held.expires > now);
         let held = resumed.map(|r| r.held);
+        let turn = match held {
+            Some(_) => left.turn,
+            None => policy.turn(left.turn, random.share(), now),
+        };
         let acquire = match held {
-            _ if pin_refused => Acquire::PinRefused { look: now + PIN_LOOK },
-            None => {
-                let spread = if now < BOOTING { policy.boot_spread } else { Duration::ZERO };
-                Acquire::Due { at: now + spread.mul_f64(random.share()), failed: Failed::NEVER }
-            }
+            _ if left.pin_refused => Acquire::PinRefused { look: now + PIN_LOOK },
+            None => Acquire::Due { at: turn.unwrap_or(now).max(now), failed: Failed::NEVER },
             Some(held) => {
                 // Unexpired credentials are at hand, so there is time to come back spread out: a new
                 // image restarts the daemon on the whole fleet at once.
                 let spread = held.lifetime.mul_f64(JITTER).min(held.expires.since(now) / 2);
-                let at = rotation_due(&policy, held).max(now + spread.mul_f64(random.share()));
+                let at = policy.rotation_due(held).max(now + spread.mul_f64(random.share()));
                 Acquire::Due { at, failed: Failed::NEVER }
             }
         };
@@ -266,7 +216,7 @@ impl Rotation {
             Delivery::Once { done } => !done,
         };
         let hand_over = if owed { write_at(now) } else { HandOver::Done };
-        Self { policy, random, held, expiry_said: false, acquire, hand_over }
+        Self { policy, random, held, expiry_said: false, acquire, hand_over, turn }
     }
 
     /// Takes an event at the time `now` and says what to do.
@@ -352,12 +302,18 @@ impl Rotation {
         }
     }
 
+    /// The moment before which this boot's first credentials are not asked for, to be kept for the daemons that follow:
+    /// one that starts again must not wait anew.
+    pub fn turn(&self) -> Option<Boottime> {
+        self.turn
+    }
+
     fn fetched(&mut self, fetch: Fetch, lifetime: Duration, now: Boottime) {
         let held = Held { expires: fetch.begun + lifetime, lifetime };
         self.held = Some(held);
         self.expiry_said = false;
         // The floor is for credentials that came at the end of their life: the device slept meanwhile.
-        let at = rotation_due(&self.policy, held).max(now + PASSING.floor);
+        let at = self.policy.rotation_due(held).max(now + PASSING.floor);
         self.acquire = Acquire::Due { at, failed: Failed::NEVER };
         match (self.policy.delivery, &mut self.hand_over) {
             (Delivery::Once { .. }, _) => {}
@@ -434,9 +390,4 @@ impl Rotation {
 
 fn write_at(at: Boottime) -> HandOver {
     HandOver::WriteDue { at, write: Write { failures: 0 } }
-}
-
-fn rotation_due(policy: &Policy, held: Held) -> Boottime {
-    let lead = policy.lead.min(held.lifetime / 2);
-    held.expires.before(lead + held.lifetime.mul_f64(JITTER * policy.jitter.clamp(0.0, 1.0)))
 }

@@ -11,6 +11,7 @@ mod application_report;
 mod comparison;
 mod database;
 mod json;
+mod keyed;
 mod lag;
 mod meter;
 pub(crate) mod process;
@@ -169,7 +170,7 @@ async fn verify(config: &Config, program: &Path) -> Result<Verified, Trouble> {
     let suspect_file = SuspectFile::in_directory(&config.state_directory);
     // Before all else: what is marked from now on stays.
     let suspect = suspect_file.load();
-    let mark = |database: &Path, is_proven| take_back(&suspect_file, &suspect, database, is_proven);
+    let mark = |database: &Path, proven| take_back(&suspect_file, &suspect, database, proven);
     let litestream = Litestream::new(program, &config.litestream, config.verify.stall);
     let version = litestream.version(&mut signals).await?;
     let replicated = litestream.databases(&mut signals).await?;
@@ -190,7 +191,7 @@ async fn verify(config: &Config, program: &Path) -> Result<Verified, Trouble> {
             found,
             suspect: Mark::None,
         };
-        report.suspect = mark(live, report.proves_all());
+        report.suspect = mark(live, report.proven());
         report
     });
     let mut verified = Verified { heartbeat, applications: Vec::new() };
@@ -209,7 +210,7 @@ async fn verify(config: &Config, program: &Path) -> Result<Verified, Trouble> {
                 found,
                 suspect: Mark::None,
             };
-            report.suspect = mark(&database, report.proves_all());
+            report.suspect = mark(&database, report.proven());
             report
         });
         verified.applications.push((database, found));
@@ -225,16 +226,16 @@ fn take_back(
     file: &SuspectFile,
     seen: &io::Result<Suspect>,
     database: &Path,
-    is_proven: bool,
+    proven: Result<(), String>,
 ) -> Mark {
-    match seen {
-        Ok(suspect) if !suspect.databases.contains_key(database) => Mark::None,
-        Ok(suspect) if is_proven => match file.clear(database, suspect) {
+    match (seen, proven) {
+        (Ok(suspect), _) if !suspect.databases.contains_key(database) => Mark::None,
+        (Ok(suspect), Ok(())) => match file.clear(database, suspect) {
             Ok(()) => Mark::TakenBack,
             Err(e) => Mark::Stays(e.to_string()),
         },
-        Ok(_) => Mark::Stays("not all of the database was found whole".to_owned()),
-        Err(e) => Mark::Stays(e.to_string()),
+        (Ok(_), Err(why)) => Mark::Stays(why),
+        (Err(e), _) => Mark::Stays(e.to_string()),
     }
 }
 
@@ -268,7 +269,7 @@ async fn look_and_compare(
         Err(trouble) => return Err(trouble),
     };
     let mut found = Restored::new(first, now);
-    let newest = found.comparison.newest_live;
+    let mut newest = found.comparison.newest_live;
     let mut restores = 1;
     while found.is_in_doubt() && restores < MOST_RESTORES {
         restores += 1;
@@ -279,6 +280,9 @@ async fn look_and_compare(
         workplace.empty()?;
         let next = restore_and_read(config, litestream, &workplace, before, signals).await?;
         found = found.again(Restored::new(next, now), newest);
+        if found.tables.are_unsure() {
+            newest = found.comparison.newest_live;
+        }
     }
     Ok(Found::Restored(Box::new(found)))
 }

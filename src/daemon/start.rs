@@ -14,6 +14,7 @@ use super::{
     publisher::Publisher,
     report::{self, Report},
     setup::{device, jitter, seed},
+    turn::TurnFile,
     uploads::UploadsWatch,
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     fetch_child::Launcher,
     litestream::Litestream,
     litestream_version::LitestreamVersion,
-    rotation::{Policy, Rotation},
+    rotation::{Left, Policy, Rotation},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
 };
@@ -65,7 +66,17 @@ impl Daemon {
             boot_spread: config.provider.boot_spread,
             delivery: outlets.delivery(is_current),
         };
-        let rotation = Rotation::new(policy, seed(), resumed, refused.is_some(), now);
+        let turn_file = TurnFile::in_directory(&config.runtime_directory);
+        let kept_turn = turn_file.load(&boot_id);
+        let left = Left { resumed, pin_refused: refused.is_some(), turn: kept_turn };
+        let rotation = Rotation::new(policy, seed(), left, now);
+        if let Some(turn) = rotation.turn().filter(|turn| Some(*turn) != kept_turn) {
+            if let Err(e) = turn_file.save(&boot_id, turn) {
+                log::warn!(
+                    "EDGEROTATE_RUNTIME_DIRECTORY: {e}; an edgerotate that starts again soon waits anew for its turn"
+                );
+            }
+        }
 
         let publisher = Publisher::new(&config, &boot_id, litestream.can_be_seen());
         let board = publisher.board();

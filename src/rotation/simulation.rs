@@ -12,8 +12,11 @@ use crate::lifetime::{KnownBy, lifetime};
 
 mod promises;
 mod provider;
+mod weather;
+mod years;
 
 use provider::{Answer, Provider};
+use weather::Weather;
 
 const LIFETIME: Duration = Duration::from_secs(900);
 const POLICY: Policy = Policy {
@@ -31,38 +34,6 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 /// The slowest fetch that succeeds, and the deadline after which a hanging one is killed.
 const FETCH_SLOWEST: Duration = Duration::from_secs(5);
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
-
-/// What the world does to the device, as chances per hour.
-#[derive(Clone, Copy)]
-struct Weather {
-    outages: f64,
-    setup_faults: f64,
-    suspends: f64,
-    clock_steps: f64,
-    daemon_restarts: f64,
-    pin_refusals: f64,
-    restart_fails: f64,
-}
-
-const CALM: Weather = Weather {
-    outages: 0.0,
-    setup_faults: 0.0,
-    suspends: 0.0,
-    clock_steps: 0.0,
-    daemon_restarts: 0.0,
-    pin_refusals: 0.0,
-    restart_fails: 0.0,
-};
-
-const STORM: Weather = Weather {
-    outages: 0.5,
-    setup_faults: 0.05,
-    suspends: 0.1,
-    clock_steps: 0.2,
-    daemon_restarts: 0.2,
-    pin_refusals: 0.005,
-    restart_fails: 0.3,
-};
 
 /// Something that will happen. Those of the daemon carry its number: they die with it.
 #[derive(Debug)]
@@ -148,7 +119,7 @@ impl World {
             clock_error: TimeDelta::zero(),
             sends_date: true,
             daemon: 0,
-            rotation: Rotation::new(policy, seed, None, false, now),
+            rotation: Rotation::new(policy, seed, Left::default(), now),
             saved: None,
             valid_until: now,
             fetching: false,
@@ -254,13 +225,8 @@ impl World {
                 if let Delivery::Once { done } = &mut self.policy.delivery {
                     *done = self.rotation.is_handed_over();
                 }
-                self.rotation = Rotation::new(
-                    self.policy,
-                    self.random.next_u64(),
-                    self.saved,
-                    self.pin_marked,
-                    self.now,
-                );
+                let left = Left { resumed: self.saved, pin_refused: self.pin_marked, turn: None };
+                self.rotation = Rotation::new(self.policy, self.random.next_u64(), left, self.now);
                 self.tell(Event::Woke);
                 self.some_time(self.weather.daemon_restarts, Happens::DaemonDies);
             }
@@ -432,47 +398,4 @@ impl World {
             self.at(self.now + after + Duration::from_secs_f64(hours * 3600.0), what);
         }
     }
-}
-
-#[test]
-fn a_calm_year_has_no_gap_and_no_fetch_too_many() {
-    let count = World::new(1, CALM).run(YEAR);
-    // 899 s less the lead of 300 s and 5 % jitter: one fetch in about 554 s.
-    let expected = YEAR.as_secs() / 554;
-    assert_eq!(count.gaps, 0);
-    // The last ones may still be under way.
-    assert!(count.fetches - count.rotations <= 1, "{count:?}");
-    assert!(count.rotations - count.restarts <= 1, "{count:?}");
-    assert!(count.fetches.abs_diff(expected) < expected / 50, "{count:?}, expected {expected}");
-}
-
-/// SDKs ask again five minutes before expiry: whoever were given less would ask before each of its requests.
-#[test]
-fn what_is_asked_for_in_a_calm_year_has_more_than_five_minutes_left_and_nothing_restarts() {
-    let mut world = World::with(ENDPOINT, 1, CALM);
-    let count = world.run(YEAR);
-    assert!(count.rotations > 50_000 && count.gaps == 0, "{count:?}");
-    assert_eq!(count.restarts, 1);
-    assert!(world.lowest_left > Duration::from_secs(300), "{:?}", world.lowest_left);
-}
-
-#[test]
-fn years_of_storms_hold_every_promise() {
-    let mut all = Count::default();
-    for seed in 0..4 {
-        let policy = if seed == 3 { ENDPOINT } else { POLICY };
-        let count = World::with(policy, seed, STORM).run(YEAR);
-        all.fetches += count.fetches;
-        all.rotations += count.rotations;
-        all.restarts += count.restarts;
-        all.restart_failures += count.restart_failures;
-        all.retried += count.retried;
-        all.gaps += count.gaps;
-        all.pins += count.pins;
-        all.pin_tries += count.pin_tries;
-    }
-    // The storms must have been real ones, or the checks along the way proved nothing.
-    assert!(all.gaps > 1_000 && all.restart_failures > 10_000 && all.retried > 10_000, "{all:?}");
-    assert!(all.pin_tries > 25 && all.pin_tries <= all.pins, "{all:?}");
-    assert!(all.fetches > all.rotations && all.rotations > 50_000, "{all:?}");
 }

@@ -15,7 +15,7 @@ fn s(seconds: u64) -> Boottime {
 }
 
 fn fresh() -> Rotation {
-    Rotation::new(POLICY, 1, None, false, s(0))
+    Rotation::new(POLICY, 1, Left::default(), s(0))
 }
 
 fn fetch(rotation: &mut Rotation, now: Boottime) -> Fetch {
@@ -64,8 +64,8 @@ fn a_restart_that_is_wanted_is_one_with_the_same_credentials() {
 #[test]
 fn short_credentials_rotate_at_half_their_life_and_jitter_makes_it_earlier() {
     let held = Held { expires: s(1000), lifetime: Duration::from_secs(20) };
-    assert_eq!(rotation_due(&POLICY, held), s(990));
-    assert_eq!(rotation_due(&Policy { jitter: 1.0, ..POLICY }, held), s(988));
+    assert_eq!(POLICY.rotation_due(held), s(990));
+    assert_eq!(Policy { jitter: 1.0, ..POLICY }.rotation_due(held), s(988));
 }
 
 #[test]
@@ -164,8 +164,8 @@ fn expiry_is_said_once() {
 fn good_credentials_of_an_earlier_daemon_are_taken_up_again() {
     let held = Held { expires: s(3600), lifetime: HOUR };
     let resume = |handed_over, now| {
-        let resumed = Some(Resumed { held, handed_over });
-        let mut rotation = Rotation::new(POLICY, 1, resumed, false, now);
+        let left = Left { resumed: Some(Resumed { held, handed_over }), ..Left::default() };
+        let mut rotation = Rotation::new(POLICY, 1, left, now);
         (rotation.handle(Event::Woke, now), rotation)
     };
     let (actions, rotation) = resume(true, s(100));
@@ -183,7 +183,7 @@ fn good_credentials_of_an_earlier_daemon_are_taken_up_again() {
 #[test]
 fn where_litestream_asks_itself_it_is_started_once_and_before_any_credentials() {
     let once = |done| Policy { delivery: Delivery::Once { done }, ..POLICY };
-    let mut rotation = Rotation::new(once(false), 1, None, false, s(0));
+    let mut rotation = Rotation::new(once(false), 1, Left::default(), s(0));
     let mut actions = rotation.handle(Event::Woke, s(0));
     let (Some(Action::Write(write)), Some(Action::Fetch(ticket))) = (actions.pop(), actions.pop())
     else {
@@ -203,10 +203,10 @@ fn where_litestream_asks_itself_it_is_started_once_and_before_any_credentials() 
 
     // The daemon alone was restarted; then nothing is done for Litestream, with credentials at hand or without.
     let held = Held { expires: s(3600), lifetime: HOUR };
-    let resumed = Some(Resumed { held, handed_over: true });
-    let mut rotation = Rotation::new(once(true), 1, resumed, false, s(100));
+    let left = Left { resumed: Some(Resumed { held, handed_over: true }), ..Left::default() };
+    let mut rotation = Rotation::new(once(true), 1, left, s(100));
     assert_eq!(rotation.handle(Event::Woke, s(100)), []);
-    let mut rotation = Rotation::new(once(true), 1, None, false, s(100));
+    let mut rotation = Rotation::new(once(true), 1, Left::default(), s(100));
     assert!(matches!(rotation.handle(Event::Woke, s(100))[..], [Action::Fetch(_)]));
 }
 
@@ -214,10 +214,35 @@ fn where_litestream_asks_itself_it_is_started_once_and_before_any_credentials() 
 fn what_the_boot_starts_asks_within_the_spread_and_a_later_start_at_once() {
     let spread = Duration::from_secs(90);
     let policy = Policy { boot_spread: spread, ..POLICY };
-    let first = |seed, now| Rotation::new(policy, seed, None, false, now).next_fetch().unwrap();
+    let first = |seed, now| Rotation::new(policy, seed, Left::default(), now).next_fetch().unwrap();
     let waits: Vec<_> = (0..100).map(|seed| first(seed, s(20)).since(s(20))).collect();
     assert!(waits.iter().all(|wait| *wait <= spread), "{waits:?}");
     let [least, most] = [waits.iter().min().unwrap(), waits.iter().max().unwrap()];
     assert!(*least < spread / 10 && *most > spread * 9 / 10, "{least:?} {most:?}");
     assert_eq!(first(1, s(300)), s(300));
+}
+
+#[test]
+fn a_daemon_that_starts_again_while_the_device_boots_does_not_wait_anew() {
+    let spread = Duration::from_secs(90);
+    let policy = Policy { boot_spread: spread, ..POLICY };
+    let first = Rotation::new(policy, 1, Left::default(), s(20));
+    let turn = first.turn();
+    assert_eq!(turn, first.next_fetch());
+    let again = |policy, now| {
+        let rotation = Rotation::new(policy, 2, Left { turn, ..Left::default() }, now);
+        (rotation.turn(), rotation.next_fetch().unwrap())
+    };
+    for now in 20..110 {
+        let (kept, at) = again(policy, s(now));
+        assert_eq!((kept, at), (turn, turn.unwrap().max(s(now))));
+    }
+    // Late, or by a setting that was made shorter since: it waits no longer than that.
+    assert_eq!(again(policy, s(300)).1, s(300));
+    assert_eq!(again(POLICY, s(20)).1, s(20));
+    assert_eq!(again(Policy { boot_spread: Duration::from_secs(1), ..POLICY }, s(20)).1, s(21));
+    // Where credentials are at hand, no turn is drawn that a later daemon would wait for.
+    let resumed =
+        Some(Resumed { held: Held { expires: s(3600), lifetime: HOUR }, handed_over: true });
+    assert_eq!(Rotation::new(policy, 1, Left { resumed, ..Left::default() }, s(20)).turn(), None);
 }

@@ -18,6 +18,7 @@ use super::{
     meter::Meter,
     on_databases,
     process::Litestream,
+    report::NOT_WHOLE,
     signals::Signals,
     tables::{Newest, Table, Tables},
     trouble::{AWAY, DATA, Trouble},
@@ -90,13 +91,13 @@ impl Report {
         }
     }
 
-    /// Whether every table was compared, and nothing is missing.
-    pub fn proves_all(&self) -> bool {
+    /// Whether every table was compared, and nothing is missing; why not.
+    pub fn proven(&self) -> Result<(), String> {
         match &self.found {
-            Found::Restored(restored) => {
-                restored.verdict() == Verdict::Whole && restored.tables.not_compared.is_empty()
+            Found::Restored(restored) if restored.verdict() == Verdict::Whole => {
+                restored.tables.unproven().map_or(Ok(()), Err)
             }
-            Found::NoDatabase => false,
+            _ => Err(NOT_WHOLE.to_owned()),
         }
     }
 }
@@ -106,19 +107,22 @@ impl Restored {
         self.tables.behind(&self.then).next().is_some()
     }
 
+    /// What must be there by now is not.
+    fn is_lost(&self) -> bool {
+        self.has_moved_on && (self.is_behind() || self.tables.lack_something())
+    }
+
     fn is_settled(&self) -> bool {
-        self.integrity != "ok"
-            || self.has_moved_on
-            || !(self.is_behind() || self.tables.is_in_doubt())
+        self.integrity != "ok" || self.is_lost() || !(self.is_behind() || self.tables.is_in_doubt())
     }
 
     pub fn verdict(&self) -> Verdict {
-        let is_missing = |table: &Table| !table.missing.is_empty();
+        let is_missing = |table: &Table| !table.missing.is_empty() && !table.is_unsure;
         if self.integrity != "ok" {
             Verdict::Damaged
         } else if !self.is_behind() && !self.tables.is_in_doubt() {
             Verdict::Whole
-        } else if self.has_moved_on
+        } else if self.is_lost()
             || (!self.is_behind() && self.tables.compared.iter().any(is_missing))
         {
             Verdict::RowsMissing
@@ -143,7 +147,7 @@ pub async fn look_and_compare(
     let Some(then) = look.await? else { return Ok(Found::NoDatabase) };
     let workplace = Workplace::new(&config.state_directory, live)?;
     let (restore, read) = restore_and_read(litestream, live, &workplace, signals).await?;
-    let first = read.tables.clone();
+    let mut doubt = read.tables.clone();
     let mut found = Restored {
         restore,
         integrity: read.integrity,
@@ -163,10 +167,13 @@ pub async fn look_and_compare(
         found = Restored {
             restore,
             integrity: read.integrity,
-            has_moved_on: read.tables.has_moved_on(&first),
-            tables: read.tables.still_in_doubt(&first),
+            has_moved_on: read.tables.has_moved_on(&doubt),
+            tables: read.tables.clone().still_in_doubt(&doubt),
             then: found.then,
         };
+        if found.tables.are_unsure() {
+            doubt = read.tables;
+        }
     }
     Ok(Found::Restored(Box::new(found)))
 }

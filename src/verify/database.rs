@@ -15,7 +15,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, config
 use super::{
     comparison::{self, Comparison},
     lag::Waiting,
-    rows,
+    rows::{self, Fault},
     tables::{Newest, Tables},
     trouble::Trouble,
 };
@@ -131,7 +131,11 @@ pub fn read(
     };
     let after = comparison.restored.map(|(_, largest)| largest);
     let waiting = waiting(&transaction, after, before, interval).map_err(told_live)?;
-    let tables = rows::compare(&transaction, &copy, Some("HealthCheck"), told_live, told_copy)?;
+    let tables =
+        rows::compare(&transaction, &copy, Some("HealthCheck")).map_err(|fault| match fault {
+            Fault::Live(e) => told_live(e),
+            Fault::Copy(e) => told_copy(e),
+        })?;
     Ok(Read { integrity: "ok".to_owned(), comparison, waiting, tables })
 }
 
@@ -178,8 +182,10 @@ pub fn read_rows(
     let mut connection = open_live(live).map_err(told)?;
     interrupts.add(&connection)?;
     let transaction = connection.transaction().map_err(told)?;
-    let told_copy = |e| Trouble::application(restored, &e);
-    let tables = rows::compare(&transaction, &copy, None, told, told_copy)?;
+    let tables = rows::compare(&transaction, &copy, None).map_err(|fault| match fault {
+        Fault::Live(e) => told(e),
+        Fault::Copy(e) => Trouble::application(restored, &e),
+    })?;
     Ok(RowsRead { integrity: "ok".to_owned(), tables })
 }
 

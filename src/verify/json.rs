@@ -75,6 +75,12 @@ pub fn of_trouble(database: &Path, trouble: &Trouble) -> Value {
 /// What was found of each table that was compared.
 pub fn tables(tables: &Tables) -> Value {
     let table = |table: &Table| {
+        let differing = match table.is_keyed {
+            true => json!({ "rows": table.differing.rows }),
+            false => {
+                json!({ "rows": table.differing.rows, "first_ranges": table.differing.ranges().first })
+            }
+        };
         json!({
             "table": table.name,
             "absent": table.is_absent,
@@ -82,7 +88,7 @@ pub fn tables(tables: &Tables) -> Value {
             "restored_rows": table.restored_rows,
             "newer_rows": table.newer,
             "missing": ranges(&table.missing),
-            "differing": { "rows": table.differing.rows, "first_ranges": table.differing.ranges().first },
+            "differing": differing,
         })
     };
     tables.compared.iter().map(table).collect()

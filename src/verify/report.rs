@@ -18,6 +18,9 @@ use crate::span::span;
 /// More ranges than this are counted, not listed: a person reads no further.
 const RANGES_SHOWN: usize = 8;
 
+/// Why a mark stays.
+pub const NOT_WHOLE: &str = "not all of the database was found whole";
+
 /// What `edgerotate verify` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -107,13 +110,13 @@ impl Report {
         }
     }
 
-    /// Whether every table was compared, and nothing is missing: then the replica is not suspect any more.
-    pub fn proves_all(&self) -> bool {
+    /// Whether every table was compared, and nothing is missing: then the replica is not suspect any more. Else why not.
+    pub fn proven(&self) -> Result<(), String> {
         match &self.found {
-            Found::Restored(restored) => {
-                self.verdict() == Verdict::Whole && restored.tables.not_compared.is_empty()
+            Found::Restored(restored) if self.verdict() == Verdict::Whole => {
+                restored.tables.unproven().map_or(Ok(()), Err)
             }
-            Found::NoHeartbeat | Found::NoReplica { .. } => false,
+            _ => Err(NOT_WHOLE.to_owned()),
         }
     }
 
@@ -215,7 +218,8 @@ impl Restored {
         // stopped, the last one must do for rows between others; what only differs may wait for its upload.
         let have_stopped = restored == newest && found.newest_live == newest;
         let is_settled = restored > newest || (have_stopped && tables.lack_only_rows());
-        Self { is_sure: is_settled || !tables.is_in_doubt(), tables, ..later }
+        let is_sure = !tables.is_in_doubt() || (is_settled && tables.lack_something());
+        Self { is_sure, tables, ..later }
     }
 
     fn verdict(&self, max_lag: Duration) -> Verdict {
@@ -269,6 +273,11 @@ impl Restored {
                 "behind: {} not in the replica yet, the oldest for {} ({limit})",
                 heartbeats(found.newer),
                 span(self.lag)
+            ),
+            Verdict::TooEarly if self.tables.are_unsure() => format!(
+                "too early to tell: more is written between two restores than can be remembered, and the replica does \
+                 not have {}",
+                gaps(&self.tables).join("; ")
             ),
             Verdict::TooEarly if !self.is_sure => format!(
                 "too early to tell: the replica has not moved on, and does not have {}",
@@ -357,8 +366,12 @@ pub fn gaps(tables: &Tables) -> Vec<String> {
         }
         let differing = &table.differing;
         if differing.rows > 0 {
-            let shown = differing.ranges().shown(RANGES_SHOWN);
-            gaps.push(format!("the content of {} of {name}: {shown}", rows(differing.rows)));
+            let which = match table.is_keyed {
+                // Their keys are the application's, and may be anything.
+                true => String::new(),
+                false => format!(": {}", differing.ranges().shown(RANGES_SHOWN)),
+            };
+            gaps.push(format!("the content of {} of {name}{which}", rows(differing.rows)));
         }
     }
     gaps

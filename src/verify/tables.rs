@@ -4,6 +4,9 @@
 //! *differs*; one above is *newer*. A restored row that is not live was deleted since, which is the application's right.
 //! The application may as well have changed a row, or chosen a smaller rowid, just now: so a first find is a doubt, and
 //! `still_in_doubt` keeps of it what a later restore has not settled.
+//!
+//! The keys of a WITHOUT ROWID table tell no time: a live row that the replica does not hold *differs*, be it another one
+//! there or none.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +20,7 @@ const DIFFERING_KEPT: usize = 1000;
 pub struct Tables {
     /// With what is in doubt of each.
     pub compared: Vec<Table>,
-    /// No rowids to compare by.
+    /// Neither rowids to compare by nor keys whose order is known.
     pub not_compared: Vec<String>,
 }
 
@@ -31,6 +34,11 @@ pub struct Table {
     pub newer: u64,
     pub missing: Ranges,
     pub differing: Differing,
+    /// A WITHOUT ROWID table: its rows are known by a digest of their primary key.
+    pub is_keyed: bool,
+    /// More was in doubt than is remembered, and nothing of what is remembered is in doubt still: of the rest nothing is
+    /// known, so that no restore so far proves a loss.
+    pub is_unsure: bool,
     pub newest_live: Option<i64>,
     pub newest_restored: Option<i64>,
 }
@@ -56,15 +64,12 @@ impl Differing {
         ranges
     }
 
-    /// Those that differed earlier as well and were not written since.
-    fn still(mut self, earlier: &Self) -> Self {
+    /// Those that differed earlier as well and were not written since; and whether these are all of them.
+    fn still(mut self, earlier: &Self) -> (Self, bool) {
         let is_complete = [&self, earlier].iter().all(|all| all.rows == all.first.len() as u64);
         self.first.retain(|id, content| earlier.first.get(id) == Some(content));
-        // Of what was not kept nothing is known: it stays in doubt.
-        if is_complete || !self.first.is_empty() {
-            self.rows = self.first.len() as u64;
-        }
-        self
+        self.rows = self.first.len() as u64;
+        (self, is_complete)
     }
 }
 
@@ -77,13 +82,15 @@ impl Table {
         let is_complete = [&self.missing, &earlier.missing]
             .iter()
             .all(|all| all.ranges == all.first.len() as u64);
-        let both = self.missing.both(&earlier.missing);
-        let missing = if is_complete || !both.is_empty() { both } else { self.missing };
-        Self {
-            is_absent: self.is_absent && earlier.is_absent,
-            missing,
-            differing: self.differing.still(&earlier.differing),
-            ..self
+        let missing = self.missing.both(&earlier.missing);
+        let (differing, are_all) = self.differing.clone().still(&earlier.differing);
+        let is_absent = self.is_absent && earlier.is_absent;
+        let still = Self { is_absent, missing, differing, ..self.clone() };
+        if still.is_in_doubt() || (is_complete && are_all) {
+            still
+        } else {
+            let now = Self { is_absent, ..self };
+            Self { is_unsure: now.is_in_doubt(), ..now }
         }
     }
 }
@@ -93,9 +100,25 @@ impl Tables {
         self.compared.iter().any(Table::is_in_doubt)
     }
 
+    /// Whether it is known of what is in doubt that it was in doubt before.
+    pub fn lack_something(&self) -> bool {
+        self.compared.iter().any(|table| table.is_in_doubt() && !table.is_unsure)
+    }
+
+    /// Whether a doubt begins anew with these; see [`Table::is_unsure`].
+    pub fn are_unsure(&self) -> bool {
+        self.compared.iter().any(|table| table.is_unsure)
+    }
+
     /// No table is absent, and no row differs.
     pub fn lack_only_rows(&self) -> bool {
         !self.compared.iter().any(|table| table.is_absent || table.differing.rows > 0)
+    }
+
+    /// Why a replica in which nothing is missing is not proven to be whole.
+    pub fn unproven(&self) -> Option<String> {
+        let names = self.not_compared.join(", ");
+        (!names.is_empty()).then(|| format!("these tables can't be compared: {names}"))
     }
 
     /// For a person.
@@ -145,6 +168,19 @@ impl Table {
     pub fn restored(&mut self, id: i64) {
         self.restored_rows += 1;
         self.newest_restored = Some(id);
+    }
+
+    /// A restored row of a WITHOUT ROWID table.
+    pub fn restored_by_key(&mut self) {
+        self.restored_rows += 1;
+    }
+
+    /// A live row of a WITHOUT ROWID table, and what the restored one with its key holds, if there is one.
+    pub fn live_by_key(&mut self, key: u64, content: u64, copied: Option<u64>) {
+        self.live_rows += 1;
+        if copied != Some(content) {
+            self.differing.add(i64::from_ne_bytes(key.to_ne_bytes()), content);
+        }
     }
 
     /// A live row, and the restored one that is not before it.

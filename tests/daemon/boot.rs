@@ -2,21 +2,56 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use crate::support::{Device, Generation, SOON, skip};
+use serde_json::Value;
 
-#[test]
-fn what_the_boot_starts_waits_for_its_turn_and_so_does_the_gate() {
+use crate::support::{Device, Generation, SOON, device::program, skip};
+
+/// Runs the device as if the machine had booted twenty seconds ago. Whether that can be.
+fn just_booted(device: &mut Device) -> bool {
     let uptime = fs::read_to_string("/proc/uptime").unwrap();
     let uptime: u64 = uptime.split('.').next().unwrap().parse().unwrap();
-    // Twenty seconds ago.
     let offset = format!("-{}", uptime.saturating_sub(20));
     let booted = ["unshare", "--time", "--boottime", &offset];
     let can = Command::new(booted[0]).args(&booted[1..]).arg("true").output();
-    if !can.is_ok_and(|output| output.status.success()) {
-        return skip("needs root and a kernel with namespaces of time, for a boot just now");
+    device.run_as(&booted, &program());
+    can.is_ok_and(|output| output.status.success())
+}
+
+const CAN_T: &str = "needs root and a kernel with namespaces of time, for a boot just now";
+
+#[test]
+fn a_daemon_that_starts_again_keeps_the_turn_that_was_drawn_after_the_boot() {
+    let mut device = Device::new("turn", Generation::V05, Duration::from_secs(3600));
+    device.set("BOOT_SPREAD", "1h");
+    let file = device.runtime_directory.join("turn.json");
+    let mut drawn = None;
+    for start in 1..=4 {
+        if !just_booted(&mut device) {
+            return skip(CAN_T);
+        }
+        device.start();
+        device.wait_for_log_times("asks for the first credentials", start, SOON);
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(drawn.get_or_insert_with(|| text.clone()), &text);
+        if start % 2 == 0 { device.kill() } else { assert_eq!(device.stop(), Some(0)) }
     }
+    // It has come meanwhile.
+    let mut turn: Value = serde_json::from_str(&drawn.unwrap()).unwrap();
+    turn["at_ms"] = 1000.into();
+    fs::write(&file, turn.to_string()).unwrap();
+    just_booted(&mut device);
+    device.start();
+    device.wait_for_log("updated credential success", SOON);
+    assert_eq!(device.count_in_log("asks for the first credentials"), 4);
+    device.stop();
+}
+
+#[test]
+fn what_the_boot_starts_waits_for_its_turn_and_so_does_the_gate() {
     let mut device = Device::new("boot", Generation::V05, Duration::from_secs(3600));
-    device.run_as(&booted, &crate::support::device::program());
+    if !just_booted(&mut device) {
+        return skip(CAN_T);
+    }
     device.set("BOOT_SPREAD", "1h");
     device.start();
     device.wait_for_log("asks for the first credentials", SOON);
@@ -34,7 +69,7 @@ fn what_the_boot_starts_waits_for_its_turn_and_so_does_the_gate() {
     // Whoever starts it later than the boot does gets an answer at once.
     device.stop();
     let later = ["unshare", "--time", "--boottime", "600"];
-    device.run_as(&later, &crate::support::device::program());
+    device.run_as(&later, &program());
     device.start();
     device.wait_for_log("updated credential success", SOON);
     assert_eq!(device.count_in_log("asks for the first credentials"), 1);

@@ -6,7 +6,7 @@ use edgerotate::{
     backoff::Random,
     clock::Boottime,
     failure::Class,
-    rotation::{Action, Delivery, Event, Fetch, Policy, Rotation},
+    rotation::{Action, Delivery, Event, Fetch, Left, Policy, Rotation},
 };
 
 pub const DEVICES: usize = 10_000;
@@ -50,7 +50,7 @@ impl Run {
                     boot_spread: if self.jitter { BOOT_SPREAD } else { Duration::ZERO },
                     delivery: Delivery::EachTime,
                 };
-                let rotation = Rotation::new(policy, seed, None, false, START);
+                let rotation = Rotation::new(policy, seed, Left::default(), START);
                 Device { rotation, under_way: None }
             })
             .collect();

@@ -167,8 +167,7 @@ fn a_hole_in_another_table_of_the_same_database_is_found() {
         replicate(&mut device);
         let answer = verify(&device, &[]);
         assert_eq!(answer.code, Some(0), "{answer:?}");
-        assert!(answer.text.contains("nothing missing in pairs, samples"), "{answer:?}");
-        assert!(answer.text.lines().any(|l| l == "  not compared  named"), "{answer:?}");
+        assert!(answer.text.contains("nothing missing in named, pairs, samples"), "{answer:?}");
 
         // A row that holds what it held before may still be uploaded: no heartbeat came after it.
         replace_replica(&device, "UPDATE pairs SET b = 'old'");
@@ -183,9 +182,9 @@ fn a_hole_in_another_table_of_the_same_database_is_found() {
         let (answer, json) = verified(&device);
         assert_eq!((answer.code, &json["verdict"]), (Some(65), &json!("rows-missing")), "{json}");
         assert_eq!(json["missing"]["rows"], 0);
-        assert_eq!(json["tables"][1]["table"], "samples");
+        assert_eq!(json["tables"][2]["table"], "samples");
         assert_eq!(
-            json["tables"][1]["missing"],
+            json["tables"][2]["missing"],
             json!({"rows": 20, "ranges": 1, "first_ranges": [[30, 49]]})
         );
         assert!(json["summary"].as_str().unwrap().ends_with("not 20 rows of samples: 30-49"));
