@@ -262,7 +262,7 @@ pub const ROTATION_LEAD: Setting = Setting::new(
 pub const BOOT_SPREAD: Setting = Setting::new(
     "EDGEROTATE_BOOT_SPREAD",
     "`90s`",
-    "a daemon that starts within five minutes after the boot waits a random part of this before it asks for its first credentials, so that a fleet after a power cut does not ask in one second; heartbeats do not wait: `0s` to `1h`",
+    "a daemon that starts within five minutes after the boot waits a random part of this, drawn once a boot, before it asks for its first credentials, so that a fleet after a power cut does not ask in one second; heartbeats do not wait: `0s` to `1h`",
 );
 pub const CONNECT_TIMEOUT: Setting = Setting::new(
     "EDGEROTATE_CONNECT_TIMEOUT",
