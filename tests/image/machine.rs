@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     fleet::{FLEET_FILES, Release, image},
-    parts::Parts,
+    parts::{DATABASE, Parts},
     support::{
         Generation, Process, SOON, Scratch, database,
         process::{Seen, descendants, run, tied, try_run},
@@ -241,11 +241,25 @@ impl Machine {
         });
     }
 
-    /// Whether the daemon that runs leaves the WAL of its database to Litestream.
-    pub fn guard_is_let_go(&self) -> bool {
-        let said = self.shell("edgerotate status --json").1;
-        let status: Value = serde_json::from_str(&said).unwrap_or_default();
-        status["record"]["guard"][0]["state"] == "not-needed"
+    /// The Litestream that runs holds its own read lock, and nothing is suspect. Before that the daemon holds the guard: one
+    /// that ends then leaves a mark, which stays until Litestream's next start. Uploads tell nothing of it: mend's snapshot
+    /// comes before Litestream.
+    pub fn wait_until_nothing_is_guarded_or_suspect(&self) {
+        let read = |path: PathBuf| -> Value {
+            fs::read(path)
+                .map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap_or_default())
+        };
+        let marks = self.data.join("edgerotate/state/suspect");
+        let database = format!("/data/{DATABASE}");
+        self.wait_until("no guard and no mark", 3 * SOON, |machine| {
+            // What the next daemon goes by, too; kept after each mark that comes of what it tells.
+            let record = read(machine.path("/run/edgerotate/guard.json"));
+            let keeper = &record["databases"][&database]["pid"];
+            keeper
+                .as_u64()
+                .is_some_and(|pid| pid.to_string() == machine.show("litestream.service", "MainPID"))
+                && read(marks.clone())["databases"].as_object().is_none_or(Map::is_empty)
+        });
     }
 
     pub fn rows(&self) -> Vec<i64> {

@@ -76,7 +76,7 @@ fn what_is_killed_or_stuck_comes_back_and_no_row_is_lost() {
     machine.boot();
     // Litestream's first start is over: one that nobody confirmed would be done again.
     machine.wait_for_log("restart success litestream", 1);
-    machine.wait_for_uploads(2);
+    machine.wait_until_nothing_is_guarded_or_suspect();
     // A minute's patience is not for a test.
     machine.drop_in("edgerotate.service", "[Service]\nWatchdogSec=6\n");
     machine.must("systemctl restart edgerotate.service");
@@ -84,7 +84,7 @@ fn what_is_killed_or_stuck_comes_back_and_no_row_is_lost() {
     let fetches = machine.cloud.fetches();
 
     for unit in ["litestream.service", "edgerotate.service"] {
-        wait_until_litestream_keeps_all(&machine);
+        machine.wait_until_nothing_is_guarded_or_suspect();
         let before = machine.show(unit, "InvocationID");
         machine.must(&format!("systemctl kill --kill-who=main --signal=KILL {unit}"));
         machine.wait_until("its next start", SOON, |machine| {
@@ -94,7 +94,7 @@ fn what_is_killed_or_stuck_comes_back_and_no_row_is_lost() {
         machine.wait_for_uploads(2);
     }
 
-    wait_until_litestream_keeps_all(&machine);
+    machine.wait_until_nothing_is_guarded_or_suspect();
 
     let before = machine.show("edgerotate.service", "InvocationID");
     machine.must("systemctl kill --kill-who=main --signal=STOP edgerotate.service");
@@ -112,23 +112,6 @@ fn what_is_killed_or_stuck_comes_back_and_no_row_is_lost() {
     machine.wait_for_uploads(5);
     machine.power_off();
     machine.restore_whole(&machine.rows());
-}
-
-/// Rows that were written before the guard was taken: marked, and mended at a start of Litestream, which then comes and
-/// takes over. A daemon that is killed before that leaves another mark, for whose mending no start is due.
-fn wait_until_litestream_keeps_all(machine: &Machine) {
-    machine.wait_until(
-        "a Litestream that has taken over, and no suspect replica",
-        SOON,
-        |machine| {
-            let journal = machine.journal();
-            let [marked, mended] = ["its replica may lack rows", "no replica is suspect any more"]
-                .map(|words| journal.rfind(words));
-            marked <= mended
-                && machine.show("litestream.service", "SubState") == "running"
-                && machine.guard_is_let_go()
-        },
-    );
 }
 
 #[test]
