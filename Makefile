@@ -43,10 +43,10 @@ soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every cl
 	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture
 
 image: ## a device's root, as the tests boot it: units, edgerotate, Litestream, read-only (as root)
-	@tests/prepare test && cargo build --locked --quiet && tests/image/build $(LITESTREAM)
+	@tests/prepare image && cargo build --locked --quiet && tests/image/build $(LITESTREAM)
 
 image-shell: ## boot that image, provisioned, with a cloud beside it, and get a shell in it (as root)
-	@tests/prepare test && cargo build --locked --quiet --bins && cargo run --locked --quiet --example image-shell
+	@tests/prepare image && cargo build --locked --quiet --bins && cargo run --locked --quiet --example image-shell
 
 image-aarch64: ## the same for aarch64 on an emulated machine: boot, rotate, upload, restore, how long each took (as root)
 	@tests/prepare image-aarch64 && tests/cross build aarch64 && cargo run --locked --quiet --example image-aarch64
