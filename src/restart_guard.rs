@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 
 use crate::wal_locks::{self, Readers, Slot};
 
@@ -125,6 +125,13 @@ impl Guard {
         let count = "INSERT INTO _litestream_seq (id, seq) VALUES (1, 1)
                      ON CONFLICT (id) DO UPDATE SET seq = seq + 1";
         self.looking.execute(count, ()) == Ok(1)
+    }
+
+    /// Whether Litestream ever took the database up: the first thing that it does is to make that table. What can't be
+    /// known counts as taken up.
+    pub fn was_replicated(&self) -> bool {
+        let sql = "SELECT 1 FROM sqlite_schema WHERE name = '_litestream_seq'";
+        !matches!(self.looking.query_row(sql, (), |_| Ok(())).optional(), Ok(None))
     }
 
     /// Ends the transaction, and goes on to know whether anything is written.

@@ -1,5 +1,7 @@
 //! Guards that are cut off, a Litestream that ends by itself, and what is said of them.
 
+use std::{fs, os::unix::fs::PermissionsExt};
+
 use crate::{
     application::Application,
     harness::{LET_GO, LONG, assert_whole, suspect},
@@ -24,6 +26,59 @@ fn a_litestream_that_ends_by_itself_makes_its_replica_suspect_and_it_stays_so() 
     device.wait_for_problem("since before this start", SOON);
     device.stop();
     assert_eq!(device.count_in_log("; a forced snapshot mends it"), 1, "{}", device.log_tail());
+}
+
+/// Before a device is provisioned, and before Litestream's first start.
+#[test]
+fn what_was_never_replicated_is_not_suspect_however_often_the_daemon_starts() {
+    for generation in Generation::BOTH {
+        let mut device = Device::new("never", generation, LONG);
+        let application = Application::new(&mut device, "listed.db");
+        // Not even there yet.
+        let late = device.database.with_file_name("late.db");
+        device.set("GUARD_DATABASES", format!("{} {}", application.path.display(), late.display()));
+        device.litestream.hold_starts();
+        for start in 1..=4 {
+            device.start();
+            // The heartbeats' own is taken first.
+            device.wait_for_log_times("listed.db: guarded", start, SOON);
+            let rows = device.rows().len();
+            device.wait_until("some looks", SOON, |device| device.rows().len() > rows + 10);
+            if start % 2 == 0 { device.kill() } else { assert_eq!(device.stop(), Some(0)) }
+        }
+        assert_eq!(suspect(&device), "", "{}", device.log_tail());
+        device.start();
+        device.litestream.allow_starts();
+        device.wait_for_log_times(LET_GO, 2, 2 * SOON);
+        assert_eq!(suspect(&device), "", "{}", device.log_tail());
+        assert_whole(&device, &[&application.path]);
+        device.stop();
+    }
+}
+
+#[test]
+fn a_daemon_that_is_stopped_when_litestream_has_just_taken_over_marks_nothing() {
+    for generation in Generation::BOTH {
+        let mut device = Device::new("hand-over", generation, LONG);
+        // It restarts Litestream, and does not come to an end.
+        let restart = device.unset("RESTART_COMMAND");
+        let path = device.scratch.join("restart");
+        fs::write(&path, format!("#!/bin/bash\n{restart}\nsleep 3600\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        device.set("RESTART_COMMAND", path.to_str().unwrap());
+        device.set("RESTART_TIMEOUT", "10min");
+        device.start();
+        device.wait_until("Litestream", SOON, |device| !device.cloud.uploads().is_empty());
+        assert_eq!(device.count_in_log(LET_GO), 0, "the restart is not over");
+        assert_eq!(device.stop(), Some(0));
+        assert_eq!(device.count_in_log(LET_GO), 1, "{}", device.log_tail());
+        device.start();
+        device.wait_for_log("holds its own read lock, as it did before", SOON);
+        let rows = device.rows().len();
+        device.wait_until("some looks", SOON, |device| device.rows().len() > rows + 10);
+        assert_eq!(suspect(&device), "", "{}", device.log_tail());
+        device.stop();
+    }
 }
 
 #[test]

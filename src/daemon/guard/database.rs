@@ -194,6 +194,14 @@ impl Database {
         true
     }
 
+    /// Whether there may be a replica of it, which could lack something.
+    pub fn was_replicated(&self) -> bool {
+        match &self.keeper {
+            Keeper::Nobody(why) => !why.is_missing(),
+            keeper => keeper.guard().is_none_or(Guard::was_replicated),
+        }
+    }
+
     fn replace_keeper(&mut self, keeper: Keeper) -> Keeper {
         std::mem::replace(&mut self.keeper, keeper)
     }

@@ -52,7 +52,9 @@ impl Record {
     pub fn gap(&self, database: &Path) -> Option<String> {
         match self.found.get(database)? {
             Some(_) if self.litestream(database).is_some() => None,
-            Some(_) => Some("Litestream ended while edgerotate did not run".to_owned()),
+            Some(_) => {
+                Some("Litestream was stopped or ended while edgerotate did not run".to_owned())
+            }
             None => Some("edgerotate ended while it guarded".to_owned()),
         }
     }
@@ -95,7 +97,10 @@ mod tests {
         assert_eq!(next.gap(&a), None);
         assert_eq!(next.litestream(&a), Some(this));
         assert_eq!([&b, &c, &d].map(|path| next.litestream(path)), [None; 3]);
-        assert_eq!(next.gap(&b).unwrap(), "Litestream ended while edgerotate did not run");
+        assert_eq!(
+            next.gap(&b).unwrap(),
+            "Litestream was stopped or ended while edgerotate did not run"
+        );
         assert_eq!(next.gap(&c).unwrap(), "edgerotate ended while it guarded");
         assert_eq!(next.gap(&d), None, "a database that was not guarded then");
         assert_eq!(Record::load(&directory, "another-boot").gap(&c), None);

@@ -27,6 +27,7 @@ use crate::{
     suspect::SuspectFile,
 };
 
+mod end;
 mod snapshots;
 
 /// How often the databases are looked at around a restart.
@@ -106,7 +107,8 @@ impl Watcher {
             if !litestream.is_some_and(|litestream| database.leave_to(litestream)) {
                 // Litestream may well run, and hold its own: then this guard is let go at the first looks.
                 database.take(&self.heartbeat);
-                database.gap = self.record.gap(&database.path);
+                let gap = self.record.gap(&database.path);
+                database.gap = gap.filter(|_| database.was_replicated());
             }
         }
         (0..self.databases.len()).for_each(|number| self.mark_gap(number));
@@ -142,8 +144,8 @@ impl Watcher {
                     let _ = kept.send(all);
                 }
                 Ok(Order::Mended(outcome)) => self.mended(&outcome),
-                // The record is kept after each look, before the next order is taken.
                 Ok(Order::End { recorded }) => {
+                    self.end();
                     let _ = recorded.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => self.look(),
@@ -221,7 +223,7 @@ impl Watcher {
         // The heartbeat that is written for the guard comes after what is asked here.
         if !was_quiet {
             let why =
-                "Litestream ended by itself, and rows were written before the guard was taken";
+                "Litestream was stopped or ended, and rows were written before the guard was taken";
             database.gap = Some(why.to_owned());
         }
         database.anybody_may_be_litestream();
