@@ -238,9 +238,11 @@ impl Look<'_> {
             out_of_reach.push(Step::LitestreamConfig);
         }
         report.withdraw(&out_of_reach);
-        // What comes with the certificate, as docs/provisioning.md has it, is not there before it.
-        if out_of_reach.contains(&Step::CertificateFile)
-            || report.failed(Step::CertificateFile, Cause::CertificateMissing)
+        // What comes with the certificate, as docs/provisioning.md has it, is not there before it. But a token that has
+        // taken the PIN on this device was there.
+        if !refused_pin::was_accepted(&config.state_directory)
+            && (out_of_reach.contains(&Step::CertificateFile)
+                || report.failed(Step::CertificateFile, Cause::CertificateMissing))
         {
             report.expect(&[Cause::TokenMissing, Cause::KeyObjectMissing, Cause::TokenFault]);
         }

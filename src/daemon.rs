@@ -21,7 +21,7 @@ use crate::{
     fetch_reply::FetchReply,
     litestream::{Litestream, RestartError, Start, Written},
     litestream_version::LitestreamVersion,
-    rotation::{Event, Fetch, Restart, Rotation, Write},
+    rotation::{Acquiring, Event, Fetch, Restart, Rotation, Write},
     service_manager::ServiceManager,
     state_file::{State, StateFile},
 };
@@ -151,7 +151,7 @@ impl Daemon {
     async fn run(&mut self) -> Result<(), Stopped> {
         let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
         self.tell(Event::Woke);
-        if self.tasks.is_empty() {
+        if self.rotation.acquiring() != Acquiring::Fetching {
             self.look_at_version();
         }
         if let Some(endpoint) = self.outlets.start() {

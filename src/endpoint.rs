@@ -49,7 +49,7 @@ pub const PATH: &str = "/credentials";
 const MAX_CONNECTIONS: usize = 32;
 
 /// The same once descriptors or memory were short: a rotation, heartbeats and status need them more. An answer takes a
-/// millisecond, so these serve all programs of a device too.
+/// millisecond, so these serve all programs of a device too. It stays so: the limit that was met is there still.
 const FEW_CONNECTIONS: usize = 4;
 
 /// An answer takes a millisecond, so whoever is still there after this is slow.
@@ -151,11 +151,13 @@ impl Endpoint {
                                 in_a_row(times)
                             );
                         }
-                        // A client that went away again is that client's loss alone.
-                        if e.kind() != io::ErrorKind::ConnectionAborted {
+                        if is_short_of_means(&e) {
                             most = FEW_CONNECTIONS;
                             let too_many = open.len().saturating_sub(most);
                             open.drain(..too_many).for_each(|(oldest, _)| oldest.abort());
+                        }
+                        // A client that went away again is that client's loss alone.
+                        if e.kind() != io::ErrorKind::ConnectionAborted {
                             sleep(SHORT_OF_MEANS).await;
                         }
                     }
@@ -274,6 +276,12 @@ fn http(status: u16, body: &impl Serialize, size: usize) -> Zeroizing<Vec<u8>> {
     answer.extend_from_slice(head.as_bytes());
     answer.extend_from_slice(&json);
     answer
+}
+
+/// Of descriptors or memory (accept(2)); other errors are the network's.
+fn is_short_of_means(error: &io::Error) -> bool {
+    use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(&code))
 }
 
 /// Reads on until the head of a request is whole, or too long. An error: there will be no more of it.

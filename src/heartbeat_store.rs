@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+use nix::{
+    errno::Errno,
+    sys::statfs::{FsType, TMPFS_MAGIC, statfs},
+    unistd::{AccessFlags, access},
+};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi};
 
 use crate::heartbeat::{Ids, rows_to_prune};
@@ -22,6 +26,10 @@ const RAMFS_MAGIC: FsType = FsType(0x8584_58f6_u32 as _);
 
 /// How long a write waits for another program's. Longer than a healthy application's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What to do about a database that can't be written.
+pub const WRITABLE: &str =
+    "let edgerotate's user write the file, its -wal and -shm, and their directory";
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS HealthCheck (
     id INTEGER PRIMARY KEY,
@@ -56,6 +64,9 @@ impl HeartbeatStore {
     /// database, another program's lock.
     pub fn open(path: &Path, keep: u64) -> Result<Self, HeartbeatError> {
         Self::look_at_directory(path)?;
+        if let Err(what) = look_at_rights(path) {
+            return Err(HeartbeatError { path: path.to_owned(), what, remedy: WRITABLE });
+        }
         let told = |e| HeartbeatError::new(path, &e);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -156,6 +167,23 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
+/// Whether this process may write all files of the database that are there; else, in words, which it may not.
+///
+/// To be asked before SQLite opens them. What it may only read, SQLite opens to read, and the `-shm` stays so for all
+/// connections of this process, those that come later too, until the last one is closed.
+pub fn look_at_rights(path: &Path) -> Result<(), String> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match access(Path::new(&file), AccessFlags::W_OK) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) if suffix.is_empty() => return Err(errno.desc().to_owned()),
+            Err(errno) => return Err(format!("its {suffix}: {}", errno.desc())),
+        }
+    }
+    Ok(())
+}
+
 /// Whether a database at `path` would be gone after a reboot: its file system is in memory.
 ///
 /// # Errors
@@ -199,9 +227,7 @@ fn explain(e: ffi::Error, error: &rusqlite::Error) -> (String, &'static str) {
             return (what, "look for a program that keeps a write transaction open");
         }
         ErrorCode::DiskFull => "make room on the file system; nothing is lost but this row",
-        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
-            "let edgerotate's user write the file, its -wal and -shm, and their directory"
-        }
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => WRITABLE,
         ErrorCode::CannotOpen => "look at the path, and at the rights of its directory",
         ErrorCode::NotADatabase => "it is no SQLite database: move it away or name another",
         ErrorCode::DatabaseCorrupt => "restore it from its replica with litestream restore",

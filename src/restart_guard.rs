@@ -29,7 +29,10 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 
-use crate::wal_locks::{self, Readers, Slot};
+use crate::{
+    heartbeat_store::{WRITABLE, look_at_rights},
+    wal_locks::{self, Readers, Slot},
+};
 
 /// How long a lock is waited for. Taking the guard needs none that is held for long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -90,6 +93,9 @@ impl Guard {
                 what: IS_NOT_THERE.to_owned(),
                 remedy: "it is guarded from the next restart on at which it is",
             });
+        }
+        if let Err(what) = look_at_rights(path) {
+            return Err(NotGuarded { path: path.to_owned(), what, remedy: WRITABLE });
         }
         let looking = open(path).map_err(told)?;
         let mode: String =

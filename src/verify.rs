@@ -180,7 +180,8 @@ async fn verify(config: &Config, program: &Path) -> Result<Verified, Trouble> {
     let is_looked_at = |path: &PathBuf| path == live || applications.contains(path);
     let not_proven = replicated.into_iter().filter(|path| !is_looked_at(path)).collect();
 
-    let found = look_and_compare(config, &litestream, &mut signals).await;
+    let is_marked = suspect.as_ref().map_or(true, |suspect| suspect.databases.contains_key(live));
+    let found = look_and_compare(config, &litestream, is_marked, &mut signals).await;
     let heartbeat = found.map(|found| {
         let mut report = Report {
             database: live.clone(),
@@ -242,6 +243,7 @@ fn take_back(
 async fn look_and_compare(
     config: &Config,
     litestream: &Litestream<'_>,
+    is_marked: bool,
     signals: &mut Signals,
 ) -> Result<Found, Trouble> {
     let live = &config.heartbeat.database;
@@ -256,12 +258,12 @@ async fn look_and_compare(
     let Some(before) = look.await? else { return Ok(Found::NoHeartbeat) };
 
     let workplace = Workplace::new(&config.state_directory, live)?;
-    let first = match restore_and_read(config, litestream, &workplace, before, signals).await {
+    let first = match restore_and_read(config, litestream, &workplace, &before, signals).await {
         Ok(restored) => restored,
         Err(trouble) if trouble.cause == NO_REPLICA => {
             let path = live.clone();
             let waiting = on_databases(signals, move |interrupts| {
-                database::all_waiting(&path, before, interval, interrupts)
+                database::all_waiting(&path, &before, interval, interrupts)
             })
             .await?;
             return Ok(Found::NoReplica { rows: waiting.rows(), lag: waiting.until(now) });
@@ -271,14 +273,17 @@ async fn look_and_compare(
     let mut found = Restored::new(first, now);
     let mut newest = found.comparison.newest_live;
     let mut restores = 1;
-    while found.is_in_doubt() && restores < MOST_RESTORES {
+    // Of a suspect replica it is asked whether the mark may go.
+    while (found.is_in_doubt() || (is_marked && found.waits_for_newest()))
+        && restores < MOST_RESTORES
+    {
         restores += 1;
         tokio::select! {
             () = sleep(interval.max(LEAST_PAUSE)) => {}
             () = signals.next() => return Err(Trouble::interrupted()),
         }
         workplace.empty()?;
-        let next = restore_and_read(config, litestream, &workplace, before, signals).await?;
+        let next = restore_and_read(config, litestream, &workplace, &before, signals).await?;
         found = found.again(Restored::new(next, now), newest);
         if found.tables.are_unsure() {
             newest = found.comparison.newest_live;
@@ -292,7 +297,7 @@ async fn restore_and_read(
     config: &Config,
     litestream: &Litestream<'_>,
     workplace: &Workplace,
-    before: Before,
+    before: &Before,
     signals: &mut Signals,
 ) -> Result<(Duration, u64, Read), Trouble> {
     let live = config.heartbeat.database.clone();
@@ -303,8 +308,9 @@ async fn restore_and_read(
     drop(meter);
     let bytes = workplace.progress().bytes;
     let copy = workplace.file();
+    let before = before.clone();
     let read = on_databases(signals, move |interrupts| {
-        database::read(&live, &copy, before, interval, interrupts)
+        database::read(&live, &copy, &before, interval, interrupts)
     })
     .await?;
     Ok((took, bytes, read))

@@ -21,10 +21,11 @@ use support::{
     root, skip,
 };
 
-const UNITS: [&str; 7] = [
+const UNITS: [&str; 8] = [
     "edgerotate.service",
     "edgerotate.socket",
     "edgerotate-health.service",
+    "edgerotate-order.target",
     "edgerotate-restart.path",
     "edgerotate-restart@litestream.service",
     "edgerotate-settings.path",

@@ -42,12 +42,12 @@ Settings are KEY=value lines, as in a systemd EnvironmentFile, from these places
   the environment
 ";
 
-const CHECK_OPTIONS: &str = "\
-  --config-only   the settings' files alone, without a look at anything else: for the build of an
+const CHECK_OPTIONS: &str = "  --config-only   the settings' files alone, without a look at anything else: for the build of an
                   image
   --gate          for an update: fails only for what an image can break
   --patience SECONDS
-                  how long the gate waits for what may be late after a boot: 300 at most, which it is
+                  how long the gate waits for what may be late after a boot: 300 at most, and by
+                  default
   --pin-changed   forget that the token refused the PIN, before all else: it will be tried again
   --json          the same for a program
 ";
@@ -297,6 +297,14 @@ mod tests {
             for line in help(&topic).lines() {
                 assert!(line.chars().count() <= WIDTH, "{line}");
             }
+        }
+    }
+
+    #[test]
+    fn an_option_begins_a_line() {
+        let help = help(&Topic::Check);
+        for option in ["--config-only", "--gate", "--patience SECONDS", "--pin-changed", "--json"] {
+            assert!(help.contains(&format!("\n  {option}")), "{option}: {help}");
         }
     }
 

@@ -94,7 +94,7 @@ pub async fn answer(
     asked.ended(outcome.unwrap_or_else(|_| Outcome::failed("it was cut off")));
 }
 
-/// At the daemon's start, and before each start of Litestream that asks: the program may be another by then.
+/// At the daemon's start, after its first fetch if it has to make one, and before each start of Litestream that asks: the program may be another by then.
 pub async fn look_at_version(version: &Mutex<LitestreamVersion>, asked: &Asked) {
     let mut version = version.lock().await;
     let why = version.change().await;

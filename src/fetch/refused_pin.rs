@@ -284,6 +284,11 @@ fn write(content: &impl Serialize, path: &Path) -> io::Result<()> {
     atomic_file::replace(path, &text, MARK_MODE)
 }
 
+/// Whether the token took a PIN from a file on this device, in this boot or another.
+pub(crate) fn was_accepted(state_directory: &Path) -> bool {
+    state_directory.join(ACCEPTED_NAME).exists()
+}
+
 /// How many logins ended without an answer, for whoever looks on.
 pub(crate) fn unanswered(directories: Directories) -> u32 {
     let count = |mark: PathBuf| match read(&mark) {

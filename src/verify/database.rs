@@ -37,9 +37,11 @@ struct State {
 }
 
 /// What the live database had before the restore began: only this much can be asked of the replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Before {
     pub largest: i64,
+    /// The newest rows of the other tables.
+    tables: Newest,
 }
 
 /// Both databases, read.
@@ -52,6 +54,8 @@ pub struct Read {
     pub waiting: Waiting,
     /// The other tables.
     pub tables: Tables,
+    /// Whether the newest rows of before are in it.
+    pub has_newest: bool,
 }
 
 impl Interrupts {
@@ -89,7 +93,9 @@ pub fn look(path: &Path, interrupts: &Interrupts) -> Result<Option<Before>, Trou
     let largest: Option<i64> = connection
         .query_row("SELECT max(id) FROM HealthCheck", (), |row| row.get(0))
         .map_err(told)?;
-    Ok(largest.map(|largest| Before { largest }))
+    let Some(largest) = largest else { return Ok(None) };
+    let tables = rows::newest(&connection).map_err(told)?;
+    Ok(Some(Before { largest, tables }))
 }
 
 /// Checks the restored database and compares the live one with it.
@@ -99,7 +105,7 @@ pub fn look(path: &Path, interrupts: &Interrupts) -> Result<Option<Before>, Trou
 pub fn read(
     live: &Path,
     restored: &Path,
-    before: Before,
+    before: &Before,
     interval: Duration,
     interrupts: &Interrupts,
 ) -> Result<Read, Trouble> {
@@ -108,6 +114,7 @@ pub fn read(
         comparison: Comparison::default(),
         waiting: Waiting::new(interval),
         tables: Tables::default(),
+        has_newest: false,
     };
     let copy = match open_restored(restored, interrupts)? {
         Ok(copy) => copy,
@@ -136,7 +143,9 @@ pub fn read(
             Fault::Live(e) => told_live(e),
             Fault::Copy(e) => told_copy(e),
         })?;
-    Ok(Read { integrity: "ok".to_owned(), comparison, waiting, tables })
+    let has_newest =
+        after >= Some(before.largest) && tables.behind(&before.tables).next().is_none();
+    Ok(Read { integrity: "ok".to_owned(), comparison, waiting, tables, has_newest })
 }
 
 /// The newest rows of an application's database; none where there is no database.
@@ -214,7 +223,7 @@ fn open_restored(
 /// The database can't be read.
 pub fn all_waiting(
     live: &Path,
-    before: Before,
+    before: &Before,
     interval: Duration,
     interrupts: &Interrupts,
 ) -> Result<Waiting, Trouble> {
@@ -227,7 +236,7 @@ pub fn all_waiting(
 fn waiting(
     live: &Connection,
     after: Option<i64>,
-    before: Before,
+    before: &Before,
     interval: Duration,
 ) -> rusqlite::Result<Waiting> {
     let mut waiting = Waiting::new(interval);

@@ -21,6 +21,9 @@ const RANGES_SHOWN: usize = 8;
 /// Why a mark stays.
 pub const NOT_WHOLE: &str = "not all of the database was found whole";
 
+/// The same. A hole may be in what is to come: what Litestream makes of its next start is not known yet.
+const NOT_NEWEST: &str = "the newest rows are not in the replica yet; verify again once Litestream runs and has uploaded";
+
 /// What `edgerotate verify` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -77,6 +80,8 @@ pub struct Restored {
     pub tables: Tables,
     /// Whether what is in doubt of other tables was looked for again, after the replica had moved on.
     pub is_sure: bool,
+    /// Whether all that was there before the first restore is in the replica.
+    pub has_newest: bool,
 }
 
 impl Verdict {
@@ -114,6 +119,9 @@ impl Report {
     pub fn proven(&self) -> Result<(), String> {
         match &self.found {
             Found::Restored(restored) if self.verdict() == Verdict::Whole => {
+                if !restored.has_newest {
+                    return Err(NOT_NEWEST.to_owned());
+                }
                 restored.tables.unproven().map_or(Ok(()), Err)
             }
             _ => Err(NOT_WHOLE.to_owned()),
@@ -197,16 +205,24 @@ impl Restored {
             comparison: read.comparison,
             lag: read.waiting.until(now),
             is_sure: !read.tables.is_in_doubt(),
+            has_newest: read.has_newest,
             tables: read.tables,
         }
     }
 
     /// Whether another restore would tell more: all that is in doubt are other tables.
     pub fn is_in_doubt(&self) -> bool {
+        self.is_sound() && !self.is_sure
+    }
+
+    /// Whether another restore would tell more of a replica in which nothing is wrong so far: it has not all yet.
+    pub fn waits_for_newest(&self) -> bool {
+        self.is_sound() && !self.has_newest
+    }
+
+    fn is_sound(&self) -> bool {
         let found = &self.comparison;
-        let is_sound =
-            self.integrity == "ok" && found.missing.is_empty() && found.foreign.is_empty();
-        is_sound && !self.is_sure
+        self.integrity == "ok" && found.missing.is_empty() && found.foreign.is_empty()
     }
 
     /// What a later restore makes of the doubt; `newest` is the newest heartbeat when it arose.

@@ -337,6 +337,13 @@ fn a_blank_token_gives_no_image_back_before_the_device_has_its_certificate() {
         let wrong = finding.replace("warning", "WRONG");
         assert_given_back(&gate(&bench, &[("PRIVATE_KEY", key)]), 69, &wrong);
     }
+    // A device whose token took the PIN once is no new one, whatever has become of its certificate.
+    assert_kept(&gate(&bench, &[]), "ok key * it signs");
+    let lost = [
+        ("PRIVATE_KEY", "pkcs11:token=of-nobody;object=device;type=private"),
+        ("CERTIFICATE", "DEVICE/nowhere.pem"),
+    ];
+    assert_given_back(&gate(&bench, &lost), 69, "WRONG token * [token-missing]");
 }
 
 /// The gate waits for the daemon and looks again; the PIN is tried at the first look alone.

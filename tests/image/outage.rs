@@ -114,6 +114,22 @@ fn what_is_killed_or_stuck_comes_back_and_no_row_is_lost() {
     machine.restore_whole(&machine.rows());
 }
 
+/// What SQLite has opened to read only, it goes on to use: the daemon must not open it so.
+#[test]
+fn a_database_that_can_be_written_again_is() {
+    let Some(mut machine) = crate::machine("read-only", Generation::V05) else { return };
+    machine.cloud.set_lifetime(Duration::from_secs(3600));
+    machine.boot();
+    machine.wait_for_uploads(1);
+    machine.must("chmod 0440 /data/edgerotate/replica/heartbeat.db*");
+    machine.must("systemctl --no-block restart edgerotate.service");
+    machine.wait_for_log("heartbeat.db: Permission denied", 1);
+    machine.must("chmod 0660 /data/edgerotate/replica/heartbeat.db*");
+    let before = machine.rows();
+    machine.wait_until("rows", SOON, |machine| machine.rows().len() > before.len());
+    machine.restore_whole(&machine.rows());
+}
+
 #[test]
 fn a_database_on_tmpfs_is_refused_until_the_settings_are_mended() {
     let Some(mut machine) = crate::machine("tmpfs", Generation::V05) else { return };

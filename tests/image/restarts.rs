@@ -88,11 +88,16 @@ fn a_daemon_that_starts_while_litestream_stops_writes_rows_at_once() {
     machine.cloud.s3_fault(&json!({"refuse_connections": true}));
     let stops =
         |machine: &Machine| machine.show("litestream.service", "SubState") == "stop-sigterm";
+    let more_rows = |machine: &Machine, count: usize| {
+        let before = machine.rows().len();
+        machine.wait_until("rows", SOON, |machine| machine.rows().len() >= before + count);
+    };
+    // With nothing to upload it stops at once, and it looks for that each second.
+    more_rows(&machine, 15);
     machine.must("systemctl --no-block restart litestream.service");
     machine.wait_until("a Litestream that stops", SOON, stops);
     machine.must("systemctl restart edgerotate.service");
-    let before = machine.rows();
-    machine.wait_until("a row", SOON, |machine| machine.rows().len() > before.len());
+    more_rows(&machine, 1);
     assert!(stops(&machine), "nothing was in the way");
     machine.cloud.heal();
     machine.wait_for_uploads(2);

@@ -19,6 +19,7 @@ fn restored(live: &[i64], copy: &[i64]) -> Restored {
         lag: Duration::from_secs(8),
         tables: Tables::default(),
         is_sure: true,
+        has_newest: true,
     }
 }
 
