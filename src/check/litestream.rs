@@ -155,7 +155,11 @@ fn runs_now(config: &Config, is_last: bool) -> Line {
         } else {
             Finding::LitestreamNotRunning
         };
-        return Line::wrong(step, place.clone(), Found::new(finding, place));
+        let nameless = ", which does not start while EDGEROTATE_THING_NAME is not set";
+        let has_name =
+            config.provider.thing_name.is_some() || config.litestream.unit != IMAGES_UNIT;
+        let detail = if has_name { place.clone() } else { format!("{place}{nameless}") };
+        return Line::wrong(step, place, Found::new(finding, detail));
     };
     let seen = format!("process {first}");
     let Ok(expected) = environment else {
@@ -179,16 +183,20 @@ fn runs_now(config: &Config, is_last: bool) -> Line {
     Line::wrong(step, seen, if young { found.softened() } else { found })
 }
 
-/// Whether the daemon is at it; or may be, as far as the environment file shows it. An old Litestream may take its time
-/// to stop.
+/// Whether the daemon is at it; or without one may have been, as far as the environment file shows it. An old Litestream
+/// may take its time to stop.
 fn is_restarting(config: &Config) -> bool {
     let seen = Seen::look(&config.runtime_directory);
-    let at_work = seen.record.is_ok_and(|record| {
-        seen.lock == Lock::Held(record.daemon.pid)
-            && record.hand_over.state == HandingOver::UnderWay
-    });
-    at_work || is_young(&config.litestream.environment_file, config.litestream.restart_timeout)
+    match seen.record {
+        Ok(record) if seen.lock == Lock::Held(record.daemon.pid) => {
+            record.hand_over.state == HandingOver::UnderWay
+        }
+        _ => is_young(&config.litestream.environment_file, config.litestream.restart_timeout),
+    }
 }
+
+/// The one that systemd/ brings.
+const IMAGES_UNIT: &str = "litestream.service";
 
 /// The credentials in the environment file, or the endpoint's token.
 type Variables = Vec<(String, Zeroizing<String>)>;
