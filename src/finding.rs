@@ -137,7 +137,7 @@ findings! {
         "run it as the daemon's user, where all of /proc is mounted (no ProcSubset=pid)";
     OtherUser "other-user" FINE Warns
         "this is not the daemon's user, so what only that one may not do is not seen"
-        "run it as that user: sudo -u USER edgerotate check, or as root runuser -u USER edgerotate check";
+        "run it as that user: sudo -u USER edgerotate check, or as root runuser -u USER -- edgerotate check";
 
     // Directories and files.
     DirectoryMissing "directory-missing" DEVICE FailsAtLast

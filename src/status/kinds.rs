@@ -76,7 +76,7 @@ impl Kind {
 kinds! {
     StateNotPermitted "state-not-permitted" 77
         "what edgerotate wrote down may not be read"
-        "run it as edgerotate's user: sudo -u edgerotate edgerotate status, or as root runuser -u edgerotate edgerotate status";
+        "run it as edgerotate's user: sudo -u edgerotate edgerotate status, or as root runuser -u edgerotate -- edgerotate status";
     NotRunning = DaemonNotRunning;
     SettingWrong = SettingWrong;
     SettingMissing = SettingMissing;

@@ -40,7 +40,7 @@ pub const CASES: &[Case] = &[
         code: 69,
         line: "warning daemon this is not the daemon's user, so what only that one may not do is not seen: nobody, and \
                it is root",
-        remedy: "run it as that user: sudo -u root edgerotate check, or as root runuser -u root edgerotate check",
+        remedy: "run it as that user: sudo -u root edgerotate check, or as root runuser -u root -- edgerotate check",
         ..CASE
     },
     Case {

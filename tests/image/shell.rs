@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     eprintln!(
         "  edgerotate status; journalctl -fu edgerotate -u litestream; systemctl list-units 'edgerotate*'"
     );
-    eprintln!("  runuser -u edgerotate edgerotate check\n");
+    eprintln!("  runuser -u edgerotate -- edgerotate check\n");
     let mut shell = machine.inside();
     shell.env("TERM", env::var_os("TERM").unwrap_or_default()).args(["bash", "-l"]);
     shell.status().expect("a shell");
