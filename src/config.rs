@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::UnknownKeys,
-    checked::runtime_directory,
+    checked::{LITESTREAM_UNIT, runtime_directory},
     layers::{LayerFile, Layers, Owner},
     problem::{ConfigErrors, Place, Problem, Warning},
     settings::{SETTINGS, Setting},

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::Config,
+    config::{Config, LITESTREAM_UNIT},
     environment_file,
     finding::Finding,
     litestream,
@@ -157,7 +157,7 @@ fn runs_now(config: &Config, is_last: bool) -> Line {
         };
         let nameless = ", which does not start while EDGEROTATE_THING_NAME is not set";
         let has_name =
-            config.provider.thing_name.is_some() || config.litestream.unit != IMAGES_UNIT;
+            config.provider.thing_name.is_some() || config.litestream.unit != LITESTREAM_UNIT;
         let detail = if has_name { place.clone() } else { format!("{place}{nameless}") };
         return Line::wrong(step, place, Found::new(finding, detail));
     };
@@ -194,9 +194,6 @@ fn is_restarting(config: &Config) -> bool {
         _ => is_young(&config.litestream.environment_file, config.litestream.restart_timeout),
     }
 }
-
-/// The one that systemd/ brings.
-const IMAGES_UNIT: &str = "litestream.service";
 
 /// The credentials in the environment file, or the endpoint's token.
 type Variables = Vec<(String, Zeroizing<String>)>;

@@ -42,6 +42,9 @@ const CLIENT_FILES: &[&str] = &["endpoint.env", "credentials.json"];
 const STATE_FILES: &[&str] =
     &["pin-refused", "pin-accepted", "suspect", "suspect.broken", "litestream-version"];
 
+/// The one that systemd/ brings.
+pub const LITESTREAM_UNIT: &str = "litestream.service";
+
 impl Config {
     /// Checks every setting.
     ///
@@ -226,8 +229,7 @@ impl Check<'_> {
             Duration::from_secs(600),
             Duration::from_secs(90),
         );
-        let unit =
-            self.or(&settings::LITESTREAM_UNIT, values::unit, "litestream.service".to_owned());
+        let unit = self.or(&settings::LITESTREAM_UNIT, values::unit, LITESTREAM_UNIT.to_owned());
         let pid_file = self.optional(&settings::LITESTREAM_PID_FILE, values::file);
         let program = self.litestream_program();
         let configuration = self.litestream_configuration();

@@ -117,11 +117,7 @@ fn no_client_keeps_another_from_its_answer_or_the_daemon_from_its_work() {
 /// As when all programs of a device start at once, while the daemon is not scheduled.
 #[test]
 fn whoever_comes_in_a_burst_is_answered() {
-    let mut device = Device::new("burst", Generation::V05, HOUR);
-    device.use_endpoint();
-    device.start();
-    ask_until_served(&device);
-    let token = token(&device);
+    let (mut device, token) = served("burst");
     let pid = Pid::from_raw(device.pid().try_into().unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
     let mut streams: Vec<_> = (0..100).map(|_| connect(&device)).collect();
@@ -139,11 +135,7 @@ fn whoever_comes_in_a_burst_is_answered() {
 /// Linux hands them over all the same, and only reading tells. Each one is its own loss alone.
 #[test]
 fn whoever_goes_away_before_being_taken_costs_nobody_anything() {
-    let mut device = Device::new("gone", Generation::V05, HOUR);
-    device.use_endpoint();
-    device.start();
-    ask_until_served(&device);
-    let token = token(&device);
+    let (mut device, token) = served("gone");
     let pid = Pid::from_raw(device.pid().try_into().unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
     for number in 0..100 {
@@ -234,6 +226,16 @@ fn without_descriptors_rotations_and_heartbeats_go_on() {
     assert_eq!(ask(&device, &token).status, 200);
     assert_eq!(device.litestream.restarts(), 0);
     device.stop();
+}
+
+/// A device whose endpoint serves, and its token.
+fn served(name: &str) -> (Device, String) {
+    let mut device = Device::new(name, Generation::V05, HOUR);
+    device.use_endpoint();
+    device.start();
+    ask_until_served(&device);
+    let token = token(&device);
+    (device, token)
 }
 
 /// A byte at a time, for as long as it is let.
