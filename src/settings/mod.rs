@@ -7,6 +7,8 @@
 //!
 //! Nothing here reads the environment or a clock: the caller hands the environment in. And no error, warning
 //! or `Debug` of these types shows a PIN, wherever in the settings it was put.
+//!
+//! May import: core, problems.
 
 mod check;
 mod checked;
@@ -15,6 +17,7 @@ mod endpoint;
 mod env_file;
 mod key;
 mod layers;
+pub mod metrics_address;
 mod problem;
 mod spelling;
 mod stand_ins;
@@ -38,7 +41,7 @@ pub use self::{
     problem::{ConfigErrors, Place, Problem, Warning},
     table::{SETTINGS, Setting},
 };
-use crate::{core::secret::Secret, fetch::pin_mark::Directories, litestream::metrics::Address};
+use crate::{core::secret::Secret, settings::metrics_address::Address};
 
 /// Every setting, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,13 +60,6 @@ pub struct Config {
     /// What node_exporter's textfile collector reads.
     pub metrics_file: Option<PathBuf>,
     pub log: LevelFilter,
-}
-
-impl Config {
-    /// Where the mark of a refused PIN may be.
-    pub fn mark_directories(&self) -> Directories<'_> {
-        Directories { state: &self.state_directory, runtime: &self.runtime_directory }
-    }
 }
 
 /// How the credential provider is asked.

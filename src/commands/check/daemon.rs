@@ -18,11 +18,8 @@ use super::{
 };
 use crate::{
     commands::status::{Lock, NoRecord, Seen},
-    core::span::span,
-    problems::{
-        failure::{Class, Failure},
-        finding::Finding,
-    },
+    core::{class::Class, span::span},
+    problems::{failure::Failure, finding::Finding},
     record::{Clocks, FILE_NAME as RECORD, Moment},
     settings::{Config, Pin, PrivateKey},
 };

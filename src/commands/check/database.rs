@@ -23,8 +23,9 @@ use super::{
 use crate::{
     fetch::material::io_words,
     problems::finding::Finding,
-    replica::{guard::transaction::Guard, heartbeat_store::is_volatile, suspect::SuspectFile},
+    replica::{guard::transaction::Guard, suspect::SuspectFile},
     settings::Config,
+    system::volatile::is_volatile,
 };
 
 /// How long another program's transaction is waited for. The heartbeat waits longer; a person does not.

@@ -34,7 +34,7 @@ use crate::{
     fetch::{
         material::io_words,
         parent::Launcher,
-        pin_mark,
+        pin_mark::{self, Directories},
         protocol::{KeyFacts, Looked},
     },
     problems::{
@@ -199,7 +199,7 @@ async fn look(
 
 /// A person says that the PIN is right now.
 fn forget_refusal(config: &Config) -> Option<Line> {
-    let error = pin_mark::forget(config.mark_directories()).err()?;
+    let error = pin_mark::forget(Directories::of(config)).err()?;
     let mark = config.state_directory.join(pin_mark::FILE_NAME);
     let why = format!("({})", io_words(&error));
     let found = Found::file(Finding::MarkNotRemoved, &mark, &why);

@@ -40,15 +40,18 @@ mod turn;
 
 use self::{
     outlets::Outlets,
-    publisher::{Board, Publisher},
+    publisher::Publisher,
     report::Report,
     setup::{Signals, device, prepare},
 };
-use crate::replica::{
-    guard::{GuardThread, News},
-    heartbeat_thread::{Beat, HeartbeatThread},
-    mend::socket::Door,
-    uploads_watch::UploadsWatch,
+use crate::{
+    record::board::Board,
+    replica::{
+        guard::{GuardThread, News},
+        heartbeat_thread::{Beat, HeartbeatThread},
+        mend::socket::Door,
+        uploads_watch::UploadsWatch,
+    },
 };
 
 /// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.

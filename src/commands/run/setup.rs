@@ -13,9 +13,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Stopped;
 use crate::{
     core::backoff,
-    replica::heartbeat_store,
     settings::{Config, Pin, PrivateKey, Token},
-    system::instance::{Instance, NoInstance},
+    system::{
+        instance::{Instance, NoInstance},
+        volatile::is_volatile,
+    },
 };
 
 /// Logs why the daemon can't run.
@@ -44,7 +46,7 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
     warn_of_keys_for_all(config);
     let database = &config.heartbeat.database;
     if !config.heartbeat.allow_volatile_database {
-        match heartbeat_store::is_volatile(database) {
+        match is_volatile(database) {
             Ok(false) => {}
             Ok(true) => {
                 log::error!(
@@ -85,7 +87,7 @@ fn warn_of_secrets_on_flash(config: &Config) {
     .into_iter()
     .chain(clients.iter().map(|path| ("EDGEROTATE_CLIENT_DIRECTORY", path)))
     {
-        if let Ok(false) = heartbeat_store::is_volatile(path) {
+        if let Ok(false) = is_volatile(path) {
             log::warn!(
                 "{setting}: {} is not on tmpfs: credentials are written to storage; put it below /run",
                 path.display()

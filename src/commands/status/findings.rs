@@ -5,17 +5,14 @@ use std::{path::Path, time::Duration};
 use super::{Lock, NoRecord, Seen, times::Times};
 use crate::{
     core::{
+        boottime::Boottime,
+        class::Class,
         lifetime::{Skew, skew},
         rotation::HandingOver,
         span::span,
     },
-    problems::{
-        failure::{Class, Failure},
-        finding::Level,
-        kinds::Kind,
-    },
+    problems::{failure::Failure, finding::Level, kinds::Kind},
     record::{self, Failing, GuardState, Record},
-    system::clock::Boottime,
 };
 
 /// A restart of Litestream takes some two seconds, and the guard before it a few more at most.

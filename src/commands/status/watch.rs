@@ -73,7 +73,7 @@ mod tests {
             lock: Lock::Free,
             record: Err(NoRecord::Missing),
             now: Now {
-                boottime: crate::system::clock::Boottime::from_millis(1),
+                boottime: crate::core::boottime::Boottime::from_millis(1),
                 wall: "2026-11-22T14:12:11+01:00".parse().unwrap(),
                 boot_id: String::new(),
             },

@@ -12,7 +12,7 @@
 
 use std::{mem, time::Duration};
 
-use crate::{core::backoff::Random, problems::failure::Class, system::clock::Boottime};
+use crate::core::{backoff::Random, boottime::Boottime, class::Class};
 
 mod policy;
 mod progress;

@@ -1,4 +1,8 @@
 //! The fetch child: an order in, one reply out, and no trace of the PIN.
+//!
+//! In the order in which they work: `isolation` takes from the process what it must not have; `pin` reads the PIN;
+//! `token` takes the lock and opens the key; `request` asks; `answer` and `transport` explain what came. `look` stops
+//! before the network, for whoever wants to know whether the device's own part works.
 
 mod answer;
 mod elf;
@@ -29,13 +33,14 @@ use self::{
     token::{TokenKey, TokenLock},
 };
 use crate::{
+    core::class::Class,
     fetch::{
         material,
         openssl::Module,
         pin_mark::{self, Source},
         protocol::{Envelope, FetchReply, Order, Purpose},
     },
-    problems::failure::{Class, Failure},
+    problems::failure::Failure,
     settings::{PrivateKey, Provider, Token},
     system::clock,
 };

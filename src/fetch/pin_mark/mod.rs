@@ -41,7 +41,7 @@ pub(super) use self::attempt::attempt;
 use crate::{
     fetch::material::io_words,
     problems::failure::{Cause, Failure},
-    settings::{Pin, PrivateKey, Provider, Token},
+    settings::{Config, Pin, PrivateKey, Provider, Token},
     system::{atomic_file, clock},
 };
 
@@ -116,7 +116,11 @@ pub struct Directories<'a> {
     pub runtime: &'a Path,
 }
 
-impl Directories<'_> {
+impl<'a> Directories<'a> {
+    pub fn of(config: &'a Config) -> Self {
+        Self { state: &config.state_directory, runtime: &config.runtime_directory }
+    }
+
     fn marks(&self) -> [PathBuf; 2] {
         [self.state, self.runtime].map(|directory| directory.join(FILE_NAME))
     }

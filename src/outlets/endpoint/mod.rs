@@ -28,10 +28,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     core::{
+        boottime::Boottime,
         credentials::Credentials,
         repeats::{Repeats, in_a_row},
     },
-    system::clock::{self, Boottime},
+    system::clock,
 };
 
 pub mod activation;

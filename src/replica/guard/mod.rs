@@ -27,12 +27,12 @@ use tokio::{
 };
 
 use crate::{
-    commands::run::publisher::Board,
+    core::suspect::Suspect,
     litestream::restart::Litestream,
+    record::board::Board,
     replica::{
         heartbeat_thread::HeartbeatHandle,
         mend::{Outcome, Wanted},
-        suspect::Suspect,
     },
     settings::Config,
 };
