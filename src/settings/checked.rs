@@ -8,15 +8,17 @@ use std::{
 use log::LevelFilter;
 
 use crate::settings::{
-    Client, Config, Delivery, Guard, Heartbeat, Litestream, Mend, Outlets, Pin, PrivateKey,
-    Provider, Verify, Warning,
     check::{Check, UnknownKeys},
+    config::{
+        Client, Config, Delivery, Guard, Heartbeat, Litestream, Mend, Outlets, Pin, PrivateKey,
+        Provider, Verify,
+    },
     duration,
     endpoint::Endpoint,
     key,
     layers::Layers,
     metrics_address::Address,
-    problem::ConfigErrors,
+    problem::{ConfigErrors, Warning},
     table::{self, Setting},
     values, words,
 };

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta};
 use nix::unistd::geteuid;
 
 use super::{
-    PAUSE, files,
+    files,
     provider::Asked,
     report::{Found, Line},
     step::Step,
@@ -23,6 +23,9 @@ use crate::{
     record::{Clocks, FILE_NAME as RECORD, Moment},
     settings::{Config, Pin, PrivateKey},
 };
+
+/// Between two looks of the gate. So long the daemon must have been up, too.
+pub const PAUSE: Duration = Duration::from_secs(5);
 
 /// What the daemon found when it asked last.
 pub struct Findings {

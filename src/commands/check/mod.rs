@@ -24,7 +24,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use self::{
-    daemon::{Findings, Trust},
+    daemon::{Findings, PAUSE, Trust},
     provider::Asked,
     report::{Found, Line, Report},
     settings::Missing,
@@ -47,9 +47,6 @@ use crate::{
 
 /// How long the gate waits for what may only be late, at most, and where nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Between two looks of the gate. So long the daemon must have been up, too.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

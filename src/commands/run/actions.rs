@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Daemon, Done, Guarded, report};
+use super::{
+    Daemon, report,
+    tasks::{Done, Guarded},
+};
 use crate::{
     core::{
         class::Class,

@@ -6,7 +6,10 @@ use std::{env, io, path::PathBuf, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::{Done, Stopped, setup::device};
+use super::{
+    stopped::{Stopped, device},
+    tasks::Done,
+};
 use crate::{
     core::{
         boottime::Boottime,

@@ -5,12 +5,13 @@ use std::{env, path::PathBuf, sync::Arc};
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
 use super::{
-    Daemon, Stopped,
+    Daemon,
     hand_over::holds,
     outlets::Outlets,
     publisher::Publisher,
     report::{self, Report},
-    setup::{device, jitter, seed},
+    setup::{jitter, seed},
+    stopped::{Stopped, device},
     turn::TurnFile,
 };
 use crate::{

@@ -7,7 +7,13 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{Manner, Seen, findings::verdict, json, settings::Settings, show};
+use super::{
+    findings::verdict,
+    json,
+    seen::Seen,
+    settings::Settings,
+    show::{Manner, show},
+};
 use crate::system::signals::Signals;
 
 const EVERY: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Held;
+use super::held::Held;
 use crate::core::{backoff::Backoff, boottime::Boottime};
 
 /// How the device behaves, fixed for the life of the daemon.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Acquire, HandOver, Rotation};
+use super::machine::{Acquire, HandOver, Rotation};
 use crate::core::boottime::Boottime;
 
 /// Where the acquiring of credentials is.

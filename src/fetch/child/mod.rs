@@ -37,7 +37,7 @@ use crate::{
     fetch::{
         material,
         openssl::Module,
-        pin_mark::{self, Source},
+        pin_mark::{self, Source, attempt::attempt},
         protocol::{Envelope, FetchReply, Order, Purpose},
     },
     problems::failure::Failure,
@@ -129,7 +129,7 @@ fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<P
         return Ok(kept.key.insert(opened).key.clone());
     };
     // From here until its end is known, a crash counts as a refusal.
-    let attempt = pin_mark::attempt(token, held.source, order.parent, clock::wall(), marks(order))?;
+    let attempt = attempt(token, held.source, order.parent, clock::wall(), marks(order))?;
     let opened = match token::open(token, module, Some(&held.pin)) {
         Ok(opened) => opened,
         Err(failure) if failure.class() == Class::PinRefused => {

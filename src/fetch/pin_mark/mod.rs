@@ -15,7 +15,7 @@
 //! Wherever it is unsure, a mark counts: one that is there for nothing costs a person one `rm`, and the message says
 //! which.
 
-mod attempt;
+pub(super) mod attempt;
 #[cfg(test)]
 mod tests;
 
@@ -35,8 +35,6 @@ use nix::{
     unistd::{AccessFlags, access},
 };
 use serde::{Deserialize, Serialize};
-
-pub(super) use self::attempt::attempt;
 
 use crate::{
     fetch::material::io_words,
@@ -359,5 +357,11 @@ impl Source {
 impl Identity {
     fn of(metadata: &fs::Metadata) -> Self {
         Self { inode: metadata.ino(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
+    }
+}
+
+fn forget_accepted(directories: Directories) {
+    for path in directories.accepted() {
+        let _ = fs::remove_file(path);
     }
 }

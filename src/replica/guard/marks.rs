@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::News;
 use crate::{
     core::{
         boottime::Boottime,
         repeats::{Repeats, in_a_row},
         suspect::{BEGUN, Suspect, line},
     },
-    replica::suspect::SuspectFile,
+    replica::{guard::orders::News, suspect::SuspectFile},
     system::clock,
 };
 

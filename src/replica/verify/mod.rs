@@ -15,6 +15,7 @@ mod lag;
 mod meter;
 pub(crate) mod report;
 mod restore;
+mod row;
 mod rows;
 mod tables;
 pub(crate) mod workplace;

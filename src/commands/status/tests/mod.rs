@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Lock, NoRecord, Seen,
-    findings::{Finding, verdict},
+    Finding, Lock, NoRecord, Seen,
+    findings::verdict,
     screen::{Paint, text},
     times::Now,
 };

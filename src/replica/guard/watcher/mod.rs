@@ -12,10 +12,10 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    News, Order,
     database::{Database, Keeper},
     marks::Marks,
     mending::Mending,
+    orders::{News, Order},
     record::Record,
     transaction::{self, Facts, Guard, Limits, Verdict, verdict},
 };
