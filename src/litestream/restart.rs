@@ -88,7 +88,7 @@ pub struct Written {
 
 /// The Litestream that takes the credentials.
 #[derive(Debug)]
-pub struct Litestream {
+pub struct Service {
     command: Vec<String>,
     timeout: Duration,
     place: Place,
@@ -108,8 +108,8 @@ enum Place {
 /// Why a restart counts as failed. One line, with what to do.
 pub type RestartError = String;
 
-impl Litestream {
-    pub fn new(config: &settings::Litestream) -> Self {
+impl Service {
+    pub fn new(config: &settings::LitestreamSettings) -> Self {
         let place = match &config.pid_file {
             Some(path) => Place::PidFile(path.clone()),
             None => Place::Unit {

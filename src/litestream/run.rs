@@ -144,14 +144,14 @@ impl<'a> Program<'a> {
 }
 
 /// Litestream's program as the settings name it, with its configuration and the unit's variables.
-pub struct Client<'a> {
+pub struct LitestreamCli<'a> {
     pub program: Program<'a>,
     pub configuration: &'a Path,
     pub environment_file: &'a Path,
 }
 
-impl<'a> Client<'a> {
-    pub fn new(edgerotate: &'a Path, config: &'a settings::Litestream) -> Self {
+impl<'a> LitestreamCli<'a> {
+    pub fn new(edgerotate: &'a Path, config: &'a settings::LitestreamSettings) -> Self {
         Self {
             program: Program {
                 file: &config.program,

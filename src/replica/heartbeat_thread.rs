@@ -77,7 +77,7 @@ impl HeartbeatThread {
     ///
     /// # Errors
     /// As the system gives them when it can't start a thread.
-    pub fn start(config: settings::Heartbeat, wall: DateTime<Utc>) -> io::Result<Self> {
+    pub fn start(config: settings::HeartbeatSettings, wall: DateTime<Utc>) -> io::Result<Self> {
         let (orders, ordered) = channel();
         let (tell, beats) = unbounded_channel();
         thread::Builder::new()
@@ -106,7 +106,7 @@ impl HeartbeatThread {
 fn beat_until_stopped(
     orders: &Receiver<Order>,
     tell: &UnboundedSender<Beat>,
-    config: &settings::Heartbeat,
+    config: &settings::HeartbeatSettings,
     mut ids: Ids,
 ) {
     let mut store = None;
@@ -150,7 +150,11 @@ fn beat_until_stopped(
     }
 }
 
-fn write(store: &mut Option<HeartbeatStore>, ids: &mut Ids, config: &settings::Heartbeat) -> Beat {
+fn write(
+    store: &mut Option<HeartbeatStore>,
+    ids: &mut Ids,
+    config: &settings::HeartbeatSettings,
+) -> Beat {
     let mut open = match store.take() {
         Some(open) => open,
         None => HeartbeatStore::open(&config.database, config.keep_rows)?,

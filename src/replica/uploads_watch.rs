@@ -112,7 +112,7 @@ impl UploadsWatch {
         } else if !is_behind && self.behind.over().is_some() {
             log::info!("the replica moves again");
         }
-        let uploads = record::Uploads {
+        let uploads = record::UploadsSection {
             last_moved: self.uploads.last_moved.map(Into::into),
             waiting_since: waiting_since.map(Into::into),
             behind: is_behind,

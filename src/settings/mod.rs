@@ -30,8 +30,9 @@ pub use self::{
     check::UnknownKeys,
     checked::{LITESTREAM_UNIT, runtime_directory},
     config::{
-        Client, Config, Delivery, Guard, Heartbeat, Litestream, Mend, ModuleVariable, Outlets, Pin,
-        PrivateKey, Provider, Route, Token, Verify,
+        ClientSettings, Config, Delivery, GuardSettings, HeartbeatSettings, LitestreamSettings,
+        MendSettings, ModuleVariable, OutletSettings, Pin, PrivateKey, Provider, Route, Token,
+        VerifySettings,
     },
     layers::{LayerFile, Layers},
     problem::{ConfigErrors, Owner, Place, Problem, Warning},

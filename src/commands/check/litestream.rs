@@ -37,7 +37,7 @@ const LOOKS: u32 = 5;
 
 /// `program` is edgerotate itself, which becomes Litestream.
 pub async fn lines(config: &Config, program: &Path, signals: &mut Signals) -> Vec<Line> {
-    let asked = run::Client::new(program, &config.litestream);
+    let asked = run::LitestreamCli::new(program, &config.litestream);
     let version = asked.version(signals).await;
     let mut lines = vec![version_line(&config.litestream.program, &version)];
     lines.push(match version {
@@ -130,7 +130,7 @@ async fn runs(config: &Config) -> Line {
 /// `is_last`: nobody looks again, so what is under way is told as such.
 fn runs_now(config: &Config, is_last: bool) -> Line {
     let step = Step::LitestreamProcess;
-    let litestream = restart::Litestream::new(&config.litestream);
+    let litestream = restart::Service::new(&config.litestream);
     let file = &config.litestream.environment_file;
     if !litestream.can_be_seen() {
         return Line::wrong(step, "", Found::new(Finding::LitestreamNotSeen, ""));

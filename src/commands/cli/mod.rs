@@ -188,7 +188,7 @@ fn status(files: Files, json: bool, watch: bool) -> ExitCode {
 fn credential_process(files: Files) -> ExitCode {
     let layers = Layers::read(&files.layers(), env::vars_os());
     match credential_process::print_of_daemon(
-        &settings::Client::from_layers(&layers),
+        &settings::ClientSettings::from_layers(&layers),
         &mut io::stdout(),
     ) {
         Ok(true) => ExitCode::SUCCESS,
@@ -230,7 +230,8 @@ fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -
 
 fn mend(files: Files) -> ExitCode {
     start_log(LevelFilter::Info);
-    let config = settings::Mend::from_layers(&Layers::read(&files.layers(), env::vars_os()));
+    let config =
+        settings::MendSettings::from_layers(&Layers::read(&files.layers(), env::vars_os()));
     let mended = env::current_exe().and_then(|program| mend::run(&config, &program));
     match mended {
         Ok(true) => ExitCode::SUCCESS,

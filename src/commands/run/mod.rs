@@ -19,7 +19,7 @@ use crate::{
     },
     fetch::{parent::Launcher, pin_mark::Watch},
     litestream::{
-        restart::{Litestream, Written},
+        restart::{Service, Written},
         version::LitestreamVersion,
     },
     outlets::state_file::{State, StateFile},
@@ -95,7 +95,7 @@ pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(),
 struct Daemon {
     config: Arc<Config>,
     launcher: Arc<Launcher>,
-    litestream: Arc<Litestream>,
+    litestream: Arc<Service>,
     manager: ServiceManager,
     boot_id: String,
     state_file: StateFile,

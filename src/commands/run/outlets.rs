@@ -201,7 +201,7 @@ impl Opened {
         }
         let (listener, address) = match passed {
             Some((listener, address)) => (Some(listener), address),
-            None => (None, set.unwrap_or(crate::settings::Outlets::DEFAULT_LISTEN)),
+            None => (None, set.unwrap_or(crate::settings::OutletSettings::DEFAULT_LISTEN)),
         };
         let file = TokenFile::in_directory(&config.runtime_directory);
         let kept = file.load_or_make(boot_id).map_err(device(

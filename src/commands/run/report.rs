@@ -17,7 +17,7 @@ use crate::{
         span::span,
         suspect::Suspect,
     },
-    litestream::restart::{Litestream, Start},
+    litestream::restart::{Service, Start},
     outlets::endpoint::consumers::Consumer,
     problems::failure::{Cause, Failure},
     replica::heartbeat_thread::Beat,
@@ -60,7 +60,7 @@ pub fn start(config: &Config, warnings: &[Warning]) {
 }
 
 /// Said once at start: how a restart comes about and is confirmed on this device.
-pub fn how_litestream_restarts(litestream: &Litestream) {
+pub fn how_litestream_restarts(litestream: &Service) {
     match (litestream.is_restarted_here(), litestream.can_be_seen()) {
         (_, true) => {}
         (true, false) => log::warn!(
@@ -84,7 +84,7 @@ pub fn unreapable(pid: u32) {
 /// Something keeps the guard's thread, probably the storage.
 pub fn guard_is_late(waited: Duration) {
     log::error!(
-        "the guard over Litestream's restart was not taken within {} s; the rotation goes on without it. Look at the \
+        "the guard over Service's restart was not taken within {} s; the rotation goes on without it. Look at the \
          storage (dmesg)",
         waited.as_secs()
     );
@@ -270,7 +270,7 @@ impl Report {
         }
     }
 
-    pub fn beat(&mut self, beat: Beat, config: &settings::Heartbeat, now: Boottime) {
+    pub fn beat(&mut self, beat: Beat, config: &settings::HeartbeatSettings, now: Boottime) {
         match beat {
             Ok(id) => {
                 if let Some(times) = self.heartbeat.over() {

@@ -20,7 +20,7 @@ use crate::{
         parent::Launcher,
         pin_mark::{Directories, Look, Watch},
     },
-    litestream::{restart::Litestream, version::LitestreamVersion},
+    litestream::{restart::Service, version::LitestreamVersion},
     outlets::state_file::{State, StateFile},
     replica::{
         guard::GuardThread, heartbeat_thread::HeartbeatThread, mend::socket::Door,
@@ -45,7 +45,7 @@ impl Daemon {
         });
         let kept = kept.filter(|state| state.resumed().held.expires > now);
 
-        let litestream = Arc::new(Litestream::new(&config.litestream));
+        let litestream = Arc::new(Service::new(&config.litestream));
         report::how_litestream_restarts(&litestream);
         let mut pin_watch = Watch::default();
         let refused = match pin_watch.look(&config.provider, Directories::of(&config)) {

@@ -23,7 +23,7 @@ use crate::{
     fetch::{parent::Launcher, protocol::FetchReply},
     outlets::state_file::{State, StateFile},
     problems::failure::{Cause, Failure},
-    settings::{Client, Config},
+    settings::{ClientSettings, Config},
     system::{clock, instance},
 };
 
@@ -75,7 +75,7 @@ impl fmt::Display for Refused {
 ///
 /// # Errors
 /// See [`Refused`].
-pub fn print_of_daemon(client: &Client, out: &mut dyn Write) -> Result<bool, Refused> {
+pub fn print_of_daemon(client: &ClientSettings, out: &mut dyn Write) -> Result<bool, Refused> {
     let boot_id = clock::boot_id().map_err(Refused::NotWritten)?;
     match of_daemon(client, &boot_id)? {
         Some(state) => print_state(&state, out).map(|()| true),
@@ -104,7 +104,7 @@ fn print_state(state: &State, out: &mut dyn Write) -> Result<(), Refused> {
 }
 
 /// What the daemon has; none where no daemon runs.
-fn of_daemon(client: &Client, boot_id: &str) -> Result<Option<State>, Refused> {
+fn of_daemon(client: &ClientSettings, boot_id: &str) -> Result<Option<State>, Refused> {
     let clients = client.client_directory.as_deref().map(StateFile::for_clients);
     let own = StateFile::in_directory(&client.runtime_directory);
     for file in clients.iter().chain([&own]) {

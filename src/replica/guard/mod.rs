@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    litestream::restart::Litestream,
+    litestream::restart::Service,
     record::board::Board,
     replica::{
         heartbeat_thread::HeartbeatHandle,
@@ -95,7 +95,7 @@ impl GuardThread {
     pub fn start(
         config: &Config,
         boot_id: &str,
-        litestream: Arc<Litestream>,
+        litestream: Arc<Service>,
         heartbeat: HeartbeatHandle,
         board: Board,
     ) -> io::Result<Self> {

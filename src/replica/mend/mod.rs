@@ -90,12 +90,12 @@ impl Outcome {
 ///
 /// # Errors
 /// As the system gives them when the runtime can't be had.
-pub fn run(config: &settings::Mend, program: &Path) -> io::Result<bool> {
+pub fn run(config: &settings::MendSettings, program: &Path) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(ask_and_mend(config, program)))
 }
 
-async fn ask_and_mend(config: &settings::Mend, edgerotate: &Path) -> bool {
+async fn ask_and_mend(config: &settings::MendSettings, edgerotate: &Path) -> bool {
     let deadline = Instant::now() + config.snapshot_timeout + BESIDE_THE_SNAPSHOT;
     let socket = config.runtime_directory.join(SOCKET);
     let mut stream = match UnixStream::connect(&socket).await {
@@ -155,7 +155,7 @@ async fn ask_and_mend(config: &settings::Mend, edgerotate: &Path) -> bool {
 }
 
 async fn mend(
-    config: &settings::Mend,
+    config: &settings::MendSettings,
     edgerotate: &Path,
     wanted: &[PathBuf],
 ) -> Result<Outcome, String> {

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{Outcome, SOCKET, Wanted, receive, send};
 use crate::{
-    litestream::{restart::Litestream, version::LitestreamVersion},
+    litestream::{restart::Service, version::LitestreamVersion},
     replica::guard::Asked,
 };
 
@@ -68,7 +68,7 @@ impl Door {
 /// Answers one of them, and waits for what comes of it.
 pub async fn answer(
     mut stream: UnixStream,
-    litestream: Arc<Litestream>,
+    litestream: Arc<Service>,
     version: Arc<Mutex<LitestreamVersion>>,
     asked: Asked,
 ) {
@@ -107,7 +107,7 @@ pub async fn look_at_version(version: &Mutex<LitestreamVersion>, asked: &Asked) 
 }
 
 /// What is said here takes back the mark of a suspect replica: root may, this user, and a process of Litestream's unit.
-fn may_ask(stream: &UnixStream, litestream: &Litestream) -> Result<(), String> {
+fn may_ask(stream: &UnixStream, litestream: &Service) -> Result<(), String> {
     let peer = stream.peer_cred().map_err(|e| e.to_string())?;
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
     if peer.uid() == 0

@@ -22,7 +22,7 @@ use super::{
     workplace::Workplace,
 };
 use crate::{
-    litestream::run::Client,
+    litestream::run::LitestreamCli,
     problems::trouble::{AWAY, DATA, Trouble},
     replica::verify::restore::restore,
     settings::Config,
@@ -141,7 +141,7 @@ impl Restored {
 /// Nothing could be compared, and why.
 pub async fn look_and_compare(
     config: &Config,
-    litestream: &Client<'_>,
+    litestream: &LitestreamCli<'_>,
     live: &Path,
     signals: &mut Signals,
 ) -> Result<Found, Trouble> {
@@ -184,7 +184,7 @@ pub async fn look_and_compare(
 }
 
 async fn restore_and_read(
-    litestream: &Client<'_>,
+    litestream: &LitestreamCli<'_>,
     live: &Path,
     workplace: &Workplace,
     stall: Duration,

@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     core::{boottime::Boottime, suspect::Suspect},
-    litestream::run::Client,
+    litestream::run::LitestreamCli,
     problems::trouble::{AWAY, DATA, DEVICE, INTERRUPTED, NO_REPLICA, Trouble},
     replica::suspect::SuspectFile,
     settings::Config,
@@ -168,7 +168,7 @@ async fn verify(config: &Config, program: &Path) -> Result<Verified, Trouble> {
     // Before all else: what is marked from now on stays.
     let suspect = suspect_file.load();
     let mark = |database: &Path, proven| take_back(&suspect_file, &suspect, database, proven);
-    let litestream = Client::new(program, &config.litestream);
+    let litestream = LitestreamCli::new(program, &config.litestream);
     let version = litestream.version(&mut signals).await?;
     let replicated = litestream.databases(&mut signals).await?;
     let guarded = config.guard.databases.iter().filter(|path| *path != live);
@@ -239,7 +239,7 @@ fn take_back(
 
 async fn look_and_compare(
     config: &Config,
-    litestream: &Client<'_>,
+    litestream: &LitestreamCli<'_>,
     is_marked: bool,
     signals: &mut Signals,
 ) -> Result<Found, Trouble> {
@@ -290,7 +290,7 @@ async fn look_and_compare(
 /// A restore, how long it took, its size, and what was read.
 async fn restore_and_read(
     config: &Config,
-    litestream: &Client<'_>,
+    litestream: &LitestreamCli<'_>,
     workplace: &Workplace,
     before: &Before,
     signals: &mut Signals,

@@ -45,7 +45,7 @@ fn everything() -> Seen {
         let what = "what".to_owned();
         Some(Failing { what, times: 2, since: at(-9), last: at(-3) })
     };
-    record.daemon.stopped = Some(Stopped { at: at(-2), by: "SIGTERM".to_owned() });
+    record.daemon.stopped = Some(StoppedBy { at: at(-2), by: "SIGTERM".to_owned() });
     record.hand_over.failing = failing();
     record.heartbeat.failing = failing();
     if let Some(uploads) = &mut record.uploads {

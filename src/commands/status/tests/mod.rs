@@ -18,9 +18,9 @@ use crate::{
     },
     problems::{failure::Cause, kinds::Kind},
     record::{
-        Clock, Clocks, Consumer, Credentials, Daemon, Device, Failed, Failing, Fetch, FetchFailure,
-        GuardState, Guarded, HandOver, Heartbeat, Litestream, Moment, Record, Stopped, Uploads,
-        VERSION,
+        Clock, Clocks, Consumer, CredentialsSection, DaemonSection, Device, FailedFetches, Failing,
+        FetchFailure, FetchSection, GuardState, Guarded, HandOverSection, HeartbeatSection,
+        LitestreamSection, Moment, Record, StoppedBy, UploadsSection, VERSION,
     },
 };
 
@@ -45,7 +45,7 @@ pub(crate) fn record() -> Record {
     Record {
         version: VERSION,
         clocks: Clocks { boottime: at(-2), wall: utc("2026-11-22T13:12:09Z") },
-        daemon: Daemon {
+        daemon: DaemonSection {
             pid: PID,
             version: "0.1.0".to_owned(),
             boot_id: "this".to_owned(),
@@ -58,28 +58,28 @@ pub(crate) fn record() -> Record {
             role_alias: "litestream-replica".to_owned(),
             delivery: "environment-file".to_owned(),
         },
-        credentials: Some(Credentials { fetched: at(-480), expires: at(3120) }),
-        fetch: Fetch {
+        credentials: Some(CredentialsSection { fetched: at(-480), expires: at(3120) }),
+        fetch: FetchSection {
             state: Acquiring::Waiting,
             next: Some(at(2700)),
             succeeded: 7,
             last_success: Some(at(-479)),
-            failed: Failed::default(),
+            failed: FailedFetches::default(),
             failure: None,
         },
-        hand_over: HandOver {
+        hand_over: HandOverSection {
             state: HandingOver::Done,
             next: None,
             written: Some(at(-479)),
             failing: None,
         },
-        litestream: Litestream {
+        litestream: LitestreamSection {
             can_be_seen: true,
             start: Some("process 4800".to_owned()),
             confirmed: 7,
             last_confirmed: Some(at(-477)),
         },
-        heartbeat: Heartbeat {
+        heartbeat: HeartbeatSection {
             database: "/data/edgerotate/heartbeat.db".into(),
             interval_ms: 5000,
             last: Some(at(-2)),
@@ -140,7 +140,7 @@ fn all_is_well() {
 /// With every section filled.
 fn full() -> Record {
     let mut record = record();
-    record.uploads = Some(Uploads {
+    record.uploads = Some(UploadsSection {
         last_moved: Some(at(-3)),
         waiting_since: Some(at(-1)),
         behind: false,
@@ -188,7 +188,7 @@ fn what_passes_is_no_alarm_while_credentials_are_good() {
     record.fetch.failure =
         failure(Cause::Dns, "c1.credentials.iot.eu-west-1.amazonaws.com", 4, -90, -10);
     assert_screen("retrying", 0, &seen(record.clone()));
-    record.credentials = Some(Credentials { fetched: at(-4000), expires: at(-400) });
+    record.credentials = Some(CredentialsSection { fetched: at(-4000), expires: at(-400) });
     assert_screen("offline", 75, &seen(record));
 }
 
@@ -220,12 +220,12 @@ fn the_way_to_litestream() {
     record.hand_over.failing = None;
     // It stops, and tries for as long as it is given to upload with what has expired.
     record.hand_over.state = HandingOver::UnderWay;
-    record.credentials = Some(Credentials { fetched: at(-25), expires: at(3575) });
+    record.credentials = Some(CredentialsSection { fetched: at(-25), expires: at(3575) });
     assert_screen("slow-hand-over", 75, &seen(record.clone()));
     record.litestream.start = None;
     assert_eq!(seen(record.clone()).findings()[0].name, "hand-over-slow");
     // So long it takes now and then.
-    record.credentials = Some(Credentials { fetched: at(-9), expires: at(3591) });
+    record.credentials = Some(CredentialsSection { fetched: at(-9), expires: at(3591) });
     assert_eq!(seen(record.clone()).findings(), []);
 
     record = self::record();
@@ -253,7 +253,7 @@ fn heartbeat_guard_and_replica() {
         vec![reason("Litestream started without a guard"), reason("its WAL reached the limit")];
     let suspect = Suspect { databases: [("/data/app.db".into(), reasons)].into() };
     record.suspect = Some(suspect);
-    record.uploads = Some(Uploads {
+    record.uploads = Some(UploadsSection {
         last_moved: Some(at(-4000)),
         waiting_since: Some(at(-3990)),
         behind: true,
@@ -286,12 +286,12 @@ fn a_start() {
     let mut record = record();
     record.credentials = None;
     record.daemon.started = at(-1);
-    record.fetch = Fetch {
+    record.fetch = FetchSection {
         state: Acquiring::Fetching,
         next: None,
         succeeded: 0,
         last_success: None,
-        failed: Failed::default(),
+        failed: FailedFetches::default(),
         failure: None,
     };
     record.litestream.start = None;
@@ -304,7 +304,7 @@ fn a_start() {
     turn.fetch.state = Acquiring::Waiting;
     turn.fetch.next = Some(at(48));
     assert_screen("turn", 75, &seen(turn));
-    record.credentials = Some(Credentials { fetched: at(-1), expires: at(3599) });
+    record.credentials = Some(CredentialsSection { fetched: at(-1), expires: at(3599) });
     record.hand_over.state = HandingOver::UnderWay;
     assert_screen("first-hand-over", 75, &seen(record.clone()));
     // Another daemon holds the lock, and has written nothing yet.
@@ -322,7 +322,7 @@ fn a_daemon_that_is_down() {
     assert_screen("killed", 69, &killed);
 
     let mut stopped = record();
-    stopped.daemon.stopped = Some(Stopped { at: at(-600), by: "SIGTERM".to_owned() });
+    stopped.daemon.stopped = Some(StoppedBy { at: at(-600), by: "SIGTERM".to_owned() });
     let mut stopped = Seen { lock: Lock::Free, ..seen(stopped) };
     assert_screen("stopped", 69, &stopped);
 

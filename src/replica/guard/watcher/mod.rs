@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     core::boottime::Boottime,
-    litestream::restart::{Litestream, Process, Start},
+    litestream::restart::{Process, Service, Start},
     record::board::Board,
     replica::{heartbeat_thread::HeartbeatHandle, suspect::SuspectFile},
     settings::Config,
@@ -46,7 +46,7 @@ const COPIED: &str = "its WAL neared EDGEROTATE_GUARD_MAX_WAL without Litestream
 pub struct Watcher {
     databases: Vec<Database>,
     limits: Limits,
-    litestream: Arc<Litestream>,
+    litestream: Arc<Service>,
     heartbeat: HeartbeatHandle,
     marks: Marks,
     mending: Mending,
@@ -68,7 +68,7 @@ impl Watcher {
     pub fn new(
         config: &Config,
         boot_id: &str,
-        litestream: Arc<Litestream>,
+        litestream: Arc<Service>,
         heartbeat: HeartbeatHandle,
         tell: UnboundedSender<News>,
         board: Board,
