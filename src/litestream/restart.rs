@@ -91,7 +91,7 @@ pub struct Written {
 pub struct Service {
     command: Vec<String>,
     timeout: Duration,
-    place: Place,
+    place: UnitPlace,
     /// A start was seen at the place at least once, so it is the right place.
     ever_seen: AtomicBool,
     /// The last run of the command ended well.
@@ -100,7 +100,7 @@ pub struct Service {
 
 /// Where a start is seen.
 #[derive(Debug)]
-enum Place {
+enum UnitPlace {
     PidFile(PathBuf),
     Unit { name: String, link: PathBuf },
 }
@@ -111,8 +111,8 @@ pub type RestartError = String;
 impl Service {
     pub fn new(config: &settings::LitestreamSettings) -> Self {
         let place = match &config.pid_file {
-            Some(path) => Place::PidFile(path.clone()),
-            None => Place::Unit {
+            Some(path) => UnitPlace::PidFile(path.clone()),
+            None => UnitPlace::Unit {
                 name: config.unit.clone(),
                 link: Path::new(UNITS).join(format!("invocation:{}", config.unit)),
             },
@@ -129,19 +129,19 @@ impl Service {
     /// Whether a start of Litestream can be seen at all here.
     pub fn can_be_seen(&self) -> bool {
         match &self.place {
-            Place::PidFile(_) => true,
-            Place::Unit { .. } => Path::new(UNITS).is_dir(),
+            UnitPlace::PidFile(_) => true,
+            UnitPlace::Unit { .. } => Path::new(UNITS).is_dir(),
         }
     }
 
     /// Where it is looked for, and the setting that says so.
     pub fn place(&self) -> String {
         match &self.place {
-            Place::PidFile(path) => format!(
+            UnitPlace::PidFile(path) => format!(
                 "the process that {} names; look at EDGEROTATE_LITESTREAM_PID_FILE",
                 path.display()
             ),
-            Place::Unit { name, .. } => format!("{name}; look at EDGEROTATE_LITESTREAM_UNIT"),
+            UnitPlace::Unit { name, .. } => format!("{name}; look at EDGEROTATE_LITESTREAM_UNIT"),
         }
     }
 
@@ -153,8 +153,8 @@ impl Service {
     /// The start that Litestream runs from now, if it runs.
     pub fn current_start(&self) -> Option<Start> {
         let start = match &self.place {
-            Place::PidFile(path) => process_start(path)?,
-            Place::Unit { link, .. } => {
+            UnitPlace::PidFile(path) => process_start(path)?,
+            UnitPlace::Unit { link, .. } => {
                 Start::Invocation(fs::read_link(link).ok()?.to_string_lossy().into_owned())
             }
         };
@@ -171,18 +171,18 @@ impl Service {
             return Some(false);
         }
         match &self.place {
-            Place::PidFile(path) => {
+            UnitPlace::PidFile(path) => {
                 // Without a pid file no Litestream runs, and nobody else is one.
                 let Some(main) = read_pid(path) else { return Some(false) };
                 // What is started may be a script that runs Litestream.
                 let parents = std::iter::successors(Some(pid), |pid| parent(*pid));
                 Some(parents.take(PARENTS).any(|pid| pid == main))
             }
-            Place::Unit { name, .. } if self.can_be_seen() => {
+            UnitPlace::Unit { name, .. } if self.can_be_seen() => {
                 let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
                 Some(groups.lines().flat_map(|line| line.split('/')).any(|part| part == name))
             }
-            Place::Unit { .. } => None,
+            UnitPlace::Unit { .. } => None,
         }
     }
 
@@ -286,11 +286,11 @@ impl Service {
     fn not_seen(&self) -> RestartError {
         let wait = format!("{} s", self.timeout.as_secs());
         let place = match &self.place {
-            Place::PidFile(path) => format!(
+            UnitPlace::PidFile(path) => format!(
                 "a process that started since and lives, named by {} (EDGEROTATE_LITESTREAM_PID_FILE)",
                 path.display()
             ),
-            Place::Unit { name, .. } => {
+            UnitPlace::Unit { name, .. } => {
                 format!("a new invocation of {name} (EDGEROTATE_LITESTREAM_UNIT)")
             }
         };

@@ -14,7 +14,7 @@ use crate::settings::{
         MendSettings, OutletSettings, Pin, PrivateKey, Provider, VerifySettings,
     },
     duration,
-    endpoint::Endpoint,
+    endpoint::ProviderEndpoint,
     key,
     layers::Layers,
     metrics_address::Address,
@@ -58,7 +58,7 @@ impl Config {
     ) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         let mut check = Check::new(layers, unknown);
         check.both_names();
-        let endpoint = check.required(&table::ENDPOINT, Endpoint::parse);
+        let endpoint = check.required(&table::ENDPOINT, ProviderEndpoint::parse);
         let region = check.region(endpoint.as_ref());
         let provider = check.provider(endpoint);
         let runtime_directory = check.runtime_directory(layers.runtime_directory.as_deref());
@@ -133,7 +133,7 @@ impl Check<'_> {
     }
 
     /// The region that is set, else the one in the endpoint's name.
-    fn region(&mut self, endpoint: Option<&Endpoint>) -> Option<String> {
+    fn region(&mut self, endpoint: Option<&ProviderEndpoint>) -> Option<String> {
         if self.entry(&table::REGION).is_some() {
             return self.optional(&table::REGION, values::region);
         }
@@ -144,7 +144,7 @@ impl Check<'_> {
         }
     }
 
-    fn provider(&mut self, endpoint: Option<Endpoint>) -> Option<Provider> {
+    fn provider(&mut self, endpoint: Option<ProviderEndpoint>) -> Option<Provider> {
         let second = Duration::from_secs(1);
         let role_alias = self.required(&table::ROLE_ALIAS, values::role_alias);
         let thing_name = self.optional(&table::THING_NAME, values::thing_name);

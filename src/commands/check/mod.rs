@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep};
 use self::{
     daemon::{Findings, PAUSE, Trust},
     provider::Asked,
-    report::{Found, Line, Report},
+    report::{CheckReport, Found, Line},
     settings::Missing,
     step::Step,
 };
@@ -114,7 +114,7 @@ pub fn run(
         tokio::select! {
             report = look_patiently(files, options, program, &mut inner) => report,
             // What was under way is killed when it is dropped.
-            () = signals.next() => Err(io::Error::new(io::ErrorKind::Interrupted, "ended by a signal")),
+            _ = signals.next() => Err(io::Error::new(io::ErrorKind::Interrupted, "ended by a signal")),
         }
     })?;
     if options.json {
@@ -131,7 +131,7 @@ async fn look_patiently(
     mut options: Options,
     program: &Path,
     signals: &mut Signals,
-) -> io::Result<Report> {
+) -> io::Result<CheckReport> {
     let begun = Instant::now();
     loop {
         let report = look(files, options, program, signals).await?;
@@ -149,8 +149,8 @@ async fn look(
     options: Options,
     program: &Path,
     signals: &mut Signals,
-) -> io::Result<Report> {
-    let mut report = Report { gate: options.scope == Scope::Gate, ..Report::default() };
+) -> io::Result<CheckReport> {
+    let mut report = CheckReport { gate: options.scope == Scope::Gate, ..CheckReport::default() };
     let layers = match options.scope {
         Scope::ConfigOnly => Layers::of_files(files),
         Scope::All | Scope::Gate => Layers::read(files, env::vars_os()),
@@ -176,7 +176,7 @@ async fn look(
             if options.pin_changed {
                 report.add(forget_refusal(&config));
             }
-            let look = Look {
+            let look = Checker {
                 settings: files.iter().map(|file| file.path.clone()).collect(),
                 out_of_reach: settings::out_of_reach(&replaced),
                 config,
@@ -204,7 +204,7 @@ fn forget_refusal(config: &Config) -> Option<Line> {
 }
 
 /// What is looked at, and how.
-struct Look<'a> {
+struct Checker<'a> {
     config: Config,
     /// The files that the settings are from.
     settings: Vec<PathBuf>,
@@ -214,8 +214,8 @@ struct Look<'a> {
     program: &'a Path,
 }
 
-impl Look<'_> {
-    async fn at_device(&self, report: &mut Report, signals: &mut Signals) {
+impl Checker<'_> {
+    async fn at_device(&self, report: &mut CheckReport, signals: &mut Signals) {
         let config = &self.config;
         let user = files::user(config).map_or("edgerotate".to_owned(), files::name);
         let daemon = self.at_daemon();
@@ -253,10 +253,10 @@ impl Look<'_> {
         }
     }
 
-    fn at_daemon(&self) -> daemon::Daemon {
+    fn at_daemon(&self) -> daemon::DaemonSeen {
         if self.out_of_reach.contains(&Step::Daemon) {
             let line = Line::not_reached(Step::Daemon, Step::Settings);
-            return daemon::Daemon::away(line);
+            return daemon::DaemonSeen::away(line);
         }
         let trust = match self.options.scope {
             _ if self.options.pin_changed => Trust::Never,
@@ -270,7 +270,7 @@ impl Look<'_> {
     /// Key, certificate and provider: as the daemon found them, or by asking.
     async fn at_fetch(
         &self,
-        report: &mut Report,
+        report: &mut CheckReport,
         findings: Option<Findings>,
         is_left_to_daemon: bool,
     ) -> Option<Asked> {
@@ -336,7 +336,7 @@ impl Look<'_> {
     /// What keeps the provider from being asked.
     fn blocked(
         &self,
-        report: &Report,
+        report: &CheckReport,
         looked: &Looked,
         key: &Result<KeyFacts, Failure>,
     ) -> Option<Step> {
@@ -354,7 +354,7 @@ impl Look<'_> {
 }
 
 /// The lines that the daemon's last fetch stands for.
-fn from_daemon(report: &mut Report, config: &Config, findings: Findings) -> Asked {
+fn from_daemon(report: &mut CheckReport, config: &Config, findings: Findings) -> Asked {
     let provider = &config.provider;
     let Findings { asked, source } = findings;
     let mut lines = match &asked.result {

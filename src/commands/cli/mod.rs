@@ -15,18 +15,20 @@ use chrono::SecondsFormat;
 use log::LevelFilter;
 
 use crate::{
-    commands::fetch::{ByHandError, by_hand},
-    commands::{check, run, status},
+    commands::{
+        check,
+        fetch::{ByHandError, by_hand},
+        run, status,
+    },
     fetch::{child, parent::Launcher},
-    outlets::credential_process::{self, Refused},
+    outlets::credential_process::{self, NoCredentials},
     replica::{mend, verify},
     settings::{self, Config, Layers, UnknownKeys, Warning},
-    system::tied,
-    system::{clock, core_dump, service_manager},
+    system::{clock, core_dump, service_manager, tied},
 };
 
 use self::{
-    arguments::{Command, Files, parse},
+    arguments::{Command, SettingsFiles, parse},
     help::help,
 };
 
@@ -80,7 +82,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Reads and checks the settings, starts the log, and goes on.
 fn with_config(
-    files: Files,
+    files: SettingsFiles,
     go_on: impl FnOnce(Config, Vec<Warning>, PathBuf) -> ExitCode,
 ) -> ExitCode {
     with_layers(&Layers::read(&files.layers(), env::vars_os()), go_on)
@@ -137,7 +139,7 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
     }
 }
 
-fn check(files: Files, options: check::Options) -> ExitCode {
+fn check(files: SettingsFiles, options: check::Options) -> ExitCode {
     // What is wrong is in the answer; of the modules' own words nobody asked for any.
     start_log(LevelFilter::Error);
     let program = match env::current_exe() {
@@ -160,7 +162,7 @@ fn check(files: Files, options: check::Options) -> ExitCode {
 }
 
 /// What is wrong with the settings is in the answer, beside what the daemon does.
-fn status(files: Files, json: bool, watch: bool) -> ExitCode {
+fn status(files: SettingsFiles, json: bool, watch: bool) -> ExitCode {
     start_log(LevelFilter::Error);
     let files = files.layers();
     let settings = || status::settings::Settings::of(&Layers::read(&files, env::vars_os()));
@@ -185,7 +187,7 @@ fn status(files: Files, json: bool, watch: bool) -> ExitCode {
 }
 
 /// What is wrong with the settings is of no concern to a program that the daemon serves.
-fn credential_process(files: Files) -> ExitCode {
+fn credential_process(files: SettingsFiles) -> ExitCode {
     let layers = Layers::read(&files.layers(), env::vars_os());
     match credential_process::print_of_daemon(
         &settings::ClientSettings::from_layers(&layers),
@@ -205,12 +207,12 @@ fn ask_provider(config: &Config, program: PathBuf) -> ExitCode {
             program,
             &mut io::stdout(),
         )),
-        Err(e) => Err(Refused::NotWritten(e)),
+        Err(e) => Err(NoCredentials::NotWritten(e)),
     };
     printed.map_or_else(|refused| complain_of(&refused), |()| ExitCode::SUCCESS)
 }
 
-fn complain_of(refused: &Refused) -> ExitCode {
+fn complain_of(refused: &NoCredentials) -> ExitCode {
     complain(&format!("edgerotate: {refused}"));
     ExitCode::from(refused.exit_code())
 }
@@ -228,7 +230,7 @@ fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -
     }
 }
 
-fn mend(files: Files) -> ExitCode {
+fn mend(files: SettingsFiles) -> ExitCode {
     start_log(LevelFilter::Info);
     let config =
         settings::MendSettings::from_layers(&Layers::read(&files.layers(), env::vars_os()));

@@ -26,7 +26,7 @@ use crate::{
     replica::guard,
     replica::mend::socket,
     settings::{Config, Warning},
-    system::{clock, service_manager::ServiceManager},
+    system::{clock, service_manager::ServiceManager, signals::Signals},
 };
 
 mod actions;
@@ -44,10 +44,10 @@ pub use self::stopped::Stopped;
 use self::{
     outlets::Outlets,
     publisher::Publisher,
-    report::Report,
-    setup::{Signals, prepare},
+    report::DaemonLog,
+    setup::prepare,
     stopped::device,
-    tasks::{Done, Guarded},
+    tasks::{Done, WaitsForGuard},
 };
 use crate::{
     record::board::Board,
@@ -114,7 +114,7 @@ struct Daemon {
     door: Door,
     litestream_version: Arc<Mutex<LitestreamVersion>>,
     uploads: UploadsWatch,
-    report: Report,
+    report: DaemonLog,
     publisher: Publisher,
     board: Board,
     /// On the clock that stands still in suspend, as systemd's watchdog does.
@@ -259,11 +259,11 @@ impl Daemon {
                     report::guard_is_late(guard::TAKEN_WITHIN);
                 }
                 match guarded {
-                    Guarded::Write(write) => {
+                    WaitsForGuard::Write(write) => {
                         let event = self.write(write);
                         self.tell(event);
                     }
-                    Guarded::Again(restart) => self.restart(restart),
+                    WaitsForGuard::Again(restart) => self.restart(restart),
                 }
             }
             Done::Restarted(restart, Ok(start)) => {

@@ -20,7 +20,7 @@ use crate::{
         endpoint::{
             Endpoint, activation,
             consumers::Consumer,
-            token::{Kept, TokenFile},
+            token::{TokenFile, TokenRecord},
         },
         state_file::{State, StateFile},
     },
@@ -37,7 +37,7 @@ const LEAD: Duration = Duration::from_secs(8 * 60);
 const ENDPOINT_ENV: &str = "endpoint.env";
 
 pub struct Outlets {
-    opened: Option<Opened>,
+    opened: Option<OpenEndpoint>,
     for_clients: Option<StateFile>,
     /// What that file is to hold.
     offered: Option<State>,
@@ -47,11 +47,11 @@ pub struct Outlets {
     for_litestream: bool,
 }
 
-struct Opened {
+struct OpenEndpoint {
     endpoint: Arc<Endpoint>,
     listener: Option<std::net::TcpListener>,
     file: TokenFile,
-    kept: Kept,
+    kept: TokenRecord,
     /// None where it can't be put into words.
     for_others: Option<ForOthers>,
 }
@@ -72,7 +72,7 @@ impl Outlets {
         })?;
         let clients = config.outlets.client_directory.as_deref();
         let opened = match config.outlets.has_endpoint() {
-            true => Some(Opened::new(config, boot_id, passed)?),
+            true => Some(OpenEndpoint::new(config, boot_id, passed)?),
             false => {
                 if let Some((_, address)) = passed {
                     log::warn!(
@@ -99,12 +99,12 @@ impl Outlets {
     }
 
     /// How Litestream gets at the credentials. `is_current`: its environment file is as it should be, and it runs.
-    pub fn delivery(&self, is_current: bool) -> rotation::Delivery {
+    pub fn delivery(&self, is_current: bool) -> rotation::HandOverPolicy {
         match self.asked_by_litestream() {
             Some(opened) => {
-                rotation::Delivery::Once { done: opened.kept.handed_over && is_current }
+                rotation::HandOverPolicy::Once { done: opened.kept.handed_over && is_current }
             }
-            None => rotation::Delivery::EachTime,
+            None => rotation::HandOverPolicy::EachTime,
         }
     }
 
@@ -178,12 +178,12 @@ impl Outlets {
         Some(consumers.into_iter().map(Into::into).collect())
     }
 
-    fn asked_by_litestream(&self) -> Option<&Opened> {
+    fn asked_by_litestream(&self) -> Option<&OpenEndpoint> {
         self.opened.as_ref().filter(|_| self.for_litestream)
     }
 }
 
-impl Opened {
+impl OpenEndpoint {
     fn new(
         config: &Config,
         boot_id: &str,

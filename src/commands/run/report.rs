@@ -27,7 +27,7 @@ use crate::{
 
 /// What has been said, so that it is not said every five seconds.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct DaemonLog {
     fetch: Repeats<Cause>,
     pin: Repeats<Cause>,
     /// A failed fetch whose line waits for the time of the next one.
@@ -99,7 +99,7 @@ pub fn ran_out(consumer: &Consumer, now: Boottime) {
     );
 }
 
-impl Report {
+impl DaemonLog {
     pub fn new() -> Self {
         Self::default()
     }

@@ -9,7 +9,7 @@ use super::{
     hand_over::holds,
     outlets::Outlets,
     publisher::Publisher,
-    report::{self, Report},
+    report::{self, DaemonLog},
     setup::{jitter, seed},
     stopped::{Stopped, device},
     turn::TurnFile,
@@ -81,7 +81,7 @@ impl Daemon {
 
         let publisher = Publisher::new(&config, &boot_id, litestream.can_be_seen());
         let board = publisher.board();
-        let mut report = Report::new();
+        let mut report = DaemonLog::new();
         if let Some(refused) = refused {
             board.pin_stays_refused(&refused.failure(), now);
             report.pin_stays_refused(refused.failure(), now);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{finding::Finding, settings::Settings, times::Now};
+use super::{finding::StatusFinding, settings::Settings, times::Now};
 use crate::{
     record::{self, Record},
     system::{clock, instance},
@@ -16,15 +16,15 @@ use crate::{
 pub struct Seen {
     pub directory: PathBuf,
     /// What is wrong with the settings, where they were looked at.
-    pub settings: Vec<Finding>,
-    pub lock: Lock,
+    pub settings: Vec<StatusFinding>,
+    pub lock: DaemonLock,
     pub record: Result<Record, NoRecord>,
     pub now: Now,
 }
 
 /// Whether the daemon runs, by its lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lock {
+pub enum DaemonLock {
     /// By this process.
     Held(u32),
     Free,
@@ -52,9 +52,9 @@ impl Seen {
         let record = read(&directory.join(record::FILE_NAME));
         let known = record.as_ref().ok().map(|record| record.daemon.pid);
         let lock = match instance::holder(directory, known) {
-            Ok(Some(pid)) => Lock::Held(pid),
-            Ok(None) => Lock::Free,
-            Err(e) => Lock::Unknown(e.to_string()),
+            Ok(Some(pid)) => DaemonLock::Held(pid),
+            Ok(None) => DaemonLock::Free,
+            Err(e) => DaemonLock::Unknown(e.to_string()),
         };
         Self { directory: directory.to_owned(), settings: Vec::new(), lock, record, now }
     }

@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use super::{
     held::{Held, Left, Resumed},
-    policy::{Delivery, HAND_OVER, JITTER, PASSING, Policy, SETUP},
+    policy::{HAND_OVER, HandOverPolicy, JITTER, PASSING, Policy, SETUP},
 };
 use crate::core::{backoff::Random, boottime::Boottime, class::Class};
 
@@ -169,8 +169,8 @@ impl Rotation {
             }
         };
         let owed = match policy.delivery {
-            Delivery::EachTime => resumed.is_some_and(|resumed| !resumed.handed_over),
-            Delivery::Once { done } => !done,
+            HandOverPolicy::EachTime => resumed.is_some_and(|resumed| !resumed.handed_over),
+            HandOverPolicy::Once { done } => !done,
         };
         let hand_over = if owed { write_at(now) } else { HandOver::Done };
         Self { policy, random, held, expiry_said: false, acquire, hand_over, turn }
@@ -273,9 +273,9 @@ impl Rotation {
         let at = self.policy.rotation_due(held).max(now + PASSING.floor);
         self.acquire = Acquire::Due { at, failed: Failed::NEVER };
         match (self.policy.delivery, &mut self.hand_over) {
-            (Delivery::Once { .. }, _) => {}
-            (Delivery::EachTime, HandOver::UnderWay { newer }) => *newer = true,
-            (Delivery::EachTime, idle) => *idle = write_at(now),
+            (HandOverPolicy::Once { .. }, _) => {}
+            (HandOverPolicy::EachTime, HandOver::UnderWay { newer }) => *newer = true,
+            (HandOverPolicy::EachTime, idle) => *idle = write_at(now),
         }
     }
 

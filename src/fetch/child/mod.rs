@@ -27,9 +27,9 @@ use std::{
 use openssl::pkey::{PKey, Private};
 
 use self::{
-    answer::Answer,
+    answer::HttpAnswer,
     isolation::Isolated,
-    request::Identity,
+    request::ClientIdentity,
     token::{TokenKey, TokenLock},
 };
 use crate::{
@@ -38,7 +38,7 @@ use crate::{
         material,
         openssl::Module,
         pin_mark::{self, Source, attempt::attempt},
-        protocol::{Envelope, FetchReply, Order, Purpose},
+        protocol::{Envelope, FetchOrder, FetchReply, Purpose},
     },
     problems::failure::Failure,
     settings::{PrivateKey, Provider, Token},
@@ -56,7 +56,7 @@ pub fn child() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut kept = Kept::default();
+    let mut kept = ChildState::default();
     let sent = match order.purpose {
         Purpose::Look | Purpose::LookAtFiles => {
             let reply = look::look(&order, &mut kept);
@@ -75,14 +75,14 @@ pub fn child() -> ExitCode {
 /// What is kept until the reply is out. The order is that of dropping: the key is closed, the module finalized, which
 /// logs out and ends its sessions, and then the next may use the token.
 #[derive(Default)]
-pub(super) struct Kept {
-    pin: Option<pin::Held>,
+pub(super) struct ChildState {
+    pin: Option<pin::HeldPin>,
     key: Option<TokenKey>,
     module: Option<Module>,
     lock: Option<TokenLock>,
 }
 
-impl Kept {
+impl ChildState {
     /// What was printed, without the PIN.
     fn notes(&self, printed: OwnedFd) -> String {
         notes::collect(printed, self.pin.as_ref().map(|held| held.pin.expose()))
@@ -94,27 +94,34 @@ impl Kept {
     }
 }
 
-fn fetch(order: &Order, kept: &mut Kept) -> Result<FetchReply, Failure> {
-    let Order { provider, .. } = order;
+fn fetch(order: &FetchOrder, kept: &mut ChildState) -> Result<FetchReply, Failure> {
+    let FetchOrder { provider, .. } = order;
     // Files first, token second, network last: what is cheap to look at is not found out by a login.
     request::check_tls_backend()?;
     let chain = material::certificates(&provider.certificate)?;
     let authorities = provider.ca_file.as_deref().map(material::authorities).transpose()?;
     let (key, key_words) = open(order, kept)?;
     material::check_match(&chain, &provider.certificate, &key, &key_words)?;
-    let asked = request::ask(provider, Identity { chain, key, authorities });
-    asked.map(Answer::into_reply).map_err(|failure| remember(failure, order, kept))
+    let asked = request::ask(provider, ClientIdentity { chain, key, authorities });
+    asked.map(HttpAnswer::into_reply).map_err(|failure| remember(failure, order, kept))
 }
 
 /// The key, and what it is called.
-pub(super) fn open(order: &Order, kept: &mut Kept) -> Result<(PKey<Private>, String), Failure> {
+pub(super) fn open(
+    order: &FetchOrder,
+    kept: &mut ChildState,
+) -> Result<(PKey<Private>, String), Failure> {
     Ok(match &order.provider.key {
         PrivateKey::File(path) => (material::key(path)?, path.display().to_string()),
         PrivateKey::Token(token) => (open_in_token(token, order, kept)?, token.uri.clone()),
     })
 }
 
-fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<Private>, Failure> {
+fn open_in_token(
+    token: &Token,
+    order: &FetchOrder,
+    kept: &mut ChildState,
+) -> Result<PKey<Private>, Failure> {
     let leave_nothing = order.purpose != Purpose::Fetch;
     kept.lock = token::lock(&order.runtime_directory, lock_wait(&order.provider), leave_nothing)?;
     // Under the lock, so that of several that waited with a wrong PIN only the first is refused.
@@ -146,7 +153,7 @@ fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<P
 }
 
 /// Puts what the token refused on record at once; the failure says so if that can't be done.
-pub(super) fn remember(failure: Failure, order: &Order, kept: &Kept) -> Failure {
+pub(super) fn remember(failure: Failure, order: &FetchOrder, kept: &ChildState) -> Failure {
     if failure.class() != Class::PinRefused {
         return failure;
     }
@@ -163,7 +170,7 @@ fn with_words(mut failure: Failure, put: Result<(), String>) -> Failure {
     failure
 }
 
-fn marks(order: &Order) -> pin_mark::Directories<'_> {
+fn marks(order: &FetchOrder) -> pin_mark::Directories<'_> {
     pin_mark::Directories { state: &order.state_directory, runtime: &order.runtime_directory }
 }
 

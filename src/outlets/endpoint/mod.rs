@@ -44,7 +44,7 @@ pub mod token;
 use self::{
     consumers::{Consumer, Consumers},
     request::{Head, MAX_HEAD_BYTES, Refusal},
-    token::Token,
+    token::EndpointToken,
 };
 
 /// Connections at a time. The oldest is closed for one more, if it had its time: most likely it does not ask. The others
@@ -71,19 +71,19 @@ const SHORT_OF_MEANS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddrV4,
-    token: Token,
-    state: Mutex<State>,
+    token: EndpointToken,
+    state: Mutex<EndpointState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct EndpointState {
     served: Option<(Credentials, Boottime)>,
     consumers: Consumers,
 }
 
 impl Endpoint {
     /// An endpoint that has nothing to serve yet.
-    pub fn new(address: SocketAddrV4, token: Token) -> Self {
+    pub fn new(address: SocketAddrV4, token: EndpointToken) -> Self {
         Self { address, token, state: Mutex::default() }
     }
 
@@ -93,7 +93,7 @@ impl Endpoint {
     }
 
     /// For `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
-    pub fn token(&self) -> &Token {
+    pub fn token(&self) -> &EndpointToken {
         &self.token
     }
 
@@ -216,7 +216,7 @@ impl Endpoint {
             }
         };
         let mut state = self.state();
-        let State { served, consumers } = &mut *state;
+        let EndpointState { served, consumers } = &mut *state;
         let served = served.as_ref().filter(|(_, expires)| *expires > now);
         if consumers.asked(&program, now, served.map(|(_, expires)| *expires)) {
             log::info!("{program} asks for credentials");
@@ -231,7 +231,7 @@ impl Endpoint {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, EndpointState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -69,7 +69,7 @@ impl fmt::Display for Later {
 
 /// What the daemon is told in the end.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct MendOutcome {
     /// Their replicas have a new snapshot.
     pub mended: Vec<PathBuf>,
     /// Their replicas begin with a new snapshot when Litestream runs (0.3).
@@ -80,7 +80,7 @@ pub struct Outcome {
     pub failed: Option<String>,
 }
 
-impl Outcome {
+impl MendOutcome {
     pub fn failed(why: impl Into<String>) -> Self {
         Self { failed: Some(why.into()), ..Self::default() }
     }
@@ -135,8 +135,8 @@ async fn ask_and_mend(config: &settings::MendSettings, edgerotate: &Path) -> boo
         return true;
     }
     let outcome = match timeout_at(deadline, mend(config, edgerotate, &wanted.databases)).await {
-        Ok(outcome) => outcome.unwrap_or_else(Outcome::failed),
-        Err(_) => Outcome::failed(format!(
+        Ok(outcome) => outcome.unwrap_or_else(MendOutcome::failed),
+        Err(_) => MendOutcome::failed(format!(
             "it took longer than EDGEROTATE_SNAPSHOT_TIMEOUT and {} s",
             BESIDE_THE_SNAPSHOT.as_secs()
         )),
@@ -158,7 +158,7 @@ async fn mend(
     config: &settings::MendSettings,
     edgerotate: &Path,
     wanted: &[PathBuf],
-) -> Result<Outcome, String> {
+) -> Result<MendOutcome, String> {
     // It ends with this process: two Litestreams on one database must not be.
     let litestream = Program::in_its_unit(edgerotate, &config.program);
     let version = litestream.version(&[]).await.map_err(|e| not_run(&litestream, &e))?;
@@ -169,12 +169,12 @@ async fn mend(
         for database in &mended {
             begin_anew(database)?;
         }
-        return Ok(Outcome { begun: mended, unlisted, ..Outcome::default() });
+        return Ok(MendOutcome { begun: mended, unlisted, ..MendOutcome::default() });
     }
     if !mended.is_empty() {
         force_snapshot(&litestream, &config.configuration, config.snapshot_timeout).await?;
     }
-    Ok(Outcome { mended, unlisted, ..Outcome::default() })
+    Ok(MendOutcome { mended, unlisted, ..MendOutcome::default() })
 }
 
 /// Litestream 0.3 has no forced snapshot. Without its note of the generation it begins a new one, with a snapshot.

@@ -69,7 +69,7 @@ impl Restore<'_> {
         let answer = loop {
             let trouble = tokio::select! {
                 answer = run.end() => break answer,
-                () = self.signals.next() => Trouble::interrupted(),
+                _ = self.signals.next() => Trouble::interrupted(),
                 _ = looks.tick() => {
                     let now = self.workplace.progress();
                     (self.watch)(&now);

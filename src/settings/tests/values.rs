@@ -48,7 +48,10 @@ fn the_least_that_is_needed_gives_the_defaults() {
             keep_rows: 100_000,
             allow_volatile_database: false,
         },
-        verify: VerifySettings { max_lag: Duration::from_secs(300), stall: Duration::from_secs(120) },
+        verify: VerifySettings {
+            max_lag: Duration::from_secs(300),
+            stall: Duration::from_secs(120),
+        },
         guard: GuardSettings {
             databases: Vec::new(),
             max_time: Duration::from_secs(120),
@@ -138,7 +141,8 @@ fn every_value_gets_where_it_belongs() {
     assert_eq!(litestream.pid_file, Some("/run/litestream.pid".into()));
     assert_eq!(litestream.program, Path::new("/opt/litestream"));
     assert_eq!(litestream.configuration, Path::new("/data/litestream.yml"));
-    let limits = VerifySettings { max_lag: Duration::from_secs(3600), stall: Duration::from_secs(30) };
+    let limits =
+        VerifySettings { max_lag: Duration::from_secs(3600), stall: Duration::from_secs(30) };
     assert_eq!(config.verify, limits);
     assert_eq!(config.heartbeat.interval, Duration::from_millis(100));
     assert_eq!(config.heartbeat.keep_rows, 100);

@@ -96,7 +96,7 @@ fn json_tells_moments_by_this_devices_clock() {
 #[test]
 fn json_without_a_record_has_its_keys_as_well() {
     let mut seen = seen(record());
-    (seen.record, seen.lock) = (Err(NoRecord::Missing), Lock::Free);
+    (seen.record, seen.lock) = (Err(NoRecord::Missing), DaemonLock::Free);
     let value = answer(&seen, &seen.findings());
     assert_eq!((&value["state"], &value["record"]), (&"down".into(), &Value::Null));
     assert_eq!((&value["running"], &value["exit_code"]), (&false.into(), &69.into()));

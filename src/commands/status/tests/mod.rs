@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Finding, Lock, NoRecord, Seen,
+    DaemonLock, NoRecord, Seen, StatusFinding,
     findings::verdict,
     screen::{Paint, text},
     times::Now,
@@ -108,7 +108,7 @@ fn seen(record: Record) -> Seen {
     Seen {
         settings: Vec::new(),
         directory: "/run/edgerotate".into(),
-        lock: Lock::Held(PID),
+        lock: DaemonLock::Held(PID),
         record: Ok(record),
         now: Now { boottime: at(0).at, wall: WALL.parse().unwrap(), boot_id: "this".to_owned() },
     }
@@ -309,7 +309,7 @@ fn a_start() {
     assert_screen("first-hand-over", 75, &seen(record.clone()));
     // Another daemon holds the lock, and has written nothing yet.
     let mut seen = seen(record);
-    seen.lock = Lock::Held(PID + 1);
+    seen.lock = DaemonLock::Held(PID + 1);
     assert_screen("not-written", 75, &seen);
     seen.record = Err(NoRecord::Missing);
     assert_screen("nothing-written", 75, &seen);
@@ -318,12 +318,12 @@ fn a_start() {
 #[test]
 fn a_daemon_that_is_down() {
     let mut killed = seen(record());
-    killed.lock = Lock::Free;
+    killed.lock = DaemonLock::Free;
     assert_screen("killed", 69, &killed);
 
     let mut stopped = record();
     stopped.daemon.stopped = Some(StoppedBy { at: at(-600), by: "SIGTERM".to_owned() });
-    let mut stopped = Seen { lock: Lock::Free, ..seen(stopped) };
+    let mut stopped = Seen { lock: DaemonLock::Free, ..seen(stopped) };
     assert_screen("stopped", 69, &stopped);
 
     // Where the runtime directory is on a disk.
@@ -339,10 +339,10 @@ fn a_daemon_that_is_down() {
 fn what_can_not_be_looked_at() {
     let mut seen = seen(record());
     seen.record = Err(NoRecord::NotPermitted);
-    seen.lock = Lock::Unknown("Permission denied (os error 13)".to_owned());
+    seen.lock = DaemonLock::Unknown("Permission denied (os error 13)".to_owned());
     assert_screen("not-permitted", 77, &seen);
     seen.record = Err(NoRecord::Unreadable("form 2, and not 1".to_owned()));
-    seen.lock = Lock::Held(PID);
+    seen.lock = DaemonLock::Held(PID);
     assert_screen("unreadable", 69, &seen);
 }
 
@@ -352,10 +352,10 @@ fn settings_that_are_wrong() {
     let mut seen = seen(record());
     let unknown = "/etc/edgerotate/edgerotate.env:3: EDGEROTATE_LITESTREAM_METRIC: is not a setting; is \
                    EDGEROTATE_LITESTREAM_METRICS meant?";
-    seen.settings = vec![Finding::line(Kind::SettingIgnored, unknown.to_owned())];
+    seen.settings = vec![StatusFinding::line(Kind::SettingIgnored, unknown.to_owned())];
     assert_screen("setting-ignored", 0, &seen);
     let wrong = "/data/edgerotate/device.env:1: EDGEROTATE_LOG: must be error, warn, info or debug (got \"loud\")";
-    seen.settings.push(Finding::line(Kind::SettingWrong, wrong.to_owned()));
+    seen.settings.push(StatusFinding::line(Kind::SettingWrong, wrong.to_owned()));
     assert_screen("setting-wrong", 78, &seen);
 }
 
