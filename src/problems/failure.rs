@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::class::Class;
+use crate::{core::class::Class, problems::exit_code};
 
 /// Why a fetch gave no credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,18 +18,6 @@ pub struct Failure {
     pub detail: String,
     /// What the provider asked for with `Retry-After`.
     pub retry_after: Option<Duration>,
-}
-
-/// Exit codes after sysexits.h.
-mod exit {
-    /// A part of this device is broken.
-    pub const DEVICE: u8 = 69;
-    /// Provider, network or clock away.
-    pub const AWAY: u8 = 75;
-    /// Not permitted: by the provider, the token or the file system.
-    pub const NOT_PERMITTED: u8 = 77;
-    /// Settings, here or in AWS.
-    pub const SETTINGS: u8 = 78;
 }
 
 macro_rules! causes {
@@ -56,7 +44,7 @@ macro_rules! causes {
 
             /// What a command that ends with it exits with.
             pub fn exit_code(self) -> u8 {
-                match self { $(Self::$cause => exit::$exit),* }
+                match self { $(Self::$cause => exit_code::$exit),* }
             }
 
             /// What happened, without what was found here.

@@ -22,6 +22,7 @@ use crate::{
     },
     fetch::{child, parent::Launcher},
     outlets::credential_process::{self, NoCredentials},
+    problems::exit_code,
     replica::{mend, verify},
     settings::{self, Config, Layers, UnknownKeys, Warning},
     system::{clock, core_dump, service_manager, tied},
@@ -32,27 +33,12 @@ use self::{
     help::help,
 };
 
-/// The command line was not understood (EX_USAGE).
-const BAD_USAGE: u8 = 64;
-
-/// A part of this device is broken (EX_UNAVAILABLE).
-const BROKEN_DEVICE: u8 = 69;
-
-/// Wrong settings (EX_CONFIG).
-const BAD_SETTINGS: u8 = 78;
-
-/// What was to be done could not be done now, or a signal ended it first (EX_TEMPFAIL).
-const TRY_LATER: u8 = 75;
-
-/// The answer could not be written (EX_IOERR).
-const NOT_WRITTEN: u8 = 74;
-
 /// Does what the arguments (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // First of all: the settings may hold the PIN, and what a fetch brings is secret.
     if let Err(e) = core_dump::forbid() {
         complain(&format!("edgerotate: core dumps can't be ruled out: {e}"));
-        return ExitCode::from(BROKEN_DEVICE);
+        return ExitCode::from(exit_code::DEVICE);
     }
     match parse(arguments) {
         Ok(Command::Run(files)) => with_config(files, |config, warnings, program| {
@@ -75,7 +61,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Version) => print(concat!("edgerotate ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(wrong) => {
             complain(&format!("edgerotate: {wrong}\nTry edgerotate --help"));
-            ExitCode::from(BAD_USAGE)
+            ExitCode::from(exit_code::USAGE)
         }
     }
 }
@@ -99,7 +85,7 @@ fn with_layers(
                 Ok(program) => go_on(config, warnings, program),
                 Err(e) => {
                     log::error!("edgerotate's own program file can't be found: {e}");
-                    ExitCode::from(BROKEN_DEVICE)
+                    ExitCode::from(exit_code::DEVICE)
                 }
             }
         }
@@ -111,7 +97,7 @@ fn with_layers(
             for error in &errors.errors {
                 log::error!("{error}");
             }
-            ExitCode::from(BAD_SETTINGS)
+            ExitCode::from(exit_code::SETTINGS)
         }
     }
 }
@@ -134,7 +120,7 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
         }
         Err(ByHandError::Write(e)) => {
             complain(&e.to_string());
-            ExitCode::from(NOT_WRITTEN)
+            ExitCode::from(exit_code::NOT_WRITTEN)
         }
     }
 }
@@ -146,7 +132,7 @@ fn check(files: SettingsFiles, options: check::Options) -> ExitCode {
         Ok(program) => program,
         Err(e) => {
             complain(&format!("edgerotate's own program file can't be found: {e}"));
-            return ExitCode::from(BROKEN_DEVICE);
+            return ExitCode::from(exit_code::DEVICE);
         }
     };
     match check::run(&files.layers(), options, &program, &mut io::stdout()) {
@@ -156,7 +142,7 @@ fn check(files: SettingsFiles, options: check::Options) -> ExitCode {
         Err(e) => {
             complain(&e.to_string());
             let ended = e.kind() == io::ErrorKind::Interrupted;
-            ExitCode::from(if ended { TRY_LATER } else { NOT_WRITTEN })
+            ExitCode::from(if ended { exit_code::AWAY } else { exit_code::NOT_WRITTEN })
         }
     }
 }
@@ -181,7 +167,7 @@ fn status(files: SettingsFiles, json: bool, watch: bool) -> ExitCode {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(e) => {
             complain(&e.to_string());
-            ExitCode::from(NOT_WRITTEN)
+            ExitCode::from(exit_code::NOT_WRITTEN)
         }
     }
 }
@@ -225,7 +211,7 @@ fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -
         Ok(code) => ExitCode::from(code),
         Err(e) => {
             complain(&e.to_string());
-            ExitCode::from(NOT_WRITTEN)
+            ExitCode::from(exit_code::NOT_WRITTEN)
         }
     }
 }
@@ -237,10 +223,10 @@ fn mend(files: SettingsFiles) -> ExitCode {
     let mended = env::current_exe().and_then(|program| mend::run(&config, &program));
     match mended {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(TRY_LATER),
+        Ok(false) => ExitCode::from(exit_code::AWAY),
         Err(e) => {
             complain(&e.to_string());
-            ExitCode::from(BROKEN_DEVICE)
+            ExitCode::from(exit_code::DEVICE)
         }
     }
 }
@@ -268,7 +254,7 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // `edgerotate --help | head` is no fault.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(NOT_WRITTEN),
+        Err(_) => ExitCode::from(exit_code::NOT_WRITTEN),
     }
 }
 

@@ -22,7 +22,10 @@ use crate::{
     },
     fetch::{parent::Launcher, protocol::FetchReply},
     outlets::state_file::{State, StateFile},
-    problems::failure::{Cause, Failure},
+    problems::{
+        exit_code,
+        failure::{Cause, Failure},
+    },
     settings::{ClientSettings, Config},
     system::{clock, instance},
 };
@@ -54,9 +57,9 @@ impl NoCredentials {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Fetch(failure) => failure.exit_code(),
-            Self::Later(_) => 75,
-            Self::NotPermitted(_) => 77,
-            Self::NotWritten(_) => 74,
+            Self::Later(_) => exit_code::AWAY,
+            Self::NotPermitted(_) => exit_code::NOT_PERMITTED,
+            Self::NotWritten(_) => exit_code::NOT_WRITTEN,
         }
     }
 }

@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     litestream::run::LitestreamCli,
-    problems::trouble::{AWAY, DATA, Trouble},
+    problems::{
+        exit_code::{AWAY, DATA},
+        trouble::Trouble,
+    },
     replica::verify::restore::restore,
     settings::Config,
     system::signals::Signals,

@@ -41,7 +41,10 @@ use self::{
 use crate::{
     core::{boottime::Boottime, suspect::Suspect},
     litestream::run::LitestreamCli,
-    problems::trouble::{AWAY, DATA, DEVICE, INTERRUPTED, NO_REPLICA, Trouble},
+    problems::{
+        exit_code::{AWAY, DATA, DEVICE},
+        trouble::{INTERRUPTED, NO_REPLICA, Trouble},
+    },
     replica::suspect::SuspectFile,
     settings::Config,
     system::{clock, signals::Signals},

@@ -9,7 +9,7 @@ use std::{
 use super::{comparison::Comparison, database::DatabasesRead, lag::LagClocks, tables::Tables};
 use crate::{
     core::{size::size, span::span},
-    problems::trouble::{AWAY, DATA},
+    problems::exit_code::{AWAY, DATA},
 };
 
 /// More ranges than this are counted, not listed: a person reads no further.
