@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod environment_file;
 pub mod heartbeat;
 pub mod lifetime;
+pub mod own_files;
 pub mod pkcs11_uri;
 pub mod repeats;
 pub mod rotation;

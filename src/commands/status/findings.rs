@@ -11,11 +11,12 @@ use crate::{
     core::{
         class::Class,
         lifetime::{Skew, skew},
+        own_files,
         rotation::HandingOver,
         span::span,
     },
     problems::{failure::Failure, kinds::Kind},
-    record::{self, GuardState, Record},
+    record::{GuardState, Record},
 };
 
 /// A restart of Litestream takes some two seconds, and the guard before it a few more at most.
@@ -63,7 +64,7 @@ impl Seen {
 /// Everything that is wrong, the worst first.
 pub fn of(seen: &Seen) -> Vec<StatusFinding> {
     let mut findings = seen.settings.clone();
-    let file = seen.directory.join(record::FILE_NAME);
+    let file = seen.directory.join(own_files::RECORD);
     let file = file.display();
     match &seen.lock {
         DaemonLock::Free => findings.push(not_running(seen)),

@@ -37,14 +37,12 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    core::own_files,
     fetch::material::io_words,
     problems::failure::{Cause, Failure},
     settings::{Config, Pin, PrivateKey, Provider, Token},
     system::{atomic_file, clock},
 };
-
-pub(crate) const FILE_NAME: &str = "pin-refused";
-pub(crate) const ACCEPTED_NAME: &str = "pin-accepted";
 
 /// Readable to all, so that the daemon sees the mark that root's fetch by hand has left in its directory.
 const MARK_MODE: u32 = 0o644;
@@ -120,11 +118,11 @@ impl<'a> Directories<'a> {
     }
 
     fn marks(&self) -> [PathBuf; 2] {
-        [self.state, self.runtime].map(|directory| directory.join(FILE_NAME))
+        [self.state, self.runtime].map(|directory| directory.join(own_files::PIN_REFUSED))
     }
 
     fn accepted(&self) -> [PathBuf; 2] {
-        [self.state, self.runtime].map(|directory| directory.join(ACCEPTED_NAME))
+        [self.state, self.runtime].map(|directory| directory.join(own_files::PIN_ACCEPTED))
     }
 }
 
@@ -288,7 +286,7 @@ fn write(content: &impl Serialize, path: &Path) -> io::Result<()> {
 
 /// Whether the token took a PIN from a file on this device, in this boot or another.
 pub(crate) fn was_accepted(state_directory: &Path) -> bool {
-    state_directory.join(ACCEPTED_NAME).exists()
+    state_directory.join(own_files::PIN_ACCEPTED).exists()
 }
 
 /// How many logins ended without an answer, for whoever looks on.

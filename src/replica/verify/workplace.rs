@@ -16,9 +16,7 @@ use nix::{
     sys::statvfs::statvfs,
 };
 
-use crate::problems::trouble::Trouble;
-
-const NAME: &str = "verify";
+use crate::{core::own_files, problems::trouble::Trouble};
 
 /// What stays free for the application and the heartbeat, and is used up by the WAL files that Litestream 0.3
 /// downloads eight at a time.
@@ -49,7 +47,7 @@ impl Workplace {
     /// # Errors
     /// No room, no right, or another run that is at work.
     pub fn new(state_directory: &Path, database: &Path) -> Result<Self, Trouble> {
-        let path = state_directory.join(NAME);
+        let path = state_directory.join(own_files::VERIFY);
         let told = |e: &io::Error| {
             Trouble::io(&path, e, "state-directory", "make it, and let this user write it")
         };
