@@ -16,7 +16,7 @@ use nix::{
     sys::statvfs::statvfs,
 };
 
-use crate::{core::own_files, problems::trouble::Trouble};
+use crate::{core::own_files, problems::trouble::Trouble, replica::sqlite::beside};
 
 /// What stays free for the application and the heartbeat, and is used up by the WAL files that Litestream 0.3
 /// downloads eight at a time.
@@ -118,11 +118,9 @@ impl Drop for Workplace {
 
 /// What a restore of this database takes: the database, what its WAL will add to it, and the margin.
 fn needed(database: &Path) -> u64 {
-    let mut wal = database.as_os_str().to_owned();
-    wal.push("-wal");
     // A look at the names; nothing is opened, since closing it would drop this process's locks.
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    size(database).saturating_add(size(Path::new(&wal))).saturating_add(MARGIN)
+    size(database).saturating_add(size(&beside(database, "-wal"))).saturating_add(MARGIN)
 }
 
 /// Makes the directory and locks it; `None` if somebody else has it.
