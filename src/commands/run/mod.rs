@@ -54,7 +54,7 @@ use crate::{
     replica::{
         guard::{GuardThread, News},
         heartbeat_thread::{Beat, HeartbeatThread},
-        mend::socket::Door,
+        mend::socket::MendSocket,
         uploads_watch::UploadsWatch,
     },
 };
@@ -111,7 +111,7 @@ struct Daemon {
     outlets: Outlets,
     heartbeat: HeartbeatThread,
     guard: GuardThread,
-    door: Door,
+    mend_socket: MendSocket,
     litestream_version: Arc<Mutex<LitestreamVersion>>,
     uploads: UploadsWatch,
     report: DaemonLog,
@@ -179,7 +179,7 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
-                stream = self.door.next() => {
+                stream = self.mend_socket.next() => {
                     let litestream = Arc::clone(&self.litestream);
                     let version = Arc::clone(&self.litestream_version);
                     tokio::spawn(socket::answer(stream, litestream, version, self.guard.asked()));

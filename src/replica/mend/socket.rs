@@ -34,9 +34,9 @@ static REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// The socket.
 #[derive(Debug)]
-pub struct Door(UnixListener);
+pub struct MendSocket(UnixListener);
 
-impl Door {
+impl MendSocket {
     /// # Errors
     /// As the system gives them.
     pub fn open(runtime_directory: &Path) -> io::Result<Self> {
