@@ -21,7 +21,7 @@ use support::{
     root, skip,
 };
 
-const UNITS: [&str; 8] = [
+const UNITS: [&str; 10] = [
     "edgerotate.service",
     "edgerotate.socket",
     "edgerotate-health.service",
@@ -29,6 +29,8 @@ const UNITS: [&str; 8] = [
     "edgerotate-restart.path",
     "edgerotate-restart@litestream.service",
     "edgerotate-settings.path",
+    "edgerotate-certificate.path",
+    "edgerotate-pin.path",
     "litestream.service",
 ];
 
