@@ -78,14 +78,16 @@ const TIME_TO_STOP: Duration = Duration::from_millis(1500);
 /// What keeps the daemon from running at all; whatever fails later is retried.
 pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(), Stopped> {
     let _instance = prepare(&config)?;
-    report::start(&config, warnings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(device("the event loop can't be started"))?;
     let ended = runtime.block_on(async {
+        // Before the first word: whoever reads it may tell the daemon to stop.
+        let signals = Signals::new().map_err(device("signals can't be caught"))?;
+        report::start(&config, warnings);
         let mut daemon = Daemon::new(config, program)?;
-        daemon.run().await
+        daemon.run(signals).await
     });
     // Dropping it kills what was under way; a heartbeat that hangs in the kernel is not waited for.
     runtime.shutdown_background();
@@ -123,8 +125,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn run(&mut self) -> Result<(), Stopped> {
-        let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
+    async fn run(&mut self, mut signals: Signals) -> Result<(), Stopped> {
         self.tell(Event::Woke);
         if self.rotation.acquiring() != Acquiring::Fetching {
             self.look_at_version();
