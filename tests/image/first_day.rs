@@ -43,6 +43,18 @@ fn a_changed_file_is_noticed_on_a_device_without_a_pin() {
     assert_noticed(&machine, "a PIN comes", name);
 }
 
+/// Before anything is left running, as the README has it: the directory with the token's lock is made beforehand.
+#[test]
+fn a_fetch_by_hand_works_before_the_first_start() {
+    let Some(mut machine) = crate::machine("by-hand", Generation::V05) else { return };
+    machine.boot();
+    machine.must("systemctl stop edgerotate.service && rm -rf /run/edgerotate");
+    machine.must("systemd-tmpfiles --create --prefix=/run/edgerotate");
+    let as_edgerotate = "setpriv --reuid edgerotate --regid edgerotate --init-groups edgerotate";
+    let said = machine.must(&format!("{as_edgerotate} fetch"));
+    assert!(said.contains("access key id"), "{said}");
+}
+
 /// edgerotate is started anew once `line` has changed a file.
 fn assert_noticed(machine: &Machine, what: &str, line: &str) {
     let invocation = |machine: &Machine| machine.show("edgerotate.service", "InvocationID");
