@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod boottime;
+pub mod by_name;
 pub mod class;
 pub mod credentials;
 pub mod environment_file;
