@@ -1,6 +1,7 @@
 //! A device's first day, as its technician lives it: files put in place, mended, replaced.
 
 use crate::{
+    fleet::TOKEN_BY_HAND,
     machine::Machine,
     support::{Generation, SOON},
 };
@@ -47,6 +48,7 @@ fn a_changed_file_is_noticed_on_a_device_without_a_pin() {
 #[test]
 fn a_fetch_by_hand_works_before_the_first_start() {
     let Some(mut machine) = crate::machine("by-hand", Generation::V05) else { return };
+    machine.set_in_image(TOKEN_BY_HAND);
     machine.boot();
     machine.must("systemctl stop edgerotate.service && rm -rf /run/edgerotate");
     machine.must("systemd-tmpfiles --create --prefix=/run/edgerotate");
