@@ -3,6 +3,7 @@ pub mod credentials;
 pub mod environment_file;
 pub mod heartbeat;
 pub mod lifetime;
+pub mod pin_mark;
 pub mod pkcs11_uri;
 pub mod repeats;
 pub mod rotation;

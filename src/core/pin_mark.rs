@@ -114,9 +114,7 @@ impl Memory {
             // From the last allowed one on it is for every PIN: something may be rewriting the file.
             _ if !mark.of_this_pin && mark.count < MOST => None,
             Kind::Refused => Some(Stop::Refused),
-            Kind::Unanswered { accepted: false } => {
-                (mark.count >= MOST).then_some(Stop::Uncertain)
-            }
+            Kind::Unanswered { accepted: false } => (mark.count >= MOST).then_some(Stop::Uncertain),
         };
         self.marks().find_map(stops)
     }

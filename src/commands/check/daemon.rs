@@ -19,6 +19,7 @@ use super::{
 use crate::{
     commands::status::{Lock, NoRecord, Seen},
     core::span::span,
+    fetch::pin_mark,
     problems::{
         failure::{Class, Failure},
         finding::Finding,
@@ -203,8 +204,14 @@ fn findings(
         (Some(failure), _) => {
             let recent = match failure.cause.class() {
                 Class::PinRefused => Duration::MAX,
-                Class::Passing | Class::Setup => RECENT_FAILURE,
+                Class::Passing | Class::Device | Class::Setup => RECENT_FAILURE,
             };
+            // What it was kept from by a mark may be tried again, once the mark is gone.
+            if failure.cause.class() == Class::PinRefused
+                && pin_mark::applies(provider, config.mark_directories()).is_none()
+            {
+                return Err("the mark of the refused PIN is gone");
+            }
             let result = Err(Failure::new(failure.cause, failure.detail.clone()));
             (result, failure.last, recent)
         }

@@ -16,7 +16,7 @@ use crate::{
     },
     litestream::restart::{Litestream, Start},
     outlets::endpoint::consumers::Consumer,
-    problems::failure::{Cause, Class, Failure},
+    problems::failure::{Cause, Failure},
     replica::{heartbeat_thread::Beat, suspect::Suspect},
     settings::{self, Config, Warning},
     system::clock::{self, Boottime},
@@ -166,7 +166,7 @@ impl Report {
         let Some(failure) = self.fetch_failure.take() else { return };
         if let Some(times) = self.fetch.came(failure.cause, now) {
             let left = rotation.held().map(|held| held.expires.since(now)).unwrap_or_default();
-            let serious = left.is_zero() || failure.class() != Class::Passing;
+            let serious = left.is_zero() || !failure.class().may_pass();
             let level = if serious { log::Level::Error } else { log::Level::Warn };
             let next = match rotation.next_fetch() {
                 Some(at) => format!("next try in {}", span(at.since(now))),

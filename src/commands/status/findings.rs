@@ -9,11 +9,7 @@ use crate::{
         rotation::HandingOver,
         span::span,
     },
-    problems::{
-        failure::{Class, Failure},
-        finding::Level,
-        kinds::Kind,
-    },
+    problems::{failure::Failure, finding::Level, kinds::Kind},
     record::{self, Failing, GuardState, Record},
     system::clock::Boottime,
 };
@@ -199,7 +195,7 @@ fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Findin
     if let Some(failure) = failure {
         let what = Failure::new(failure.cause, failure.detail.as_str());
         // A fault that passes costs nothing while good credentials are left.
-        let is_serious = !is_good || what.class() != Class::Passing;
+        let is_serious = !is_good || !what.class().may_pass();
         let finding = Finding {
             name: failure.cause.name(),
             exit_code: if is_serious { what.exit_code() } else { 0 },

@@ -31,6 +31,16 @@ const PATH_ATTRIBUTES: [&str; 13] = [
     "slot-id",
 ];
 
+/// Those of them that libp11 does not know: it refuses a URI with one of them.
+const NOT_FOR_ENGINE: [&str; 6] = [
+    "library-manufacturer",
+    "library-version",
+    "library-description",
+    "slot-manufacturer",
+    "slot-description",
+    "slot-id",
+];
+
 /// The attributes of the query (after `?`, separated by `&`).
 const QUERY_ATTRIBUTES: [&str; 4] = ["pin-source", "pin-value", "module-name", "module-path"];
 
@@ -95,6 +105,14 @@ impl Pkcs11Uri {
             check_path_value(attribute)?;
         }
         Ok(uri)
+    }
+
+    /// The first attribute that OpenSSL's engine can't take.
+    pub fn not_for_engine(&self) -> Option<&'static str> {
+        self.path.iter().find_map(|attribute| match attribute.name {
+            Name::Standard(name) if NOT_FOR_ENGINE.contains(&name) => Some(name),
+            _ => None,
+        })
     }
 
     /// Refuses what RFC 7512 allows and no device's key needs: vendor attributes, which neither OpenSSL's

@@ -24,7 +24,7 @@ mod tests;
 pub use self::policy::{Delivery, Policy};
 pub use self::progress::{Acquiring, HandingOver};
 
-use self::policy::{HAND_OVER, JITTER, PASSING, SETUP};
+use self::policy::{HAND_OVER, JITTER, PASSING, SETUP, SOON_TRIES};
 
 /// The longest `Retry-After` that is obeyed: beyond it a wrong header would cost more than it saves.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
@@ -338,8 +338,11 @@ impl Rotation {
                 return;
             }
             Class::Setup => SETUP.delay(failed.times, share),
-            Class::Passing => {
-                let wait = PASSING.delay(failed.times, share);
+            Class::Passing | Class::Device => {
+                let wait = match failed.times.checked_sub(SOON_TRIES) {
+                    Some(slow @ 1..) if class == Class::Device => SETUP.delay(slow, share),
+                    _ => PASSING.delay(failed.times, share),
+                };
                 // Halving what remains gives one more try, and another, up to the last second.
                 if left.is_zero() { wait } else { wait.min(left / 2).max(PASSING.floor) }
             }

@@ -11,6 +11,8 @@ use super::text::printable;
 
 /// As much as a log line should hold.
 const KEPT_BYTES: usize = 2048;
+/// As much of one line as a message should hold.
+const MAX_LINE: usize = 200;
 /// What a pipe holds by default; more cannot be in it.
 const PIPE_BYTES: usize = 64 * 1024;
 
@@ -20,6 +22,15 @@ pub fn collect(printed: OwnedFd, pin: Option<&str>) -> String {
     // Ends with WouldBlock, as this process itself holds the writing end; what was read by then is kept.
     let _ = File::from(printed).take(PIPE_BYTES as u64).read_to_end(&mut raw);
     clean(&String::from_utf8_lossy(&raw), pin)
+}
+
+/// What separates the lines in the notes.
+const SEPARATOR: &str = " | ";
+
+/// The last line of the notes, as long as it is fit for a message.
+pub fn last_line(notes: &str) -> Option<String> {
+    let line = notes.rsplit(SEPARATOR).next()?.trim();
+    (!line.is_empty()).then(|| printable(line, MAX_LINE))
 }
 
 /// The end of a text, with its secrets blotted out first: cutting first could leave half a PIN.
@@ -51,7 +62,7 @@ pub fn clean(text: &str, pin: Option<&str>) -> String {
         .map(|line| printable(line, KEPT_BYTES))
         .filter(|line| !line.is_empty())
         .collect();
-    let text = lines.join(" | ");
+    let text = lines.join(SEPARATOR);
     let mut start = text.len().saturating_sub(KEPT_BYTES);
     while !text.is_char_boundary(start) {
         start += 1;

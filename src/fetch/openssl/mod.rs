@@ -40,12 +40,14 @@ impl From<Option<ErrorStack>> for NoKey {
 }
 
 mod engine;
+mod half;
 mod module;
 mod prompt;
 mod store;
 mod tls;
 
 pub use self::engine::Engine;
-pub use self::module::{Module, NoModule, SeenToken};
+pub use self::half::give_public_half;
+pub use self::module::{Module, NoModule, Seen, SeenToken};
 pub use self::store::Store;
 pub use self::tls::{watch_verification, with_ssl_ctx};
