@@ -1,7 +1,5 @@
 //! What each token goes through, in the order of a device's life.
 
-use std::time::Duration;
-
 use crate::{
     bench::Bench,
     modules::{Hsm, Pin, WRONG_PIN},
@@ -103,6 +101,8 @@ fn a_fetch_is_killed_while_it_signs(bench: &mut Bench) {
     for _ in 0..2 {
         let said = bench.fetch();
         assert_eq!(said.names(), ["fetch-crashed"], "{}", said.text);
+        // A TPM keeps what a killed client had in it. On a device the kernel's resource manager takes it out.
+        bench.hsm.backend().settle();
     }
     let log = std::fs::read_to_string(&log).unwrap();
     assert!(log.contains("C_Sign") && !log.contains("signed"), "{log}");
@@ -116,5 +116,4 @@ fn the_power_goes(bench: &mut Bench) {
         bench.boot();
         bench.assert_fetches("after a power cut");
     }
-    std::thread::sleep(Duration::ZERO);
 }

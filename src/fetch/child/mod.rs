@@ -91,8 +91,8 @@ fn quote(failure: &mut Failure, notes: &str) {
             | Cause::TokenAbsent
             | Cause::TokenNotInitialized
     );
-    if let Some(line) = notes::last_line(notes).filter(|_| says_little) {
-        failure.detail += &format!("; the module printed: {line}");
+    if let Some(words) = notes::last_words(notes).filter(|_| says_little) {
+        failure.detail += &format!("; the module printed: {words}");
     }
 }
 

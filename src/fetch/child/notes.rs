@@ -11,8 +11,8 @@ use super::text::printable;
 
 /// As much as a log line should hold.
 const KEPT_BYTES: usize = 2048;
-/// As much of one line as a message should hold.
-const MAX_LINE: usize = 200;
+/// As much of a module's words as a message should hold.
+const MAX_WORDS: usize = 200;
 /// What a pipe holds by default; more cannot be in it.
 const PIPE_BYTES: usize = 64 * 1024;
 
@@ -27,10 +27,32 @@ pub fn collect(printed: OwnedFd, pin: Option<&str>) -> String {
 /// What separates the lines in the notes.
 const SEPARATOR: &str = " | ";
 
-/// The last line of the notes, as long as it is fit for a message.
-pub fn last_line(notes: &str) -> Option<String> {
-    let line = notes.rsplit(SEPARATOR).next()?.trim();
-    (!line.is_empty()).then(|| printable(line, MAX_LINE))
+/// What libp11 says of each failure, whatever the reason.
+const LIBP11: &[&str] = &[
+    "Login failed",
+    "Login to token failed",
+    "The private key was not found at:",
+    "PKCS11_get_private_key returned NULL",
+    "Unable to load module",
+    "No matching initialized token",
+];
+
+/// The module's own last words in the notes: its last lines, as many as a message should hold. The reason stands often some
+/// lines before the last.
+pub fn last_words(notes: &str) -> Option<String> {
+    let is_own = |line: &&str| {
+        !line.trim().is_empty() && !LIBP11.iter().any(|begin| line.starts_with(begin))
+    };
+    let (mut words, mut length) = (Vec::new(), 0);
+    for line in notes.rsplit(SEPARATOR).filter(is_own) {
+        length += line.len();
+        if length > MAX_WORDS && !words.is_empty() {
+            break;
+        }
+        words.push(line);
+    }
+    words.reverse();
+    (!words.is_empty()).then(|| printable(&words.join(SEPARATOR), MAX_WORDS))
 }
 
 /// The end of a text, with its secrets blotted out first: cutting first could leave half a PIN.
@@ -101,6 +123,21 @@ mod tests {
              [in] pPin[ulPinLen] [PIN]  [PIN] | pin-source=[…];type=private  [31m"
         );
         assert_eq!(clean("a?pin-value=12%33", None), "a?pin-value=[…]");
+    }
+
+    /// What was captured of tpm2-pkcs11 1.9.0 at a TPM that killed clients had filled.
+    #[test]
+    fn a_module_s_last_words_are_its_own() {
+        let notes = "WARNING:esys:src/tss2-esys/api/Esys_StartAuthSession.c:390 Received TPM Error | \
+                     ERROR: Esys_StartAuthSession: tpm:warn(2.0): out of memory for session contexts | \
+                     ERROR: Could not start Auth Session with the TPM. | \
+                     ERROR: Error unsealing wrapping key | Login failed | \
+                     Login to token failed, returning NULL... | PKCS11_get_private_key returned NULL";
+        let words = last_words(notes).unwrap();
+        assert!(words.starts_with("ERROR: Esys_StartAuthSession"), "{words}");
+        assert!(words.ends_with("| ERROR: Error unsealing wrapping key"), "{words}");
+        assert_eq!(last_words("Login failed"), None);
+        assert_eq!(last_words(""), None);
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub trait Backend {
     /// It comes back, with all that it had stored.
     fn start(&mut self);
 
+    /// Takes away what a client has left behind.
+    fn settle(&self) {}
+
     /// The power goes, and comes back.
     fn cut_power(&mut self) {
         self.stop();
@@ -90,6 +93,7 @@ impl Hsm {
 
     fn pkcs11_tool(&self, arguments: &[&str]) {
         run(self.command("pkcs11-tool").arg("--module").arg(&self.module).args(arguments));
+        self.backend.settle();
     }
 
     /// The standard's own way to a token: C_InitToken, C_InitPIN, C_GenerateKeyPair.
@@ -116,6 +120,7 @@ impl Hsm {
             command.args(["-passin", "env:PIN"]);
         }
         let (succeeded, output) = try_run(&mut command);
+        self.backend.settle();
         let end = "-----END CERTIFICATE REQUEST-----\n";
         let request = output.find("-----BEGIN").map(|at| &output[at..]);
         match request.and_then(|text| text.find(end).map(|at| &text[..at + end.len()])) {

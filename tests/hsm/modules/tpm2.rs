@@ -52,6 +52,12 @@ impl Tpm {
 }
 
 impl Backend for Tpm {
+    fn settle(&self) {
+        for what in ["-t", "-l", "-s"] {
+            self.tool("tpm2_flushcontext", &[what]);
+        }
+    }
+
     fn stop(&mut self) {
         self.process.take().expect("a running TPM").kill();
     }
