@@ -28,7 +28,7 @@ impl Credentials {
     /// credential provider".
     pub fn from_answer(body: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct ProviderAnswer {
             credentials: Fields,
         }
         #[derive(Deserialize)]
@@ -44,7 +44,7 @@ impl Credentials {
             return Err(format!("more than {MAX_ANSWER_BYTES} bytes"));
         }
         // serde_json quotes what it found, which may be a secret: only the place is handed on.
-        let fields = serde_json::from_slice::<Answer>(body)
+        let fields = serde_json::from_slice::<ProviderAnswer>(body)
             .map_err(|e| {
                 let what = match e.classify() {
                     serde_json::error::Category::Data => {

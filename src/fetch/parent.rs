@@ -22,11 +22,10 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-pub use crate::commands::fetch::{ByHandError, by_hand};
 use crate::{
     fetch::{
         pin_mark::{self, Directories},
-        protocol::{Envelope, FetchReply, Looked, MAX_REPLY_BYTES, Order, Purpose, REPLY_END},
+        protocol::{Envelope, FetchOrder, FetchReply, Looked, MAX_REPLY_BYTES, Purpose, REPLY_END},
     },
     problems::failure::{Cause, Failure},
     settings::{Config, Pin, PrivateKey, Provider, Route, Token},
@@ -124,7 +123,7 @@ impl Launcher {
                 return Failure::new(Cause::FetchNotStarted, what).into();
             }
         };
-        let order = Order {
+        let order = FetchOrder {
             parent: std::process::id(),
             purpose,
             provider: provider.clone(),
@@ -256,7 +255,7 @@ impl Drop for Tied {
 }
 
 /// Hands the order over and takes the reply, up to its end.
-async fn talk(child: &mut Tied, order: &Order) -> io::Result<Zeroizing<Vec<u8>>> {
+async fn talk(child: &mut Tied, order: &FetchOrder) -> io::Result<Zeroizing<Vec<u8>>> {
     let (Some(mut stdin), Some(mut stdout)) = (child.child.stdin.take(), child.child.stdout.take())
     else {
         return Err(io::Error::other("no pipes"));

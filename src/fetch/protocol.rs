@@ -15,7 +15,7 @@ pub const REPLY_END: u8 = b'\n';
 
 /// What the child reads from its standard input, so that nothing secret is in its arguments or environment.
 #[derive(Serialize, Deserialize)]
-pub struct Order {
+pub struct FetchOrder {
     /// Who must still be the child's parent; another one means that the parent died before it could be watched.
     pub parent: u32,
     pub purpose: Purpose,

@@ -8,6 +8,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{core::class::Class, problems::exit_code};
+
 /// Why a fetch gave no credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -16,32 +18,6 @@ pub struct Failure {
     pub detail: String,
     /// What the provider asked for with `Retry-After`.
     pub retry_after: Option<Duration>,
-}
-
-/// How a failure is treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// It passes by itself: tried again soon, with full jitter.
-    Passing,
-    /// A part of this device does not answer. It may come by itself, as a bus that is late does, or not at all: tried again
-    /// soon at first, then slowly.
-    Device,
-    /// A person must mend it: tried again slowly.
-    Setup,
-    /// Each further try could lock the token: not tried again until the PIN was changed.
-    PinRefused,
-}
-
-/// Exit codes after sysexits.h.
-mod exit {
-    /// A part of this device is broken.
-    pub const DEVICE: u8 = 69;
-    /// Provider, network or clock away.
-    pub const AWAY: u8 = 75;
-    /// Not permitted: by the provider, the token or the file system.
-    pub const NOT_PERMITTED: u8 = 77;
-    /// Settings, here or in AWS.
-    pub const SETTINGS: u8 = 78;
 }
 
 macro_rules! causes {
@@ -68,7 +44,7 @@ macro_rules! causes {
 
             /// What a command that ends with it exits with.
             pub fn exit_code(self) -> u8 {
-                match self { $(Self::$cause => exit::$exit),* }
+                match self { $(Self::$cause => exit_code::$exit),* }
             }
 
             /// What happened, without what was found here.
@@ -361,13 +337,6 @@ causes! {
     FetchNotStarted "fetch-not-started" Passing DEVICE
         "the fetch could not be started"
         "look at memory, process limits and the rights of the program file";
-}
-
-impl Class {
-    /// Whether it may be over the next time, so that nothing is lost while good credentials are left.
-    pub fn may_pass(self) -> bool {
-        matches!(self, Self::Passing | Self::Device)
-    }
 }
 
 impl Failure {

@@ -6,6 +6,8 @@
 
 use std::{fmt, io, path::Path};
 
+use crate::problems::exit_code::{AWAY, DATA, DEVICE, NOT_PERMITTED, SETTINGS};
+
 /// Why `edgerotate verify` can't tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -16,21 +18,6 @@ pub struct Trouble {
     pub what: String,
     pub remedy: &'static str,
 }
-
-/// A part of this device is broken (EX_UNAVAILABLE).
-pub const DEVICE: u8 = 69;
-
-/// The replica is not what it must be (EX_DATAERR).
-pub const DATA: u8 = 65;
-
-/// Away, or too early to tell (EX_TEMPFAIL).
-pub const AWAY: u8 = 75;
-
-/// Not permitted (EX_NOPERM).
-const NOT_PERMITTED: u8 = 77;
-
-/// Settings, here, in litestream.yml or in AWS (EX_CONFIG).
-const SETTINGS: u8 = 78;
 
 /// That there is no replica yet is an answer, not a fault.
 pub const NO_REPLICA: &str = "no-replica";
@@ -195,8 +182,8 @@ impl Trouble {
         let what = format!(
             "{}: {} free, and a restore needs {}",
             directory.display(),
-            crate::replica::verify::report::size(available),
-            crate::replica::verify::report::size(needed)
+            crate::core::size::size(available),
+            crate::core::size::size(needed)
         );
         let remedy = "make room, or set EDGEROTATE_STATE_DIRECTORY to a place with more of it";
         Self { cause: "no-room", exit_code: DEVICE, what, remedy }

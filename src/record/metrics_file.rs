@@ -11,12 +11,12 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use crate::{
     core::{
+        boottime::Boottime,
         repeats::{Repeats, in_a_row},
         span::span,
     },
     record::{Clocks, Record, metrics},
-    replica::heartbeat_store::is_volatile,
-    system::{atomic_file, clock::Boottime},
+    system::{atomic_file, volatile::is_volatile},
 };
 
 /// No secret is in it, and the collector has a user of its own.

@@ -8,27 +8,26 @@ use tokio::{
 };
 
 use crate::{
-    commands::run::publisher::Board,
     core::{
+        boottime::Boottime,
         repeats::{Repeats, in_a_row},
         uploads::{Sample, Uploads},
     },
-    litestream::metrics::Address,
-    record,
-    settings::Config,
-    system::clock::Boottime,
+    litestream::metrics,
+    record::{self, board::Board},
+    settings::{Config, metrics_address::Address},
 };
 
 /// Litestream is away for some seconds at each restart; what lasts longer is said.
 const SAID_AFTER: u64 = 4;
 
 /// What one look brought.
-pub type Look = Result<Sample, String>;
+pub type Sampled = Result<Sample, String>;
 
 /// The watch; it sleeps for ever where there is nothing to ask.
 #[derive(Debug)]
 pub struct UploadsWatch {
-    looks: Option<UnboundedReceiver<Look>>,
+    looks: Option<UnboundedReceiver<Sampled>>,
     interval: Duration,
     uploads: Uploads,
     failing: Option<record::Failing>,
@@ -59,7 +58,7 @@ impl UploadsWatch {
     }
 
     /// The next look's outcome.
-    pub async fn next(&mut self) -> Look {
+    pub async fn next(&mut self) -> Sampled {
         match &mut self.looks {
             Some(looks) => match looks.recv().await {
                 Some(look) => look,
@@ -80,7 +79,7 @@ impl UploadsWatch {
 
     /// Says and publishes what a look brought. `true`: Litestream, which `runs`, is found to be stuck, for the first time
     /// since it started.
-    pub fn looked(&mut self, look: Look, runs: bool, board: &Board, now: Boottime) -> bool {
+    pub fn looked(&mut self, look: Sampled, runs: bool, board: &Board, now: Boottime) -> bool {
         let mut is_stuck = false;
         match look {
             Ok(sample) => {
@@ -113,7 +112,7 @@ impl UploadsWatch {
         } else if !is_behind && self.behind.over().is_some() {
             log::info!("the replica moves again");
         }
-        let uploads = record::Uploads {
+        let uploads = record::UploadsSection {
             last_moved: self.uploads.last_moved.map(Into::into),
             waiting_since: waiting_since.map(Into::into),
             behind: is_behind,
@@ -130,12 +129,12 @@ async fn look(
     address: Address,
     database: PathBuf,
     interval: Duration,
-    tell: UnboundedSender<Look>,
+    tell: UnboundedSender<Sampled>,
 ) {
     loop {
         sleep(interval).await;
         let remedy = "look at EDGEROTATE_LITESTREAM_METRICS, and at addr: in litestream.yml";
-        let look = match address.ask().await {
+        let look = match metrics::ask(&address).await {
             Ok(metrics) => Sample::parse(&metrics, &database).ok_or_else(|| {
                 format!(
                     "http://{}{} tells nothing of {}; compare EDGEROTATE_DATABASE with path: in litestream.yml, letter by \

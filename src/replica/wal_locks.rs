@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::system::kernel_locks::{self, Access, FileId, Kind, Lock};
+use crate::system::kernel_locks::{self, Access, FileId, Lock, LockKind};
 
 /// The slot of readers that need nothing of the WAL.
 const SLOT_0: u64 = 123;
@@ -56,7 +56,7 @@ pub fn readers(path: &Path) -> io::Result<Readers> {
 fn of(locks: &[Lock], shm: &FileId, own: u32) -> Readers {
     let locks: Vec<_> = locks
         .iter()
-        .filter(|lock| (lock.kind, lock.access) == (Kind::Posix, Access::Read))
+        .filter(|lock| (lock.kind, lock.access) == (LockKind::Posix, Access::Read))
         .filter(|lock| lock.file.inode == shm.inode)
         .collect();
     // On btrfs and the like stat(2) names another device than the table does. Our own connection shows which.

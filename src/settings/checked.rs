@@ -7,20 +7,20 @@ use std::{
 
 use log::LevelFilter;
 
-use crate::{
-    litestream::metrics::Address,
-    settings::{
-        Client, Config, Delivery, Guard, Heartbeat, Litestream, Mend, Outlets, Pin, PrivateKey,
-        Provider, Verify, Warning,
-        check::{Check, UnknownKeys},
-        duration,
-        endpoint::Endpoint,
-        key,
-        layers::Layers,
-        problem::ConfigErrors,
-        table::{self, Setting},
-        values, words,
+use crate::settings::{
+    check::{Check, UnknownKeys},
+    config::{
+        ClientSettings, Config, Delivery, GuardSettings, HeartbeatSettings, LitestreamSettings,
+        MendSettings, OutletSettings, Pin, PrivateKey, Provider, VerifySettings,
     },
+    duration,
+    endpoint::ProviderEndpoint,
+    key,
+    layers::Layers,
+    metrics_address::Address,
+    problem::{ConfigErrors, Warning},
+    table::{self, Setting},
+    values, words,
 };
 
 /// What is written below the runtime directory, beside the environment file: state, locks, marks.
@@ -58,7 +58,7 @@ impl Config {
     ) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         let mut check = Check::new(layers, unknown);
         check.both_names();
-        let endpoint = check.required(&table::ENDPOINT, Endpoint::parse);
+        let endpoint = check.required(&table::ENDPOINT, ProviderEndpoint::parse);
         let region = check.region(endpoint.as_ref());
         let provider = check.provider(endpoint);
         let runtime_directory = check.runtime_directory(layers.runtime_directory.as_deref());
@@ -101,7 +101,7 @@ pub fn runtime_directory(layers: &Layers) -> PathBuf {
     Check::new(layers, UnknownKeys::Warn).runtime_directory(layers.runtime_directory.as_deref())
 }
 
-impl Mend {
+impl MendSettings {
     /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's unit, whose
     /// `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
     pub fn from_layers(layers: &Layers) -> Self {
@@ -115,7 +115,7 @@ impl Mend {
     }
 }
 
-impl Client {
+impl ClientSettings {
     /// It runs as other users, who may well not read the device's own settings: what the image says is enough for them.
     pub fn from_layers(layers: &Layers) -> Self {
         let mut check = Check::new(layers, UnknownKeys::Warn);
@@ -133,7 +133,7 @@ impl Check<'_> {
     }
 
     /// The region that is set, else the one in the endpoint's name.
-    fn region(&mut self, endpoint: Option<&Endpoint>) -> Option<String> {
+    fn region(&mut self, endpoint: Option<&ProviderEndpoint>) -> Option<String> {
         if self.entry(&table::REGION).is_some() {
             return self.optional(&table::REGION, values::region);
         }
@@ -144,7 +144,7 @@ impl Check<'_> {
         }
     }
 
-    fn provider(&mut self, endpoint: Option<Endpoint>) -> Option<Provider> {
+    fn provider(&mut self, endpoint: Option<ProviderEndpoint>) -> Option<Provider> {
         let second = Duration::from_secs(1);
         let role_alias = self.required(&table::ROLE_ALIAS, values::role_alias);
         let thing_name = self.optional(&table::THING_NAME, values::thing_name);
@@ -216,7 +216,7 @@ impl Check<'_> {
         &mut self,
         region: Option<String>,
         runtime_directory: &Path,
-    ) -> Option<Litestream> {
+    ) -> Option<LitestreamSettings> {
         let environment_file = self.or(
             &table::ENVIRONMENT_FILE,
             values::file,
@@ -236,7 +236,7 @@ impl Check<'_> {
         let metrics = self.optional(&table::LITESTREAM_METRICS, Address::parse);
         let snapshot_timeout = self.snapshot_timeout();
         // Last, so that nothing hides what is wrong with the rest.
-        Some(Litestream {
+        Some(LitestreamSettings {
             environment_file,
             region: region?,
             restart_command,
@@ -250,8 +250,8 @@ impl Check<'_> {
         })
     }
 
-    fn outlets(&mut self) -> Outlets {
-        Outlets {
+    fn outlets(&mut self) -> OutletSettings {
+        OutletSettings {
             delivery: self.or(&table::DELIVERY, values::delivery, Delivery::EnvironmentFile),
             listen: self.optional(&table::ENDPOINT_LISTEN, values::listen),
             client_directory: self.optional(&table::CLIENT_DIRECTORY, values::path),
@@ -275,9 +275,9 @@ impl Check<'_> {
         )
     }
 
-    fn verify(&mut self) -> Verify {
+    fn verify(&mut self) -> VerifySettings {
         let second = Duration::from_secs(1);
-        Verify {
+        VerifySettings {
             max_lag: self.duration(
                 &table::VERIFY_MAX_LAG,
                 second,
@@ -288,7 +288,7 @@ impl Check<'_> {
         }
     }
 
-    fn heartbeat(&mut self) -> Option<Heartbeat> {
+    fn heartbeat(&mut self) -> Option<HeartbeatSettings> {
         let database = self.required(&table::DATABASE, values::file);
         let interval = self.duration(
             &table::HEARTBEAT_INTERVAL,
@@ -299,10 +299,15 @@ impl Check<'_> {
         let keep_rows = self.or(&table::HEARTBEAT_KEEP_ROWS, values::keep_rows, 100_000);
         let allow_volatile_database =
             self.or(&table::ALLOW_VOLATILE_DATABASE, values::boolean, false);
-        Some(Heartbeat { database: database?, interval, keep_rows, allow_volatile_database })
+        Some(HeartbeatSettings {
+            database: database?,
+            interval,
+            keep_rows,
+            allow_volatile_database,
+        })
     }
 
-    fn guard(&mut self) -> Guard {
+    fn guard(&mut self) -> GuardSettings {
         let databases = self.or(&table::GUARD_DATABASES, values::files, Vec::new());
         let max_time = self.duration(
             &table::GUARD_MAX_TIME,
@@ -311,7 +316,7 @@ impl Check<'_> {
             Duration::from_secs(120),
         );
         let max_wal = self.or(&table::GUARD_MAX_WAL, values::wal_size, 64 << 20);
-        Guard { databases, max_time, max_wal }
+        GuardSettings { databases, max_time, max_wal }
     }
 
     /// A file that is replaced by another one's content is lost: what is written must be no file of another use.

@@ -12,7 +12,7 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
-use crate::system::kernel_locks::{self, FileId, Kind, Lock};
+use crate::system::kernel_locks::{self, FileId, Lock, LockKind};
 
 const FILE_NAME: &str = "edgerotate.lock";
 
@@ -78,7 +78,7 @@ fn find(
     runs: impl Fn(u32) -> bool,
 ) -> Option<u32> {
     let mut holders = locks.iter().filter(|lock| {
-        lock.kind == Kind::Flock
+        lock.kind == LockKind::Flock
             && lock.file.inode == file.inode
             && (lock.file.device == file.device || known == Some(lock.pid))
     });

@@ -11,7 +11,7 @@ use std::{
 use edgerotate::{
     commands::fetch::by_hand,
     core::secret::Secret,
-    fetch::protocol::{Order, Purpose},
+    fetch::protocol::{FetchOrder, Purpose},
     problems::failure::Cause,
     settings::Pin,
 };
@@ -183,7 +183,7 @@ fn the_child_dies_with_its_parent() {
     let mut bench = Bench::new("orphan");
     let log = bench.shim("hang");
     // Another parent than this one, which is to stay.
-    let order = Order {
+    let order = FetchOrder {
         parent: 0,
         purpose: Purpose::Fetch,
         provider: bench.provider.clone(),

@@ -2,13 +2,11 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
 
-use edgerotate::{
-    core::{
-        backoff::Random,
-        rotation::{Action, Delivery, Event, Fetch, Left, Policy, Rotation},
-    },
-    problems::failure::Class,
-    system::clock::Boottime,
+use edgerotate::core::{
+    backoff::Random,
+    boottime::Boottime,
+    class::Class,
+    rotation::{Action, Event, Fetch, HandOverPolicy, Left, Policy, Rotation},
 };
 
 pub const DEVICES: usize = 10_000;
@@ -50,7 +48,7 @@ impl Run {
                     lead: Duration::from_secs(300),
                     jitter: if self.jitter { place } else { 0.5 },
                     boot_spread: if self.jitter { BOOT_SPREAD } else { Duration::ZERO },
-                    delivery: Delivery::EachTime,
+                    delivery: HandOverPolicy::EachTime,
                 };
                 let rotation = Rotation::new(policy, seed, Left::default(), START);
                 Device { rotation, under_way: None }

@@ -11,22 +11,22 @@ use chrono::{DateTime, TimeDelta};
 use nix::unistd::geteuid;
 
 use super::{
-    PAUSE, files,
+    files,
     provider::Asked,
     report::{Found, Line},
     step::Step,
 };
 use crate::{
-    commands::status::{Lock, NoRecord, Seen},
-    core::span::span,
-    fetch::pin_mark,
-    problems::{
-        failure::{Class, Failure},
-        finding::Finding,
-    },
+    commands::status::{DaemonLock, NoRecord, Seen},
+    core::{class::Class, span::span},
+    fetch::pin_mark::{self, Directories},
+    problems::{failure::Failure, finding::Finding},
     record::{Clocks, FILE_NAME as RECORD, Moment},
     settings::{Config, Pin, PrivateKey},
 };
+
+/// Between two looks of the gate. So long the daemon must have been up, too.
+pub const PAUSE: Duration = Duration::from_secs(5);
 
 /// What the daemon found when it asked last.
 pub struct Findings {
@@ -64,7 +64,7 @@ const UNIT_DIRECTORIES: &[&str] = &[
 const UNIT: &str = "edgerotate.service";
 
 /// The daemon, as it was seen.
-pub struct Daemon {
+pub struct DaemonSeen {
     pub line: Line,
     pub runs: bool,
     /// What it found, if that still holds.
@@ -75,7 +75,7 @@ pub struct Daemon {
     pub waits_for_its_turn: bool,
 }
 
-impl Daemon {
+impl DaemonSeen {
     /// One that does not run, or is not looked for.
     pub fn away(line: Line) -> Self {
         Self { line, runs: false, findings: None, too_young: None, waits_for_its_turn: false }
@@ -106,15 +106,15 @@ fn is_enabled() -> bool {
 }
 
 /// Whether it runs, and what it found if that still holds. `awaited`: with this image it is to run.
-pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) -> Daemon {
+pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) -> DaemonSeen {
     let step = Step::Daemon;
     let seen = Seen::look(&config.runtime_directory);
     let found = match &seen.lock {
-        Lock::Held(pid) if awaited => has_come_up(&seen, *pid).map(|()| *pid),
-        Lock::Held(pid) => Ok(*pid),
-        Lock::Free if awaited => Err(Found::new(Finding::DaemonNotUp, "it does not run")),
-        Lock::Free => Err(Found::new(Finding::DaemonNotRunning, "")),
-        Lock::Unknown(why) => Err(Found::new(Finding::RunningUnknown, why.as_str())),
+        DaemonLock::Held(pid) if awaited => has_come_up(&seen, *pid).map(|()| *pid),
+        DaemonLock::Held(pid) => Ok(*pid),
+        DaemonLock::Free if awaited => Err(Found::new(Finding::DaemonNotUp, "it does not run")),
+        DaemonLock::Free => Err(Found::new(Finding::DaemonNotRunning, "")),
+        DaemonLock::Unknown(why) => Err(Found::new(Finding::RunningUnknown, why.as_str())),
     };
     let pid = match found {
         Ok(pid) => pid,
@@ -122,11 +122,11 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
             let path = config.runtime_directory.display().to_string();
             let mut line = Line::wrong(step, path, found);
             line.add(other_user(config));
-            return Daemon::away(line);
+            return DaemonSeen::away(line);
         }
     };
     let waits_for_its_turn = seen.record.as_ref().is_ok_and(|record| {
-        seen.lock == Lock::Held(record.daemon.pid)
+        seen.lock == DaemonLock::Held(record.daemon.pid)
             && record.first_turn().is_some_and(|turn| turn.at > seen.now.boottime)
     });
     let findings = findings(config, settings, &seen, trust);
@@ -140,7 +140,7 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
     let mut line = Line::ok(step, words);
     line.add(other_user(config));
     let too_young = awaited.then(|| too_young(&seen, pid)).flatten();
-    Daemon { line, runs: true, findings, too_young, waits_for_its_turn }
+    DaemonSeen { line, runs: true, findings, too_young, waits_for_its_turn }
 }
 
 /// One that ends again and again holds its lock for a moment each time, and has nothing to tell by then.
@@ -187,7 +187,8 @@ fn findings(
         return Err("the PIN was changed");
     }
     let Ok(record) = &seen.record else { return Err("its record can't be read") };
-    if seen.lock != Lock::Held(record.daemon.pid) || record.daemon.boot_id != seen.now.boot_id {
+    if seen.lock != DaemonLock::Held(record.daemon.pid) || record.daemon.boot_id != seen.now.boot_id
+    {
         return Err("its record is not of this daemon");
     }
     let provider = &config.provider;
@@ -208,7 +209,7 @@ fn findings(
             };
             // What it was kept from by a mark may be tried again, once the mark is gone.
             if failure.cause.class() == Class::PinRefused
-                && pin_mark::applies(provider, config.mark_directories()).is_none()
+                && pin_mark::applies(provider, Directories::of(config)).is_none()
             {
                 return Err("the mark of the refused PIN is gone");
             }

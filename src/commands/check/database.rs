@@ -23,8 +23,9 @@ use super::{
 use crate::{
     fetch::material::io_words,
     problems::finding::Finding,
-    replica::{guard::transaction::Guard, heartbeat_store::is_volatile, suspect::SuspectFile},
+    replica::{guard::transaction::Guard, suspect::SuspectFile},
     settings::Config,
+    system::volatile::is_volatile,
 };
 
 /// How long another program's transaction is waited for. The heartbeat waits longer; a person does not.
@@ -48,7 +49,7 @@ pub fn lines(config: &Config, daemon_runs: bool, user: &str) -> Vec<Line> {
     lines
 }
 
-fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Opened>) {
+fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<OpenDatabase>) {
     let path = &config.heartbeat.database;
     let step = Step::Database;
     let shown = path.display().to_string();
@@ -78,7 +79,7 @@ fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Op
         line.add(found);
         return (line, None);
     }
-    match Opened::new(path) {
+    match OpenDatabase::new(path) {
         Ok(opened) => match opened.look() {
             Ok(Ok(seen)) => (Line::new(step, format!("{shown}: {seen}"), found), Some(opened)),
             Ok(Err(finding)) => {
@@ -100,14 +101,14 @@ fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Op
 }
 
 /// A database that is open for a look.
-struct Opened {
+struct OpenDatabase {
     connection: Connection,
     path: PathBuf,
     /// Nobody had it open: what SQLite makes beside it goes with the connection.
     alone: bool,
 }
 
-impl Opened {
+impl OpenDatabase {
     fn new(path: &Path) -> rusqlite::Result<Self> {
         let alone = !beside(path, "-wal").exists() && !beside(path, "-shm").exists();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -218,7 +219,7 @@ fn guards(config: &Config, heartbeat_is_open: bool, user: &str) -> Vec<Line> {
     }
     for path in &config.guard.databases {
         // Held meanwhile, so that what SQLite makes beside it goes again.
-        let opened = if path.exists() { Opened::new(path).ok() } else { None };
+        let opened = if path.exists() { OpenDatabase::new(path).ok() } else { None };
         lines.push(guard(path, user));
         if let Some(opened) = opened {
             opened.close();

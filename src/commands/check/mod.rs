@@ -24,9 +24,9 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use self::{
-    daemon::{Findings, Trust},
+    daemon::{Findings, PAUSE, Trust},
     provider::Asked,
-    report::{Found, Line, Report},
+    report::{CheckReport, Found, Line},
     settings::Missing,
     step::Step,
 };
@@ -34,7 +34,7 @@ use crate::{
     fetch::{
         material::io_words,
         parent::Launcher,
-        pin_mark,
+        pin_mark::{self, Directories},
         protocol::{KeyFacts, Looked},
     },
     problems::{
@@ -47,9 +47,6 @@ use crate::{
 
 /// How long the gate waits for what may only be late, at most, and where nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Between two looks of the gate. So long the daemon must have been up, too.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +114,7 @@ pub fn run(
         tokio::select! {
             report = look_patiently(files, options, program, &mut inner) => report,
             // What was under way is killed when it is dropped.
-            () = signals.next() => Err(io::Error::new(io::ErrorKind::Interrupted, "ended by a signal")),
+            _ = signals.next() => Err(io::Error::new(io::ErrorKind::Interrupted, "ended by a signal")),
         }
     })?;
     if options.json {
@@ -134,7 +131,7 @@ async fn look_patiently(
     mut options: Options,
     program: &Path,
     signals: &mut Signals,
-) -> io::Result<Report> {
+) -> io::Result<CheckReport> {
     let begun = Instant::now();
     loop {
         let report = look(files, options, program, signals).await?;
@@ -152,8 +149,8 @@ async fn look(
     options: Options,
     program: &Path,
     signals: &mut Signals,
-) -> io::Result<Report> {
-    let mut report = Report { gate: options.scope == Scope::Gate, ..Report::default() };
+) -> io::Result<CheckReport> {
+    let mut report = CheckReport { gate: options.scope == Scope::Gate, ..CheckReport::default() };
     let layers = match options.scope {
         Scope::ConfigOnly => Layers::of_files(files),
         Scope::All | Scope::Gate => Layers::read(files, env::vars_os()),
@@ -179,7 +176,7 @@ async fn look(
             if options.pin_changed {
                 report.add(forget_refusal(&config));
             }
-            let look = Look {
+            let look = Checker {
                 settings: files.iter().map(|file| file.path.clone()).collect(),
                 out_of_reach: settings::out_of_reach(&replaced),
                 config,
@@ -199,7 +196,7 @@ async fn look(
 
 /// A person says that the PIN is right now.
 fn forget_refusal(config: &Config) -> Option<Line> {
-    let error = pin_mark::forget(config.mark_directories()).err()?;
+    let error = pin_mark::forget(Directories::of(config)).err()?;
     let mark = config.state_directory.join(pin_mark::FILE_NAME);
     let why = format!("({})", io_words(&error));
     let found = Found::file(Finding::MarkNotRemoved, &mark, &why);
@@ -207,7 +204,7 @@ fn forget_refusal(config: &Config) -> Option<Line> {
 }
 
 /// What is looked at, and how.
-struct Look<'a> {
+struct Checker<'a> {
     config: Config,
     /// The files that the settings are from.
     settings: Vec<PathBuf>,
@@ -217,8 +214,8 @@ struct Look<'a> {
     program: &'a Path,
 }
 
-impl Look<'_> {
-    async fn at_device(&self, report: &mut Report, signals: &mut Signals) {
+impl Checker<'_> {
+    async fn at_device(&self, report: &mut CheckReport, signals: &mut Signals) {
         let config = &self.config;
         let user = files::user(config).map_or("edgerotate".to_owned(), files::name);
         let daemon = self.at_daemon();
@@ -262,10 +259,10 @@ impl Look<'_> {
         }
     }
 
-    fn at_daemon(&self) -> daemon::Daemon {
+    fn at_daemon(&self) -> daemon::DaemonSeen {
         if self.out_of_reach.contains(&Step::Daemon) {
             let line = Line::not_reached(Step::Daemon, Step::Settings);
-            return daemon::Daemon::away(line);
+            return daemon::DaemonSeen::away(line);
         }
         let trust = match self.options.scope {
             _ if self.options.pin_changed => Trust::Never,
@@ -279,7 +276,7 @@ impl Look<'_> {
     /// Key, certificate and provider: as the daemon found them, or by asking.
     async fn at_fetch(
         &self,
-        report: &mut Report,
+        report: &mut CheckReport,
         findings: Option<Findings>,
         is_left_to_daemon: bool,
     ) -> Option<Asked> {
@@ -345,7 +342,7 @@ impl Look<'_> {
     /// What keeps the provider from being asked.
     fn blocked(
         &self,
-        report: &Report,
+        report: &CheckReport,
         looked: &Looked,
         key: &Result<KeyFacts, Failure>,
     ) -> Option<Step> {
@@ -363,7 +360,7 @@ impl Look<'_> {
 }
 
 /// The lines that the daemon's last fetch stands for.
-fn from_daemon(report: &mut Report, config: &Config, findings: Findings) -> Asked {
+fn from_daemon(report: &mut CheckReport, config: &Config, findings: Findings) -> Asked {
     let provider = &config.provider;
     let Findings { asked, source } = findings;
     let mut lines = match &asked.result {

@@ -4,7 +4,7 @@
 //! [`Rotation`] of it, and sets out to do what that answers. What takes long (a fetch, a restart) is a task whose end is
 //! one more thing that happens.
 
-use std::{collections::VecDeque, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Mutex,
@@ -15,18 +15,18 @@ use tokio::{
 use crate::{
     core::{
         credentials::Credentials,
-        rotation::{Acquiring, Event, Fetch, Restart, Rotation, Write},
+        rotation::{Acquiring, Event, Rotation},
     },
-    fetch::{parent::Launcher, pin_mark::Watch, protocol::FetchReply},
+    fetch::{parent::Launcher, pin_mark::Watch},
     litestream::{
-        restart::{Litestream, RestartError, Start, Written},
+        restart::{Service, Written},
         version::LitestreamVersion,
     },
     outlets::state_file::{State, StateFile},
     replica::guard,
     replica::mend::socket,
     settings::{Config, Warning},
-    system::{clock, service_manager::ServiceManager},
+    system::{clock, service_manager::ServiceManager, signals::Signals},
 };
 
 mod actions;
@@ -36,19 +36,27 @@ pub(crate) mod publisher;
 pub(crate) mod report;
 mod setup;
 mod start;
+mod stopped;
+mod tasks;
 mod turn;
 
+pub use self::stopped::Stopped;
 use self::{
     outlets::Outlets,
-    publisher::{Board, Publisher},
-    report::Report,
-    setup::{Signals, device, prepare},
+    publisher::Publisher,
+    report::DaemonLog,
+    setup::prepare,
+    stopped::device,
+    tasks::{Done, WaitsForGuard},
 };
-use crate::replica::{
-    guard::{GuardThread, News},
-    heartbeat_thread::{Beat, HeartbeatThread},
-    mend::socket::Door,
-    uploads_watch::UploadsWatch,
+use crate::{
+    record::board::Board,
+    replica::{
+        guard::{GuardThread, News},
+        heartbeat_thread::{Beat, HeartbeatThread},
+        mend::socket::Door,
+        uploads_watch::UploadsWatch,
+    },
 };
 
 /// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
@@ -63,24 +71,6 @@ const STUCK: &str = "Litestream runs, and reads nothing of it any more";
 
 /// What is given to the row, the metrics and the guard's record being written when the daemon is told to stop; two seconds are promised for all.
 const TIME_TO_STOP: Duration = Duration::from_millis(1500);
-
-/// Why the daemon could not run. Each has been logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    Settings,
-    OtherInstance,
-    Device,
-}
-
-impl From<Stopped> for ExitCode {
-    fn from(stopped: Stopped) -> Self {
-        Self::from(match stopped {
-            Stopped::Settings => 78,
-            Stopped::OtherInstance => 75,
-            Stopped::Device => 69,
-        })
-    }
-}
 
 /// Runs until it is told to stop by SIGTERM, SIGINT or SIGHUP. `program` is edgerotate itself, for its children.
 ///
@@ -102,25 +92,10 @@ pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(),
     ended
 }
 
-/// A task that has ended.
-enum Done {
-    Fetched(Fetch, FetchReply),
-    /// The guard is taken, or was waited for long enough (`false`).
-    Guarded(Guarded, bool),
-    Restarted(Restart, Result<Option<Start>, RestartError>),
-}
-
-/// What waits for the guard.
-enum Guarded {
-    Write(Write),
-    /// Not the first try: the guard of that one may have been let go since.
-    Again(Restart),
-}
-
 struct Daemon {
     config: Arc<Config>,
     launcher: Arc<Launcher>,
-    litestream: Arc<Litestream>,
+    litestream: Arc<Service>,
     manager: ServiceManager,
     boot_id: String,
     state_file: StateFile,
@@ -139,7 +114,7 @@ struct Daemon {
     door: Door,
     litestream_version: Arc<Mutex<LitestreamVersion>>,
     uploads: UploadsWatch,
-    report: Report,
+    report: DaemonLog,
     publisher: Publisher,
     board: Board,
     /// On the clock that stands still in suspend, as systemd's watchdog does.
@@ -284,11 +259,11 @@ impl Daemon {
                     report::guard_is_late(guard::TAKEN_WITHIN);
                 }
                 match guarded {
-                    Guarded::Write(write) => {
+                    WaitsForGuard::Write(write) => {
                         let event = self.write(write);
                         self.tell(event);
                     }
-                    Guarded::Again(restart) => self.restart(restart),
+                    WaitsForGuard::Again(restart) => self.restart(restart),
                 }
             }
             Done::Restarted(restart, Ok(start)) => {

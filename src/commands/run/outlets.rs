@@ -6,9 +6,13 @@ use std::{env, io, path::PathBuf, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::{Done, Stopped, setup::device};
+use super::{
+    stopped::{Stopped, device},
+    tasks::Done,
+};
 use crate::{
     core::{
+        boottime::Boottime,
         environment_file::{self, Contents},
         rotation,
     },
@@ -16,13 +20,13 @@ use crate::{
         endpoint::{
             Endpoint, activation,
             consumers::Consumer,
-            token::{Kept, TokenFile},
+            token::{TokenFile, TokenRecord},
         },
         state_file::{State, StateFile},
     },
     record,
     settings::{Config, Delivery},
-    system::{atomic_file, clock::Boottime},
+    system::atomic_file,
 };
 
 /// The least lead where programs ask. Most SDKs ask again five minutes before expiry (boto3: from 15 on), and would before each of their requests
@@ -33,7 +37,7 @@ const LEAD: Duration = Duration::from_secs(8 * 60);
 const ENDPOINT_ENV: &str = "endpoint.env";
 
 pub struct Outlets {
-    opened: Option<Opened>,
+    opened: Option<OpenEndpoint>,
     for_clients: Option<StateFile>,
     /// What that file is to hold.
     offered: Option<State>,
@@ -43,11 +47,11 @@ pub struct Outlets {
     for_litestream: bool,
 }
 
-struct Opened {
+struct OpenEndpoint {
     endpoint: Arc<Endpoint>,
     listener: Option<std::net::TcpListener>,
     file: TokenFile,
-    kept: Kept,
+    kept: TokenRecord,
     /// None where it can't be put into words.
     for_others: Option<ForOthers>,
 }
@@ -68,7 +72,7 @@ impl Outlets {
         })?;
         let clients = config.outlets.client_directory.as_deref();
         let opened = match config.outlets.has_endpoint() {
-            true => Some(Opened::new(config, boot_id, passed)?),
+            true => Some(OpenEndpoint::new(config, boot_id, passed)?),
             false => {
                 if let Some((_, address)) = passed {
                     log::warn!(
@@ -95,12 +99,12 @@ impl Outlets {
     }
 
     /// How Litestream gets at the credentials. `is_current`: its environment file is as it should be, and it runs.
-    pub fn delivery(&self, is_current: bool) -> rotation::Delivery {
+    pub fn delivery(&self, is_current: bool) -> rotation::HandOverPolicy {
         match self.asked_by_litestream() {
             Some(opened) => {
-                rotation::Delivery::Once { done: opened.kept.handed_over && is_current }
+                rotation::HandOverPolicy::Once { done: opened.kept.handed_over && is_current }
             }
-            None => rotation::Delivery::EachTime,
+            None => rotation::HandOverPolicy::EachTime,
         }
     }
 
@@ -174,12 +178,12 @@ impl Outlets {
         Some(consumers.into_iter().map(Into::into).collect())
     }
 
-    fn asked_by_litestream(&self) -> Option<&Opened> {
+    fn asked_by_litestream(&self) -> Option<&OpenEndpoint> {
         self.opened.as_ref().filter(|_| self.for_litestream)
     }
 }
 
-impl Opened {
+impl OpenEndpoint {
     fn new(
         config: &Config,
         boot_id: &str,
@@ -197,7 +201,7 @@ impl Opened {
         }
         let (listener, address) = match passed {
             Some((listener, address)) => (Some(listener), address),
-            None => (None, set.unwrap_or(crate::settings::Outlets::DEFAULT_LISTEN)),
+            None => (None, set.unwrap_or(crate::settings::OutletSettings::DEFAULT_LISTEN)),
         };
         let file = TokenFile::in_directory(&config.runtime_directory);
         let kept = file.load_or_make(boot_id).map_err(device(
@@ -227,7 +231,7 @@ impl From<Consumer> for record::Consumer {
 }
 
 fn told(endpoint: &Endpoint) -> Contents<'_> {
-    Contents::Endpoint { uri: endpoint.uri(), token: endpoint.token() }
+    Contents::Endpoint { uri: endpoint.uri(), token: endpoint.token().secret() }
 }
 
 impl ForOthers {

@@ -3,65 +3,24 @@
 //! The record is on tmpfs and is written at each change, which a heartbeat is as well. What may be on storage, the metrics,
 //! is written aside.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
-
-use chrono::TimeDelta;
-use tokio::sync::Notify;
+use std::path::{Path, PathBuf};
 
 use crate::{
     core::{
+        boottime::Boottime,
         repeats::{Repeats, in_a_row},
         rotation::{Acquiring, HandingOver, Rotation},
     },
-    litestream::restart::Start,
     problems::failure::Failure,
-    record::{self, Record, metrics_file::MetricsFile},
+    record::{self, Record, board::Board, metrics_file::MetricsFile},
     replica::heartbeat_thread::Beat,
     settings::Config,
-    system::{
-        atomic_file,
-        clock::{self, Boottime},
-    },
+    system::{atomic_file, clock},
 };
+use chrono::TimeDelta;
 
 /// There is no secret in it: the group that the image gives the runtime directory may read it.
 const MODE: u32 = 0o640;
-
-/// Where any part of the daemon, on any thread, puts what it has to tell.
-#[derive(Clone, Debug)]
-pub struct Board(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    record: Mutex<Record>,
-    changed: Notify,
-}
-
-impl Board {
-    /// Sets one piece; the loop is woken if it is another than before.
-    pub fn set<T: PartialEq>(&self, piece: impl FnOnce(&mut Record) -> &mut T, value: T) {
-        let mut record = self.record();
-        let piece = piece(&mut record);
-        if *piece != value {
-            *piece = value;
-            self.0.changed.notify_one();
-        }
-    }
-
-    /// Changes whatever it likes.
-    pub fn update(&self, change: impl FnOnce(&mut Record)) {
-        change(&mut self.record());
-        self.0.changed.notify_one();
-    }
-
-    fn record(&self) -> MutexGuard<'_, Record> {
-        // Each change leaves a whole record behind, whatever came after it.
-        self.0.record.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The loop's end of the board.
 #[derive(Debug)]
@@ -75,9 +34,8 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn new(config: &Config, boot_id: &str, can_be_seen: bool) -> Self {
-        let record = Mutex::new(first(config, boot_id, can_be_seen));
         Self {
-            board: Board(Arc::new(Shared { record, changed: Notify::new() })),
+            board: Board::new(first(config, boot_id, can_be_seen)),
             file: config.runtime_directory.join(record::FILE_NAME),
             published: None,
             metrics: config.metrics_file.clone().map(MetricsFile::new),
@@ -91,7 +49,7 @@ impl Publisher {
 
     /// Waits until somebody has changed something.
     pub async fn changed(&self) {
-        self.board.0.changed.notified().await;
+        self.board.changed().await;
     }
 
     /// Writes the last word, and waits for it.
@@ -114,7 +72,7 @@ impl Publisher {
         };
         if let Some(metrics) = &mut self.metrics {
             let board = self.board.clone();
-            metrics.show(&record, &clocks(), move || board.0.changed.notify_one());
+            metrics.show(&record, &clocks(), move || board.wake());
         }
         if self.published.as_ref() == Some(&record) {
             return;
@@ -191,14 +149,6 @@ impl Board {
         });
     }
 
-    pub fn litestream(&self, start: Option<&Start>) {
-        let start = start.map(|start| match start {
-            Start::Process { pid, .. } => format!("process {pid}"),
-            Start::Invocation(id) => format!("invocation {id}"),
-        });
-        self.set(|record| &mut record.litestream.start, start);
-    }
-
     pub fn beat(&self, beat: &Beat, now: Boottime) {
         self.update(|record| match beat {
             Ok(id) => {
@@ -213,7 +163,7 @@ impl Board {
     }
 
     pub fn stopped(&self, by: &str, now: Boottime) {
-        let stopped = record::Stopped { at: now.into(), by: by.to_owned() };
+        let stopped = record::StoppedBy { at: now.into(), by: by.to_owned() };
         self.set(|record| &mut record.daemon.stopped, Some(stopped));
     }
 }
@@ -233,7 +183,7 @@ fn failed(record: &mut Record, failure: &Failure, now: Boottime) {
 
 /// What the state machine has to tell.
 fn take(record: &mut Record, rotation: &Rotation) {
-    record.credentials = rotation.held().map(|held| record::Credentials {
+    record.credentials = rotation.held().map(|held| record::CredentialsSection {
         fetched: held.expires.before(held.lifetime).into(),
         expires: held.expires.into(),
     });
@@ -248,7 +198,7 @@ fn first(config: &Config, boot_id: &str, can_be_seen: bool) -> Record {
     Record {
         version: record::VERSION,
         clocks,
-        daemon: record::Daemon {
+        daemon: record::DaemonSection {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: boot_id.to_owned(),
@@ -262,27 +212,27 @@ fn first(config: &Config, boot_id: &str, can_be_seen: bool) -> Record {
             delivery: config.outlets.delivery.name().to_owned(),
         },
         credentials: None,
-        fetch: record::Fetch {
+        fetch: record::FetchSection {
             state: Acquiring::Waiting,
             next: None,
             succeeded: 0,
             last_success: None,
-            failed: record::Failed::default(),
+            failed: record::FailedFetches::default(),
             failure: None,
         },
-        hand_over: record::HandOver {
+        hand_over: record::HandOverSection {
             state: HandingOver::Done,
             next: None,
             written: None,
             failing: None,
         },
-        litestream: record::Litestream {
+        litestream: record::LitestreamSection {
             can_be_seen,
             start: None,
             confirmed: 0,
             last_confirmed: None,
         },
-        heartbeat: record::Heartbeat {
+        heartbeat: record::HeartbeatSection {
             database: config.heartbeat.database.clone(),
             interval_ms: u64::try_from(config.heartbeat.interval.as_millis()).unwrap_or(u64::MAX),
             last: None,

@@ -8,23 +8,15 @@ use std::{
     path::Path,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use super::Stopped;
+use super::stopped::Stopped;
 use crate::{
     core::backoff,
-    replica::heartbeat_store,
     settings::{Config, Pin, PrivateKey, Token},
-    system::instance::{Instance, NoInstance},
+    system::{
+        instance::{Instance, NoInstance},
+        volatile::is_volatile,
+    },
 };
-
-/// Logs why the daemon can't run.
-pub fn device(what: &'static str) -> impl Fn(io::Error) -> Stopped {
-    move |e| {
-        log::error!("{what}: {e}");
-        Stopped::Device
-    }
-}
 
 /// Makes the directories and takes the instance's lock.
 pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
@@ -44,7 +36,7 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
     warn_of_keys_for_all(config);
     let database = &config.heartbeat.database;
     if !config.heartbeat.allow_volatile_database {
-        match heartbeat_store::is_volatile(database) {
+        match is_volatile(database) {
             Ok(false) => {}
             Ok(true) => {
                 log::error!(
@@ -85,7 +77,7 @@ fn warn_of_secrets_on_flash(config: &Config) {
     .into_iter()
     .chain(clients.iter().map(|path| ("EDGEROTATE_CLIENT_DIRECTORY", path)))
     {
-        if let Ok(false) = heartbeat_store::is_volatile(path) {
+        if let Ok(false) = is_volatile(path) {
             log::warn!(
                 "{setting}: {} is not on tmpfs: credentials are written to storage; put it below /run",
                 path.display()
@@ -127,29 +119,4 @@ pub fn jitter(config: &Config) -> f64 {
 /// A seed for the retries' jitter, from the kernel's generator by way of the standard library's hash keys.
 pub fn seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
-}
-
-/// The signals that end the daemon.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
-        }
-    }
 }

@@ -5,21 +5,22 @@ use std::{env, path::PathBuf, sync::Arc};
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
 use super::{
-    Daemon, Stopped,
+    Daemon,
     hand_over::holds,
     outlets::Outlets,
     publisher::Publisher,
-    report::{self, Report},
-    setup::{device, jitter, seed},
+    report::{self, DaemonLog},
+    setup::{jitter, seed},
+    stopped::{Stopped, device},
     turn::TurnFile,
 };
 use crate::{
     core::rotation::{Left, Policy, Rotation},
     fetch::{
         parent::Launcher,
-        pin_mark::{Look, Watch},
+        pin_mark::{Directories, Look, Watch},
     },
-    litestream::{restart::Litestream, version::LitestreamVersion},
+    litestream::{restart::Service, version::LitestreamVersion},
     outlets::state_file::{State, StateFile},
     replica::{
         guard::GuardThread, heartbeat_thread::HeartbeatThread, mend::socket::Door,
@@ -44,10 +45,10 @@ impl Daemon {
         });
         let kept = kept.filter(|state| state.resumed().held.expires > now);
 
-        let litestream = Arc::new(Litestream::new(&config.litestream));
+        let litestream = Arc::new(Service::new(&config.litestream));
         report::how_litestream_restarts(&litestream);
         let mut pin_watch = Watch::default();
-        let refused = match pin_watch.look(&config.provider, config.mark_directories()) {
+        let refused = match pin_watch.look(&config.provider, Directories::of(&config)) {
             Look::StillRefused(refused) => Some(refused),
             Look::Changed | Look::Unknown => None,
         };
@@ -80,7 +81,7 @@ impl Daemon {
 
         let publisher = Publisher::new(&config, &boot_id, litestream.can_be_seen());
         let board = publisher.board();
-        let mut report = Report::new();
+        let mut report = DaemonLog::new();
         if let Some(refused) = refused {
             board.pin_stays_refused(&refused.failure(), now);
             report.pin_stays_refused(refused.failure(), now);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Held;
-use crate::{core::backoff::Backoff, system::clock::Boottime};
+use super::held::Held;
+use crate::core::{backoff::Backoff, boottime::Boottime};
 
 /// How the device behaves, fixed for the life of the daemon.
 #[derive(Clone, Copy, Debug)]
@@ -16,12 +16,12 @@ pub struct Policy {
     /// What the boot starts asks for its first credentials within this time, not at once: after a power cut a whole fleet
     /// boots in the same second.
     pub boot_spread: Duration,
-    pub delivery: Delivery,
+    pub delivery: HandOverPolicy,
 }
 
 /// How Litestream gets at what was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum HandOverPolicy {
     /// Each time anew: the credentials are written, and Litestream restarts with them.
     EachTime,
     /// It asks for them itself. Where to ask is written once, and Litestream is started with that; `done`: it was,

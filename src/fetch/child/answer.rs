@@ -21,14 +21,14 @@ const MAX_WORDS: usize = 200;
 
 /// An answer as it came.
 #[derive(Default)]
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: u32,
     /// Lines as they came, of the last answer only (a 100 may come before it).
     pub headers: Vec<String>,
     pub body: Zeroizing<Vec<u8>>,
 }
 
-impl Answer {
+impl HttpAnswer {
     /// The first header of this name, trimmed.
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find_map(|line| {
@@ -146,8 +146,8 @@ mod tests {
 
     const DATE: &str = "Date: Thu, 18 Jan 2018 08:18:06 GMT\r\n";
 
-    fn answer(status: u32, headers: &[&str], body: &str) -> Answer {
-        Answer {
+    fn answer(status: u32, headers: &[&str], body: &str) -> HttpAnswer {
+        HttpAnswer {
             status,
             headers: headers.iter().map(|&line| line.to_owned()).collect(),
             body: Zeroizing::new(body.as_bytes().to_vec()),

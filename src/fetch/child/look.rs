@@ -11,7 +11,7 @@ use openssl::{
 };
 
 use super::{
-    Kept,
+    ChildState,
     proof::{self, Certified},
     request,
     text::printable,
@@ -20,13 +20,13 @@ use super::{
 use crate::{
     fetch::{
         child, material,
-        protocol::{CertificateFacts, KeyFacts, Looked, Order, Purpose},
+        protocol::{CertificateFacts, FetchOrder, KeyFacts, Looked, Purpose},
     },
     problems::failure::{Cause, Failure},
     settings::PrivateKey,
 };
 
-pub fn look(order: &Order, kept: &mut Kept) -> Looked {
+pub fn look(order: &FetchOrder, kept: &mut ChildState) -> Looked {
     let provider = &order.provider;
     let chain = material::certificates(&provider.certificate);
     let authorities = provider.ca_file.as_deref().map(|path| material::authorities(path).map(drop));
@@ -75,7 +75,7 @@ pub fn look(order: &Order, kept: &mut Kept) -> Looked {
 
 fn certificate(
     chain: Result<Vec<X509>, Failure>,
-    order: &Order,
+    order: &FetchOrder,
 ) -> Result<CertificateFacts, Failure> {
     let chain = chain?;
     let facts = chain.first().and_then(|leaf| facts(leaf));

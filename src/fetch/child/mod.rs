@@ -1,4 +1,8 @@
 //! The fetch child: an order in, one reply out, and no trace of the PIN.
+//!
+//! In the order in which they work: `isolation` takes from the process what it must not have; `pin` reads the PIN;
+//! `token` takes the lock and opens the key; `request` asks; `answer` and `transport` explain what came. `look` stops
+//! before the network, for whoever wants to know whether the device's own part works.
 
 mod answer;
 mod ckr;
@@ -25,20 +29,21 @@ use std::{
 use openssl::pkey::{PKey, Private};
 
 use self::{
-    answer::Answer,
+    answer::HttpAnswer,
     isolation::Isolated,
     proof::Certified,
-    request::Identity,
+    request::ClientIdentity,
     token::{TokenKey, TokenLock},
 };
 use crate::{
+    core::class::Class,
     fetch::{
         material,
         openssl::Module,
-        pin_mark::{self, Source, with_words},
-        protocol::{Envelope, FetchReply, Order, Purpose},
+        pin_mark::{self, Source, attempt::attempt, with_words},
+        protocol::{Envelope, FetchOrder, FetchReply, Purpose},
     },
-    problems::failure::{Cause, Class, Failure},
+    problems::failure::{Cause, Failure},
     settings::{PrivateKey, Provider, Token},
     system::clock,
 };
@@ -54,7 +59,7 @@ pub fn child() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut kept = Kept::default();
+    let mut kept = ChildState::default();
     let sent = match order.purpose {
         Purpose::Look | Purpose::LookAtFiles => {
             let mut reply = look::look(&order, &mut kept);
@@ -99,14 +104,14 @@ fn quote(failure: &mut Failure, notes: &str) {
 /// What is kept until the reply is out. The order is that of dropping: the key is closed, the module finalized, which
 /// logs out and ends its sessions, and then the next may use the token.
 #[derive(Default)]
-pub(super) struct Kept {
-    pin: Option<pin::Held>,
+pub(super) struct ChildState {
+    pin: Option<pin::HeldPin>,
     key: Option<TokenKey>,
     module: Option<Module>,
     lock: Option<TokenLock>,
 }
 
-impl Kept {
+impl ChildState {
     /// What was printed, without the PIN.
     fn notes(&self, printed: OwnedFd) -> String {
         notes::collect(printed, self.pin.as_ref().map(|held| held.pin.expose()))
@@ -118,8 +123,8 @@ impl Kept {
     }
 }
 
-fn fetch(order: &Order, kept: &mut Kept) -> Result<FetchReply, Failure> {
-    let Order { provider, .. } = order;
+fn fetch(order: &FetchOrder, kept: &mut ChildState) -> Result<FetchReply, Failure> {
+    let FetchOrder { provider, .. } = order;
     // Files first, token second, network last: what is cheap to look at is not found out by a login.
     request::check_tls_backend()?;
     let chain = material::certificates(&provider.certificate)?;
@@ -128,19 +133,26 @@ fn fetch(order: &Order, kept: &mut Kept) -> Result<FetchReply, Failure> {
     let certified = Certified::of(&chain, &provider.certificate)?;
     proof::check_match(&certified, &key, &key_words)
         .map_err(|failure| remember(failure, order, kept))?;
-    let asked = request::ask(provider, Identity { chain, key, authorities });
-    asked.map(Answer::into_reply).map_err(|failure| remember(failure, order, kept))
+    let asked = request::ask(provider, ClientIdentity { chain, key, authorities });
+    asked.map(HttpAnswer::into_reply).map_err(|failure| remember(failure, order, kept))
 }
 
 /// The key, and what it is called.
-pub(super) fn open(order: &Order, kept: &mut Kept) -> Result<(PKey<Private>, String), Failure> {
+pub(super) fn open(
+    order: &FetchOrder,
+    kept: &mut ChildState,
+) -> Result<(PKey<Private>, String), Failure> {
     Ok(match &order.provider.key {
         PrivateKey::File(path) => (material::key(path)?, path.display().to_string()),
         PrivateKey::Token(token) => (open_in_token(token, order, kept)?, token.uri.clone()),
     })
 }
 
-fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<Private>, Failure> {
+fn open_in_token(
+    token: &Token,
+    order: &FetchOrder,
+    kept: &mut ChildState,
+) -> Result<PKey<Private>, Failure> {
     let leave_nothing = order.purpose != Purpose::Fetch;
     kept.lock = token::lock(&order.runtime_directory, lock_wait(&order.provider), leave_nothing)?;
     // Under the lock, so that of several that waited with a wrong PIN only the first is refused.
@@ -155,14 +167,14 @@ fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<P
         return Ok(kept.key.insert(opened).key.clone());
     };
     // From there until its end is known, a crash counts as a refusal.
-    let mut attempt = None;
+    let mut begun_login = None;
     let opened = token::open(token, module, Some(&held.pin), |flags| {
         let (reader, now) = (order.parent, clock::wall());
-        let begun = pin_mark::attempt(token, held.source, reader, flags, now, marks(order))?;
-        attempt = Some(begun);
+        let begun = attempt(token, held.source, reader, flags, now, marks(order))?;
+        begun_login = Some(begun);
         Ok(())
     });
-    match (opened, attempt) {
+    match (opened, begun_login) {
         (Ok(opened), attempt) => {
             if let Some(attempt) = attempt {
                 attempt.accepted();
@@ -186,7 +198,7 @@ fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<P
 }
 
 /// Puts what the token refused on record at once; the failure says so if that can't be done.
-pub(super) fn remember(failure: Failure, order: &Order, kept: &Kept) -> Failure {
+pub(super) fn remember(failure: Failure, order: &FetchOrder, kept: &ChildState) -> Failure {
     if failure.class() != Class::PinRefused {
         return failure;
     }
@@ -196,7 +208,7 @@ pub(super) fn remember(failure: Failure, order: &Order, kept: &Kept) -> Failure 
     with_words(failure, put)
 }
 
-fn marks(order: &Order) -> pin_mark::Directories<'_> {
+fn marks(order: &FetchOrder) -> pin_mark::Directories<'_> {
     pin_mark::Directories { state: &order.state_directory, runtime: &order.runtime_directory }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 const MAX_PIN_BYTES: usize = 1024;
 
 /// A PIN, and where it came from.
-pub struct Held {
+pub struct HeldPin {
     pub pin: Secret,
     pub source: Source,
 }
@@ -27,20 +27,20 @@ pub struct Held {
 /// Reads the PIN; `None` where the settings name none.
 ///
 /// What cannot be a PIN is never tried: on a token that counts, each try may be the last.
-pub fn read(pin: &Pin) -> Result<Option<Held>, Failure> {
+pub fn read(pin: &Pin) -> Result<Option<HeldPin>, Failure> {
     match pin {
         Pin::None => Ok(None),
         Pin::Value(value) => {
             check(value.expose()).map_err(|what| {
                 Failure::new(Cause::PinUnfit, format!("in the settings: {what}"))
             })?;
-            Ok(Some(Held { pin: value.clone(), source: Source::Settings }))
+            Ok(Some(HeldPin { pin: value.clone(), source: Source::Settings }))
         }
         Pin::File(path) => read_file(path).map(Some),
     }
 }
 
-fn read_file(path: &Path) -> Result<Held, Failure> {
+fn read_file(path: &Path) -> Result<HeldPin, Failure> {
     let read = || -> io::Result<(Zeroizing<Vec<u8>>, Source)> {
         let file = File::open(path)?;
         let source = Source::of(&file)?;
@@ -59,7 +59,7 @@ fn read_file(path: &Path) -> Result<Held, Failure> {
         return Err(Failure::new(Cause::PinFileEmpty, path.display().to_string()));
     }
     check(pin).map_err(unfit)?;
-    Ok(Held { pin: Secret::new(pin.to_owned()), source })
+    Ok(HeldPin { pin: Secret::new(pin.to_owned()), source })
 }
 
 /// Editors and `echo` end a file with a newline, which the token would take for a part of the PIN.

@@ -8,7 +8,7 @@
 //! Wherever it is unsure, a mark counts: one that is there for nothing costs a person one `rm`, and the message says
 //! which.
 
-mod attempt;
+pub(super) mod attempt;
 #[cfg(test)]
 mod tests;
 
@@ -29,13 +29,11 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::attempt::attempt;
-
 use crate::{
     core::pin_mark::{self as core, Answer, Kind, MOST, Memory, Outcome, Stop},
     fetch::material::io_words,
     problems::failure::{Cause, Failure},
-    settings::{Pin, PrivateKey, Provider, Token},
+    settings::{Config, Pin, PrivateKey, Provider, Token},
     system::{atomic_file, clock},
 };
 
@@ -131,7 +129,11 @@ pub struct Directories<'a> {
     pub runtime: &'a Path,
 }
 
-impl Directories<'_> {
+impl<'a> Directories<'a> {
+    pub fn of(config: &'a Config) -> Self {
+        Self { state: &config.state_directory, runtime: &config.runtime_directory }
+    }
+
     fn marks(&self) -> [PathBuf; 2] {
         [self.state, self.runtime].map(|directory| directory.join(FILE_NAME))
     }
@@ -413,5 +415,11 @@ impl Source {
 impl Identity {
     fn of(metadata: &fs::Metadata) -> Self {
         Self { inode: metadata.ino(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
+    }
+}
+
+fn forget_accepted(directories: Directories) {
+    for path in directories.accepted() {
+        let _ = fs::remove_file(path);
     }
 }

@@ -17,9 +17,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     outlets::state_file::State,
-    replica::heartbeat_store::is_volatile,
     settings::{Config, PrivateKey},
-    system::atomic_file,
+    system::{atomic_file, volatile::is_volatile},
 };
 
 const FILE_NAME: &str = "edgerotate-credentials.json";
@@ -27,20 +26,20 @@ const LOCK_NAME: &str = "edgerotate-credentials.lock";
 const MODE: u32 = 0o600;
 
 /// The place, held against others of the same user.
-pub struct Kept {
+pub struct Cache {
     path: PathBuf,
     asked: String,
     _lock: Flock<File>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Text {
+struct CacheFile {
     /// Whom the provider was asked for: other settings, other credentials.
     asked: String,
     state: State,
 }
 
-impl Kept {
+impl Cache {
     /// Waits for its turn. None where there is no place for it: then each run asks the provider.
     pub fn open(config: &Config) -> Option<Self> {
         let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -65,12 +64,12 @@ impl Kept {
     /// What was kept in this boot with these settings.
     pub fn load(&self, boot_id: &str) -> Option<State> {
         let text = Zeroizing::new(fs::read(&self.path).ok()?);
-        let text: Text = serde_json::from_slice(&text).ok()?;
+        let text: CacheFile = serde_json::from_slice(&text).ok()?;
         Some(text.state).filter(|state| text.asked == self.asked && state.is_of(boot_id))
     }
 
     pub fn save(&self, state: &State) {
-        let text = Text { asked: self.asked.clone(), state: state.clone() };
+        let text = CacheFile { asked: self.asked.clone(), state: state.clone() };
         // Allocated once: a buffer that grows leaves copies of the secrets behind.
         let size = 2048 + state.credentials.session_token.expose().len();
         let mut bytes = Zeroizing::new(Vec::with_capacity(size));

@@ -28,10 +28,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     core::{
+        boottime::Boottime,
         credentials::Credentials,
         repeats::{Repeats, in_a_row},
     },
-    system::clock::{self, Boottime},
+    outlets::endpoint::request::PATH,
+    system::clock,
 };
 
 pub mod activation;
@@ -42,11 +44,8 @@ pub mod token;
 use self::{
     consumers::{Consumer, Consumers},
     request::{Head, MAX_HEAD_BYTES, Refusal},
-    token::Token,
+    token::EndpointToken,
 };
-
-/// The path that is asked for; the rest of the URI is the listener's address.
-pub const PATH: &str = "/credentials";
 
 /// Connections at a time. The oldest is closed for one more, if it had its time: most likely it does not ask. The others
 /// wait in the kernel's queue.
@@ -72,19 +71,19 @@ const SHORT_OF_MEANS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddrV4,
-    token: Token,
-    state: Mutex<State>,
+    token: EndpointToken,
+    state: Mutex<EndpointState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct EndpointState {
     served: Option<(Credentials, Boottime)>,
     consumers: Consumers,
 }
 
 impl Endpoint {
     /// An endpoint that has nothing to serve yet.
-    pub fn new(address: SocketAddrV4, token: Token) -> Self {
+    pub fn new(address: SocketAddrV4, token: EndpointToken) -> Self {
         Self { address, token, state: Mutex::default() }
     }
 
@@ -94,7 +93,7 @@ impl Endpoint {
     }
 
     /// For `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
-    pub fn token(&self) -> &Token {
+    pub fn token(&self) -> &EndpointToken {
         &self.token
     }
 
@@ -217,7 +216,7 @@ impl Endpoint {
             }
         };
         let mut state = self.state();
-        let State { served, consumers } = &mut *state;
+        let EndpointState { served, consumers } = &mut *state;
         let served = served.as_ref().filter(|(_, expires)| *expires > now);
         if consumers.asked(&program, now, served.map(|(_, expires)| *expires)) {
             log::info!("{program} asks for credentials");
@@ -232,7 +231,7 @@ impl Endpoint {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, EndpointState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

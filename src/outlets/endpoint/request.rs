@@ -5,8 +5,11 @@
 
 use serde::Serialize;
 
-use super::{PATH, consumers, token::Token};
+use super::{consumers, token::EndpointToken};
 use crate::core::secret::Secret;
+
+/// The path that is asked for; the rest of the URI is the listener's address.
+pub const PATH: &str = "/credentials";
 
 /// The longest head of a request. SDKs send some 300 bytes, and the token 64 of them.
 pub const MAX_HEAD_BYTES: usize = 8 * 1024;
@@ -111,7 +114,7 @@ impl Head {
     }
 
     /// The program that may have credentials, by its own name; or why it may not.
-    pub fn judge(&self, port: u16, token: &Token) -> Result<String, Refusal> {
+    pub fn judge(&self, port: u16, token: &EndpointToken) -> Result<String, Refusal> {
         if self.passed_on {
             return Err(Refusal::PASSED_ON);
         }
@@ -167,9 +170,9 @@ mod tests {
     use super::*;
 
     fn judge(head: &str) -> Result<String, Refusal> {
-        let head = head.replace("TOKEN", Token::OF_TESTS).replace('\n', "\r\n");
+        let head = head.replace("TOKEN", EndpointToken::OF_TESTS).replace('\n', "\r\n");
         let parsed = Head::parse(head.as_bytes())?.expect("a whole head");
-        parsed.judge(9170, &Token::of_tests())
+        parsed.judge(9170, &EndpointToken::of_tests())
     }
 
     #[test]

@@ -23,9 +23,9 @@ const BYTES: usize = 32;
 /// 256 random bits, as 64 letters and digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Token(Secret);
+pub struct EndpointToken(Secret);
 
-impl Token {
+impl EndpointToken {
     #[cfg(test)]
     pub const OF_TESTS: &'static str =
         "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -50,7 +50,12 @@ impl Token {
         Ok(Self(Secret::new(text)))
     }
 
-    pub fn expose(&self) -> &str {
+    /// As a secret, to be written into the file of a program that may ask.
+    pub fn secret(&self) -> &Secret {
+        &self.0
+    }
+
+    fn expose(&self) -> &str {
         self.0.expose()
     }
 
@@ -65,9 +70,9 @@ impl Token {
 
 /// What is kept for the endpoint of the next daemon of this boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct TokenRecord {
     boot_id: String,
-    pub token: Token,
+    pub token: EndpointToken,
     /// Litestream was seen to start with it.
     pub handed_over: bool,
 }
@@ -85,15 +90,15 @@ impl TokenFile {
     ///
     /// # Errors
     /// None could be made, or not kept: after the daemon's next restart the programs' would be wrong.
-    pub fn load_or_make(&self, boot_id: &str) -> io::Result<Kept> {
+    pub fn load_or_make(&self, boot_id: &str) -> io::Result<TokenRecord> {
         let kept = fs::read(&self.0).map(Zeroizing::new).ok();
-        let kept = kept.and_then(|text| serde_json::from_slice::<Kept>(&text).ok());
-        let is_whole = |kept: &Kept| kept.token.expose().len() == 2 * BYTES;
+        let kept = kept.and_then(|text| serde_json::from_slice::<TokenRecord>(&text).ok());
+        let is_whole = |kept: &TokenRecord| kept.token.expose().len() == 2 * BYTES;
         if let Some(kept) = kept.filter(|kept| kept.boot_id == boot_id && is_whole(kept)) {
             return Ok(kept);
         }
-        let token = Token::random()?;
-        let kept = Kept { boot_id: boot_id.to_owned(), token, handed_over: false };
+        let token = EndpointToken::random()?;
+        let kept = TokenRecord { boot_id: boot_id.to_owned(), token, handed_over: false };
         self.save(&kept)?;
         Ok(kept)
     }
@@ -102,7 +107,7 @@ impl TokenFile {
     ///
     /// # Errors
     /// As the file system gives them.
-    pub fn save(&self, kept: &Kept) -> io::Result<()> {
+    pub fn save(&self, kept: &TokenRecord) -> io::Result<()> {
         let mut text = Zeroizing::new(Vec::with_capacity(512));
         serde_json::to_writer(&mut *text, kept)?;
         atomic_file::replace(&self.0, &text, MODE)
@@ -117,8 +122,8 @@ mod tests {
 
     #[test]
     fn only_the_token_itself_is_it() {
-        let token = Token::of_tests();
-        let own = Token::OF_TESTS;
+        let token = EndpointToken::of_tests();
+        let own = EndpointToken::OF_TESTS;
         assert!(token.is(own.as_bytes()));
         let mut wrong =
             vec![String::new(), own[1..].to_owned(), format!("{own}0"), own.to_uppercase()];

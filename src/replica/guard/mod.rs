@@ -9,7 +9,7 @@ pub mod transaction;
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         mpsc::{Sender, channel},
@@ -27,12 +27,11 @@ use tokio::{
 };
 
 use crate::{
-    commands::run::publisher::Board,
-    litestream::restart::Litestream,
+    litestream::restart::Service,
+    record::board::Board,
     replica::{
         heartbeat_thread::HeartbeatHandle,
-        mend::{Outcome, Wanted},
-        suspect::Suspect,
+        mend::{MendOutcome, Wanted},
     },
     settings::Config,
 };
@@ -40,10 +39,13 @@ use crate::{
 mod database;
 mod marks;
 mod mending;
+mod orders;
 mod record;
 mod watcher;
 
-use self::watcher::Watcher;
+use self::{orders::GuardOrder, watcher::Watcher};
+
+pub use self::orders::News;
 
 /// How long the daemon waits for all guards; then the rotation goes on without.
 pub const TAKEN_WITHIN: Duration = Duration::from_secs(15);
@@ -52,48 +54,19 @@ pub const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct GuardThread {
     /// Dropped, it tells the thread to end.
-    orders: Sender<Order>,
+    orders: Sender<GuardOrder>,
     news: UnboundedReceiver<News>,
-}
-
-/// What the thread is told.
-#[derive(Debug)]
-enum Order {
-    Take {
-        /// Not the first try of this restart.
-        again: bool,
-        taken: oneshot::Sender<()>,
-    },
-    /// The restart is over; `restarted`: Litestream was seen to start.
-    Over { restarted: bool },
-    /// Litestream is about to start: which replicas want a new snapshot first?
-    Asked { wanted: oneshot::Sender<Wanted> },
-    /// What came of it.
-    Mended(Outcome),
-    /// The replica of this database may lack rows, or all.
-    Suspect { database: Option<PathBuf>, why: String, kept: oneshot::Sender<bool> },
-    /// The daemon ends: is what was seen last in the record?
-    End { recorded: oneshot::Sender<()> },
-}
-
-/// What the thread tells.
-#[derive(Debug)]
-pub enum News {
-    /// What is suspect, each time that changes; `None`: that can't be told.
-    Suspect(Option<Suspect>),
-    /// Litestream is to be restarted, as something is to be mended and its start will mend it.
-    RestartWanted,
 }
 
 /// For those who start Litestream, or know of it.
 #[derive(Clone, Debug)]
-pub struct Asked(Sender<Order>);
+pub struct GuardHandle(Sender<GuardOrder>);
 
-impl Asked {
+impl GuardHandle {
     /// The databases whose replicas want a new snapshot.
     pub async fn wanted(&self) -> Wanted {
         let (wanted, is_wanted) = oneshot::channel();
-        let _ = self.0.send(Order::Asked { wanted });
+        let _ = self.0.send(GuardOrder::Asked { wanted });
         is_wanted.await.unwrap_or_default()
     }
 
@@ -105,12 +78,12 @@ impl Asked {
     ) -> impl Future<Output = bool> + use<> {
         let (kept, is_kept) = oneshot::channel();
         let database = database.map(Path::to_owned);
-        let _ = self.0.send(Order::Suspect { database, why: why.to_owned(), kept });
+        let _ = self.0.send(GuardOrder::Suspect { database, why: why.to_owned(), kept });
         async { is_kept.await.unwrap_or(false) }
     }
 
-    pub fn ended(&self, outcome: Outcome) {
-        let _ = self.0.send(Order::Mended(outcome));
+    pub fn ended(&self, outcome: MendOutcome) {
+        let _ = self.0.send(GuardOrder::Mended(outcome));
     }
 }
 
@@ -122,7 +95,7 @@ impl GuardThread {
     pub fn start(
         config: &Config,
         boot_id: &str,
-        litestream: Arc<Litestream>,
+        litestream: Arc<Service>,
         heartbeat: HeartbeatHandle,
         board: Board,
     ) -> io::Result<Self> {
@@ -139,28 +112,28 @@ impl GuardThread {
     /// failed before, after which the Litestream that it started may be there all the same.
     pub fn take(&self, again: bool) -> impl Future<Output = bool> + use<> {
         let (taken, is_taken) = oneshot::channel();
-        let _ = self.orders.send(Order::Take { again, taken });
+        let _ = self.orders.send(GuardOrder::Take { again, taken });
         async { matches!(timeout(TAKEN_WITHIN, is_taken).await, Ok(Ok(()))) }
     }
 
     /// The restart that the guard was taken for is over.
     pub fn restart_is_over(&self, restarted: bool) {
-        let _ = self.orders.send(Order::Over { restarted });
+        let _ = self.orders.send(GuardOrder::Over { restarted });
     }
 
     /// Waits until what was seen last is in the record, for the next daemon: else it would take a database that Litestream
     /// has kept for one that nobody did.
     pub fn end(&self) -> impl Future<Output = ()> + use<> {
         let (recorded, is_recorded) = oneshot::channel();
-        let _ = self.orders.send(Order::End { recorded });
+        let _ = self.orders.send(GuardOrder::End { recorded });
         async {
             let _ = is_recorded.await;
         }
     }
 
     /// For those who start Litestream, or know of it.
-    pub fn asked(&self) -> Asked {
-        Asked(self.orders.clone())
+    pub fn asked(&self) -> GuardHandle {
+        GuardHandle(self.orders.clone())
     }
 
     /// What is new; `None` if the thread has ended, which it does not by itself.

@@ -15,10 +15,10 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, config
 use super::{
     comparison::{self, Comparison},
     lag::Waiting,
-    rows::{self, Fault},
+    rows::{self},
     tables::{Newest, Tables},
 };
-use crate::problems::trouble::Trouble;
+use crate::{problems::trouble::Trouble, replica::verify::row::Unreadable};
 
 /// As long as the heartbeat waits for another program's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,10 +28,10 @@ const INTEGRITY_CHECK: &str = "PRAGMA integrity_check(1)";
 
 /// What ends SQLite's work from another thread.
 #[derive(Default)]
-pub struct Interrupts(Mutex<State>);
+pub struct Interrupts(Mutex<DatabaseState>);
 
 #[derive(Default)]
-struct State {
+struct DatabaseState {
     ended: bool,
     handles: Vec<InterruptHandle>,
 }
@@ -46,7 +46,7 @@ pub struct Before {
 
 /// Both databases, read.
 #[derive(Clone, Debug)]
-pub struct Read {
+pub struct DatabasesRead {
     /// SQLite's word on the restored one: `ok`, or what is broken first.
     pub integrity: String,
     pub comparison: Comparison,
@@ -108,8 +108,8 @@ pub fn read(
     before: &Before,
     interval: Duration,
     interrupts: &Interrupts,
-) -> Result<Read, Trouble> {
-    let nothing = |integrity| Read {
+) -> Result<DatabasesRead, Trouble> {
+    let nothing = |integrity| DatabasesRead {
         integrity,
         comparison: Comparison::default(),
         waiting: Waiting::new(interval),
@@ -140,12 +140,12 @@ pub fn read(
     let waiting = waiting(&transaction, after, before, interval).map_err(told_live)?;
     let tables =
         rows::compare(&transaction, &copy, Some("HealthCheck")).map_err(|fault| match fault {
-            Fault::Live(e) => told_live(e),
-            Fault::Copy(e) => told_copy(e),
+            Unreadable::Live(e) => told_live(e),
+            Unreadable::Copy(e) => told_copy(e),
         })?;
     let has_newest =
         after >= Some(before.largest) && tables.behind(&before.tables).next().is_none();
-    Ok(Read { integrity: "ok".to_owned(), comparison, waiting, tables, has_newest })
+    Ok(DatabasesRead { integrity: "ok".to_owned(), comparison, waiting, tables, has_newest })
 }
 
 /// The newest rows of an application's database; none where there is no database.
@@ -192,8 +192,8 @@ pub fn read_rows(
     interrupts.add(&connection)?;
     let transaction = connection.transaction().map_err(told)?;
     let tables = rows::compare(&transaction, &copy, None).map_err(|fault| match fault {
-        Fault::Live(e) => told(e),
-        Fault::Copy(e) => Trouble::application(restored, &e),
+        Unreadable::Live(e) => told(e),
+        Unreadable::Copy(e) => Trouble::application(restored, &e),
     })?;
     Ok(RowsRead { integrity: "ok".to_owned(), tables })
 }

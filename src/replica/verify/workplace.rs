@@ -165,7 +165,7 @@ fn empty(path: &Path) -> io::Result<()> {
 fn another_run() -> Trouble {
     Trouble {
         cause: "another-run",
-        exit_code: crate::problems::trouble::AWAY,
+        exit_code: crate::problems::exit_code::AWAY,
         what: "another edgerotate verify is at work".to_owned(),
         remedy: "wait for its end",
     }

@@ -3,12 +3,17 @@
 //! The world is a queue of things that will happen. It steps from one to the next, so nothing sleeps; its
 //! seed is printed by a failing check, and repeats the run.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::*;
-use crate::core::lifetime::{KnownBy, lifetime};
+use super::{held::*, machine::*, policy::*};
+use crate::core::{
+    backoff::Random,
+    boottime::Boottime,
+    class::Class,
+    lifetime::{KnownBy, lifetime},
+};
 
 mod promises;
 mod provider;
@@ -25,12 +30,15 @@ const POLICY: Policy = Policy {
     lead: Duration::from_secs(300),
     jitter: 0.5,
     boot_spread: Duration::ZERO,
-    delivery: Delivery::EachTime,
+    delivery: HandOverPolicy::EachTime,
 };
 
 /// As the daemon has it where programs ask for the credentials themselves.
-const ENDPOINT: Policy =
-    Policy { lead: Duration::from_secs(480), delivery: Delivery::Once { done: false }, ..POLICY };
+const ENDPOINT: Policy = Policy {
+    lead: Duration::from_secs(480),
+    delivery: HandOverPolicy::Once { done: false },
+    ..POLICY
+};
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// The slowest fetch that succeeds, and the deadline after which a hanging one is killed.
@@ -225,7 +233,7 @@ impl World {
                 self.not_before = self.now;
                 // It comes back spread out where unexpired credentials leave the time for it.
                 self.excuse(self.left() / 2);
-                if let Delivery::Once { done } = &mut self.policy.delivery {
+                if let HandOverPolicy::Once { done } = &mut self.policy.delivery {
                     *done = self.rotation.is_handed_over();
                 }
                 let left = Left { resumed: self.saved, pin_refused: self.pin_marked, turn: None };
@@ -248,7 +256,7 @@ impl World {
     }
 
     fn fetch_ended(&mut self, fetch: Fetch, answer: Answer) {
-        let begun = fetch.begun;
+        let begun = fetch.begun();
         match answer {
             Answer::Credentials { expiration, date } => {
                 let wall = self.true_time() + self.clock_error;

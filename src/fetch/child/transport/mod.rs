@@ -42,7 +42,7 @@ pub struct ServerCertificate {
 }
 
 /// All that was seen of a request without an answer.
-pub struct Fault<'a> {
+pub struct TransportFault<'a> {
     pub code: u32,
     pub words: String,
     pub phase: Phase,
@@ -58,7 +58,7 @@ pub struct Fault<'a> {
     pub now: DateTime<Utc>,
 }
 
-pub fn explain(fault: &Fault) -> Failure {
+pub fn explain(fault: &TransportFault) -> Failure {
     let Provider { host, port, .. } = fault.provider;
     let at = |cause, words: &str| {
         let words = printable(words, MAX_WORDS);
@@ -148,7 +148,7 @@ pub fn signing_cause(words: &str) -> Cause {
 /// Something that speaks TLS but not HTTP. curl-sys knows it by its older name only.
 const CURLE_WEIRD_SERVER_REPLY: u32 = 8;
 
-fn timed_out(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
+fn timed_out(fault: &TransportFault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     let connect = fault.provider.connect_timeout.as_secs_f32();
     let whole = fault.provider.fetch_timeout.as_secs_f32();
     match fault.phase {
@@ -163,7 +163,7 @@ fn timed_out(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     }
 }
 
-fn not_verified(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
+fn not_verified(fault: &TransportFault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     let server = fault.server.clone().unwrap_or_default();
     let now = fault.now.to_rfc3339_opts(SecondsFormat::Secs, true);
     match server.verdict {
@@ -201,7 +201,7 @@ struct Alert {
 
 /// The server's TLS alert: OpenSSL's reason is 1000 and the alert's number. libcurl's words hold it where the queue
 /// was emptied before it could be read.
-fn alert(fault: &Fault) -> Option<Alert> {
+fn alert(fault: &TransportFault) -> Option<Alert> {
     let from_queue = fault
         .queue
         .iter()
