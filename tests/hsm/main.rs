@@ -20,6 +20,7 @@ mod support;
 
 mod bench;
 mod modules;
+mod storms;
 mod story;
 mod table;
 
@@ -38,6 +39,12 @@ fn tpm2_pkcs11_with_a_p_256_key() {
 #[test]
 fn tpm2_pkcs11_with_an_rsa_key() {
     story::tell(tpm2::new("tpm2-rsa", tpm2::RSA));
+}
+
+/// A TPM counts each power cut after a use of a key as a wrong PIN. At its limit it is locked, and unlocks itself.
+#[test]
+fn a_tpm_that_lost_its_power_thirty_times_comes_back_by_itself() {
+    storms::thirty_power_cuts();
 }
 
 #[test]

@@ -79,14 +79,27 @@ impl Backend for Tpm {
     }
 }
 
+/// How many tries a TPM gives before it locks itself, and the seconds in which it forgives one.
+pub struct Limits {
+    pub tries: u32,
+    pub seconds: u32,
+}
+
+/// A fleet's: the cuts of a bad day leave tries for the technician.
+const USUAL: Limits = Limits { tries: 32, seconds: 600 };
+
 pub fn new(name: &str, key_type: &str) -> Hsm {
+    with_limits(name, key_type, USUAL)
+}
+
+pub fn with_limits(name: &str, key_type: &str, limits: Limits) -> Hsm {
     let scratch = Scratch::new(&format!("hsm-{name}"));
     let store = make_directory(&scratch.join("store"));
     let tpm = Tpm::new(&scratch);
     let environment =
         vec![("TPM2_PKCS11_STORE", path_text(&store)), ("TPM2_PKCS11_TCTI", tpm.tcti())];
-    // A fleet's limits: the thirty cuts of a bad day leave tries for the technician, and one is forgiven in ten minutes.
-    tpm.tool("tpm2_dictionarylockout", &["-s", "-n", "32", "-t", "600", "-l", "600"]);
+    let (tries, seconds) = (limits.tries.to_string(), limits.seconds.to_string());
+    tpm.tool("tpm2_dictionarylockout", &["-s", "-n", &tries, "-t", &seconds, "-l", &seconds]);
     let hsm = Hsm {
         name: if key_type == RSA { "tpm2-pkcs11, RSA" } else { "tpm2-pkcs11" },
         version: format!("{}, swtpm {}", version_of("libtpm2-pkcs11-1"), version_of("swtpm")),
