@@ -104,6 +104,18 @@ fn systemd_finds_nothing_wrong() {
     }
 }
 
+/// So that `sudo -u edgerotate edgerotate check` reaches the HSM as the unit does.
+#[test]
+fn edgerotate_is_in_the_group_of_the_hsm() {
+    for (hsm, group) in [("hsm-atecc608", "i2c"), ("hsm-tpm2", "tss"), ("hsm-optee", "teeclnt")] {
+        let Some(root) = image(hsm) else { return };
+        run(tied("systemd-sysusers").arg("--root").arg(&*root));
+        let groups = fs::read_to_string(root.join("etc/group")).expect("groups");
+        let members = groups.lines().find(|line| line.starts_with(&format!("{group}:")));
+        assert!(members.is_some_and(|line| line.ends_with(":edgerotate")), "{hsm}: {groups}");
+    }
+}
+
 #[test]
 fn the_documents_have_the_exposure_of_each() {
     let documents = fs::read_to_string(root().join("docs/device.md")).expect("docs/device.md");

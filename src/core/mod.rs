@@ -12,6 +12,7 @@ pub mod environment_file;
 pub mod heartbeat;
 pub mod lifetime;
 pub mod own_files;
+pub mod pin_mark;
 pub mod pkcs11_uri;
 pub mod repeats;
 pub mod rotation;

@@ -96,25 +96,3 @@ pub fn key(path: &Path) -> Result<PKey<Private>, Failure> {
     PKey::private_key_from_pem_passphrase(&pem, b"")
         .map_err(|_| Failure::new(Cause::KeyFileNotPem, path.display().to_string()))
 }
-
-/// Whether the certificate was issued for the key.
-pub fn check_match(
-    chain: &[X509],
-    certificate: &Path,
-    key: &PKey<Private>,
-    key_words: &str,
-) -> Result<(), Failure> {
-    let fits = match chain.first().map(|leaf| leaf.public_key()) {
-        Some(Ok(public)) => public.public_eq(key),
-        _ => {
-            return Err(Failure::new(Cause::CertificateNotPem, certificate.display().to_string()));
-        }
-    };
-    if fits {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Cause::KeyMismatch,
-        format!("certificate {}, key {key_words}", certificate.display()),
-    ))
-}

@@ -144,7 +144,12 @@ impl Launcher {
         };
         let now = pin_mark::unanswered(marks);
         if let (Some(failure), true) = (reply.failure(), now > unanswered) {
-            failure.detail += &pin_mark::possible_refusal(now);
+            failure.detail += &now.words();
+            if now.is_doubtful() {
+                let before = failure.cause.what();
+                *failure =
+                    Failure::new(Cause::LoginUnanswered, format!("{before} {}", failure.detail));
+            }
         }
         reply
     }

@@ -130,6 +130,7 @@ pub struct FetchSection {
 /// Failed fetches, by how they are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedFetches {
+    /// Those of a device that does not answer among them.
     pub passing: u64,
     pub setup: u64,
     pub pin_refused: u64,
@@ -138,7 +139,7 @@ pub struct FailedFetches {
 impl FailedFetches {
     pub fn count(&mut self, class: Class) {
         *match class {
-            Class::Passing => &mut self.passing,
+            Class::Passing | Class::Device => &mut self.passing,
             Class::Setup => &mut self.setup,
             Class::PinRefused => &mut self.pin_refused,
         } += 1;

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     commands::status::{DaemonLock, NoRecord, Seen},
     core::{class::Class, own_files, span::span},
+    fetch::pin_mark::{self, Directories},
     problems::{failure::Failure, finding::Finding},
     record::{Clocks, Moment},
     settings::{Config, Pin, PrivateKey},
@@ -206,8 +207,14 @@ fn findings(
         (Some(failure), _) => {
             let recent = match failure.cause.class() {
                 Class::PinRefused => Duration::MAX,
-                Class::Passing | Class::Setup => RECENT_FAILURE,
+                Class::Passing | Class::Device | Class::Setup => RECENT_FAILURE,
             };
+            // What it was kept from by a mark may be tried again, once the mark is gone.
+            if failure.cause.class() == Class::PinRefused
+                && pin_mark::applies(provider, Directories::of(config)).is_none()
+            {
+                return Err("the mark of the refused PIN is gone");
+            }
             let result = Err(Failure::new(failure.cause, failure.detail.clone()));
             (result, failure.last, recent)
         }

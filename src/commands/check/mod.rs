@@ -246,7 +246,13 @@ impl Checker<'_> {
             && (out_of_reach.contains(&Step::CertificateFile)
                 || report.failed(Step::CertificateFile, Cause::CertificateMissing))
         {
-            report.expect(&[Cause::TokenMissing, Cause::KeyObjectMissing, Cause::TokenFault]);
+            report.expect(&[
+                Cause::TokenMissing,
+                Cause::TokenAbsent,
+                Cause::TokenNotInitialized,
+                Cause::KeyObjectMissing,
+                Cause::TokenFault,
+            ]);
         }
         // What is decided need not wait for it.
         if let Some(found) = daemon.too_young.filter(|_| !report.is_decided()) {

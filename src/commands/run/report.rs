@@ -10,7 +10,6 @@ use chrono::{DateTime, Local, SecondsFormat, TimeDelta};
 use crate::{
     core::{
         boottime::Boottime,
-        class::Class,
         lifetime::{KnownBy, SKEW, SKEW_OF_S3},
         repeats::{Repeats, in_a_row},
         rotation::Rotation,
@@ -169,7 +168,7 @@ impl DaemonLog {
         let Some(failure) = self.fetch_failure.take() else { return };
         if let Some(times) = self.fetch.came(failure.cause, now) {
             let left = rotation.held().map(|held| held.expires.since(now)).unwrap_or_default();
-            let serious = left.is_zero() || failure.class() != Class::Passing;
+            let serious = left.is_zero() || !failure.class().may_pass();
             let level = if serious { log::Level::Error } else { log::Level::Warn };
             let next = match rotation.next_fetch() {
                 Some(at) => format!("next try in {}", span(at.since(now))),

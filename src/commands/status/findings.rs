@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     core::{
-        class::Class,
         lifetime::{Skew, skew},
         own_files,
         rotation::HandingOver,
@@ -155,7 +154,7 @@ fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Status
     if let Some(failure) = failure {
         let what = Failure::new(failure.cause, failure.detail.as_str());
         // A fault that passes costs nothing while good credentials are left.
-        let is_serious = !is_good || what.class() != Class::Passing;
+        let is_serious = !is_good || !what.class().may_pass();
         let finding = StatusFinding {
             name: failure.cause.name(),
             exit_code: if is_serious { what.exit_code() } else { 0 },

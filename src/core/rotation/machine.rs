@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use super::{
     held::{Held, Left, Resumed},
-    policy::{HAND_OVER, HandOverPolicy, JITTER, PASSING, Policy, SETUP},
+    policy::{HAND_OVER, HandOverPolicy, JITTER, PASSING, Policy, SETUP, SOON_TRIES},
 };
 use crate::core::{backoff::Random, boottime::Boottime, class::Class};
 
@@ -295,8 +295,11 @@ impl Rotation {
                 return;
             }
             Class::Setup => SETUP.delay(failed.times, share),
-            Class::Passing => {
-                let wait = PASSING.delay(failed.times, share);
+            Class::Passing | Class::Device => {
+                let wait = match failed.times.checked_sub(SOON_TRIES) {
+                    Some(slow @ 1..) if class == Class::Device => SETUP.delay(slow, share),
+                    _ => PASSING.delay(failed.times, share),
+                };
                 // Halving what remains gives one more try, and another, up to the last second.
                 if left.is_zero() { wait } else { wait.min(left / 2).max(PASSING.floor) }
             }

@@ -66,6 +66,10 @@ pub(super) const PASSING: Backoff = Backoff {
     cap: Duration::from_secs(150),
 };
 
+/// A part of the device that does not answer is tried so often as if it passed, for two minutes at the most; after that as
+/// if a person must mend it.
+pub(super) const SOON_TRIES: u32 = 6;
+
 /// Mistakes that a person mends: quick enough for the technician who waits, rare enough for a fleet whose
 /// role alias was deleted.
 pub(super) const SETUP: Backoff = Backoff {

@@ -5,12 +5,14 @@
 //! before the network, for whoever wants to know whether the device's own part works.
 
 mod answer;
+mod ckr;
 mod elf;
 mod isolation;
 mod look;
 mod notes;
 mod observed;
 mod pin;
+mod proof;
 mod request;
 mod text;
 mod token;
@@ -29,6 +31,7 @@ use openssl::pkey::{PKey, Private};
 use self::{
     answer::HttpAnswer,
     isolation::Isolated,
+    proof::Certified,
     request::ClientIdentity,
     token::{TokenKey, TokenLock},
 };
@@ -37,10 +40,10 @@ use crate::{
     fetch::{
         material,
         openssl::Module,
-        pin_mark::{self, Source, attempt::attempt},
+        pin_mark::{self, Source, attempt::attempt, with_words},
         protocol::{Envelope, FetchOrder, FetchReply, Purpose},
     },
-    problems::failure::Failure,
+    problems::failure::{Cause, Failure},
     settings::{PrivateKey, Provider, Token},
     system::clock,
 };
@@ -59,17 +62,43 @@ pub fn child() -> ExitCode {
     let mut kept = ChildState::default();
     let sent = match order.purpose {
         Purpose::Look | Purpose::LookAtFiles => {
-            let reply = look::look(&order, &mut kept);
-            pipe.send(&Envelope { reply, notes: kept.notes(printed) })
+            let mut reply = look::look(&order, &mut kept);
+            let notes = kept.notes(printed);
+            if let Some(Err(failure)) = &mut reply.key {
+                quote(failure, &notes);
+            }
+            if let Some(Err(failure)) = &mut reply.without_pin {
+                quote(failure, &notes);
+            }
+            pipe.send(&Envelope { reply, notes })
         }
         Purpose::Fetch | Purpose::Try => {
-            let reply = fetch(&order, &mut kept).unwrap_or_else(FetchReply::from);
-            pipe.send(&Envelope { reply, notes: kept.notes(printed) })
+            let mut reply = fetch(&order, &mut kept).unwrap_or_else(FetchReply::from);
+            let notes = kept.notes(printed);
+            if let FetchReply::Failed { failure, .. } = &mut reply {
+                quote(failure, &notes);
+            }
+            pipe.send(&Envelope { reply, notes })
         }
     };
     // The reply is out. Whatever the module does now, hang or crash, does it no harm.
     drop(kept);
     if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Adds to a failure that says little what the module printed last: often that is the reason.
+fn quote(failure: &mut Failure, notes: &str) {
+    let says_little = matches!(
+        failure.cause,
+        Cause::ModuleRefuses
+            | Cause::ModuleNotStarted
+            | Cause::TokenFault
+            | Cause::TokenAbsent
+            | Cause::TokenNotInitialized
+    );
+    if let Some(words) = notes::last_words(notes).filter(|_| says_little) {
+        failure.detail += &format!("; the module printed: {words}");
+    }
 }
 
 /// What is kept until the reply is out. The order is that of dropping: the key is closed, the module finalized, which
@@ -101,7 +130,9 @@ fn fetch(order: &FetchOrder, kept: &mut ChildState) -> Result<FetchReply, Failur
     let chain = material::certificates(&provider.certificate)?;
     let authorities = provider.ca_file.as_deref().map(material::authorities).transpose()?;
     let (key, key_words) = open(order, kept)?;
-    material::check_match(&chain, &provider.certificate, &key, &key_words)?;
+    let certified = Certified::of(&chain, &provider.certificate)?;
+    proof::check_match(&certified, &key, &key_words)
+        .map_err(|failure| remember(failure, order, kept))?;
     let asked = request::ask(provider, ClientIdentity { chain, key, authorities });
     asked.map(HttpAnswer::into_reply).map_err(|failure| remember(failure, order, kept))
 }
@@ -131,25 +162,39 @@ fn open_in_token(
     kept.pin = pin::read(&token.pin)?;
     let module = kept.module.insert(token::load(&token.module)?);
     let Some(held) = &kept.pin else {
-        let opened =
-            token::open(token, module, None).map_err(|failure| remember(failure, order, kept))?;
+        let opened = token::open(token, module, None, |_| Ok(()))
+            .map_err(|failure| remember(failure, order, kept))?;
         return Ok(kept.key.insert(opened).key.clone());
     };
-    // From here until its end is known, a crash counts as a refusal.
-    let attempt = attempt(token, held.source, order.parent, clock::wall(), marks(order))?;
-    let opened = match token::open(token, module, Some(&held.pin)) {
-        Ok(opened) => opened,
-        Err(failure) if failure.class() == Class::PinRefused => {
+    // From there until its end is known, a crash counts as a refusal.
+    let mut begun_login = None;
+    let opened = token::open(token, module, Some(&held.pin), |flags| {
+        let (reader, now) = (order.parent, clock::wall());
+        let begun = attempt(token, held.source, reader, flags, now, marks(order))?;
+        begun_login = Some(begun);
+        Ok(())
+    });
+    match (opened, begun_login) {
+        (Ok(opened), attempt) => {
+            if let Some(attempt) = attempt {
+                attempt.accepted();
+            }
+            Ok(kept.key.insert(opened).key.clone())
+        }
+        (Err(failure), Some(attempt)) if failure.class() == Class::PinRefused => {
             let put = attempt.refused(failure.cause, clock::wall());
-            return Err(with_words(failure, put));
+            Err(with_words(failure, put))
         }
-        Err(failure) => {
+        (Err(failure), Some(attempt)) => {
             attempt.failed_otherwise();
-            return Err(failure);
+            Err(failure)
         }
-    };
-    attempt.accepted();
-    Ok(kept.key.insert(opened).key.clone())
+        // What the token says of itself, before any login.
+        (Err(failure), None) if failure.cause == Cause::PinLocked => {
+            Err(remember(failure, order, kept))
+        }
+        (Err(failure), None) => Err(failure),
+    }
 }
 
 /// Puts what the token refused on record at once; the failure says so if that can't be done.
@@ -161,13 +206,6 @@ pub(super) fn remember(failure: Failure, order: &FetchOrder, kept: &ChildState) 
     let source = kept.pin.as_ref().map_or(Source::Settings, |held| held.source);
     let put = pin_mark::remember(failure.cause, source, clock::wall(), marks(order));
     with_words(failure, put)
-}
-
-fn with_words(mut failure: Failure, put: Result<(), String>) -> Failure {
-    if let Err(words) = put {
-        failure.detail = format!("{}, {words}", failure.detail);
-    }
-    failure
 }
 
 fn marks(order: &FetchOrder) -> pin_mark::Directories<'_> {

@@ -74,9 +74,21 @@ fn check(pin: &str) -> Result<(), &'static str> {
         Err("it has a NUL in it")
     } else if pin.contains(['\n', '\r']) {
         Err("it has more than one line")
+    } else if pin.starts_with('\u{feff}') {
+        Err("it begins with a byte order mark: save it as UTF-8 without one")
+    } else if pin.trim() != pin {
+        Err("it has a blank before or after it")
+    } else if is_quoted(pin) {
+        Err("it is in quotes: write it without them")
     } else {
         Ok(())
     }
+}
+
+fn is_quoted(pin: &str) -> bool {
+    let mut characters = pin.chars();
+    let (first, last) = (characters.next(), characters.next_back());
+    first == last && matches!(first, Some('"' | '\''))
 }
 
 #[cfg(test)]
@@ -98,7 +110,7 @@ mod tests {
             ("a", "648219", "648219"),
             ("b", "648219\n", "648219"),
             ("c", "648219\r\n", "648219"),
-            ("d", " 6 \n", " 6 "),
+            ("d", "6 \"8\n", "6 \"8"),
         ] {
             let path = file(name, content.as_bytes());
             assert_eq!(read_file(&path).unwrap().pin.expose(), pin);
@@ -115,6 +127,11 @@ mod tests {
             ("h", b"6482\x0019", Cause::PinUnfit),
             ("i", b"\xff\xfe6482", Cause::PinUnfit),
             ("j", &[b'6'; 2000], Cause::PinUnfit),
+            ("k", b"\xef\xbb\xbf648219\n", Cause::PinUnfit),
+            ("l", b" 648219\n", Cause::PinUnfit),
+            ("m", b"648219 \n", Cause::PinUnfit),
+            ("n", b"\"648219\"\n", Cause::PinUnfit),
+            ("o", b"'648219'\n", Cause::PinUnfit),
         ] {
             let path = file(name, content);
             let failure = read_file(&path).err().unwrap();

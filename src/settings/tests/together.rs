@@ -259,6 +259,27 @@ fn module_and_pin_come_from_one_place() {
     );
 }
 
+/// RFC 7512 has them, and libp11 refuses a URI with one of them.
+#[test]
+fn attributes_that_the_engine_can_not_take_are_named() {
+    for (attribute, name) in [
+        ("slot-id=1", "slot-id"),
+        ("slot-manufacturer=S", "slot-manufacturer"),
+        ("slot-description=S", "slot-description"),
+        ("library-manufacturer=S", "library-manufacturer"),
+        ("library-version=2.6", "library-version"),
+        ("library-description=S", "library-description"),
+    ] {
+        let uri = format!("pkcs11:token=t;object=k;{attribute}");
+        let key = ("EDGEROTATE_PRIVATE_KEY", uri.as_str());
+        let said = lines(&check_token_with(&[key]));
+        let what = format!("attribute {name} is one that OpenSSL's engine can't take");
+        assert!(said.len() == 1 && said[0].contains(&what), "{said:?}");
+        let provider = ("EDGEROTATE_PKCS11_ROUTE", "provider");
+        assert_eq!(lines(&check_token_with(&[key, provider])), [""; 0], "the provider can");
+    }
+}
+
 #[test]
 fn a_tokens_settings_for_a_key_in_a_file_are_pointed_out() {
     let checked = check_with(&[("EDGEROTATE_PKCS11_MODULE", "/m.so")]);

@@ -149,6 +149,7 @@ impl World {
         for (rate, what) in [
             (weather.outages, Happens::ProviderBecomes(Provider::Down { retry_after: None })),
             (weather.setup_faults, Happens::ProviderBecomes(Provider::SetUpWrong)),
+            (weather.token_faults, Happens::ProviderBecomes(Provider::TokenFails)),
             (weather.suspends, Happens::Suspend),
             (weather.clock_steps, Happens::ClockSteps),
             (weather.daemon_restarts, Happens::DaemonDies),
@@ -291,6 +292,7 @@ impl World {
                 let asked = retry_after.map(|asked| asked.min(RETRY_AFTER_MAX));
                 self.obeyed(asked).max(PASSING.floor)
             }
+            Class::Device => PASSING.floor,
             Class::Setup => SETUP.floor,
             Class::PinRefused => {
                 self.pin_marked = true;
@@ -301,7 +303,8 @@ impl World {
         self.tell(Event::FetchFailed { fetch, class, retry_after });
         let longest = match class {
             Class::Passing if self.left().is_zero() => PASSING.cap,
-            Class::Passing => (self.left() / 2).max(PASSING.floor),
+            Class::Device if self.left().is_zero() => SETUP.cap,
+            Class::Passing | Class::Device => (self.left() / 2).max(PASSING.floor),
             Class::Setup => SETUP.cap,
             Class::PinRefused => Duration::ZERO,
         };

@@ -90,6 +90,9 @@ pub fn explain(fault: &TransportFault) -> Failure {
     if let Some(alert) = alert(fault) {
         let words = match alert.cause {
             Cause::TlsVersion | Cause::TlsHandshake | Cause::ServerOtherHost => alert.words,
+            Cause::TokenFault => {
+                format!("the server can't verify the token's signature: alert {}", alert.words)
+            }
             _ => format!("alert {}; {}", alert.words, fault.certificate),
         };
         return at(alert.cause, &words);
@@ -134,7 +137,7 @@ pub fn signing_cause(words: &str) -> Cause {
     [
         ("PIN incorrect", Cause::PinIncorrect),
         ("Invalid PIN", Cause::PinIncorrect),
-        ("PIN locked", Cause::PinLocked),
+        ("PIN locked", Cause::TokenLockedOut),
         ("PIN expired", Cause::PinExpired),
     ]
     .into_iter()
@@ -212,7 +215,9 @@ fn alert(fault: &TransportFault) -> Option<Alert> {
     })?;
     let words = reason.split_once("alert ").map_or(reason.as_str(), |(_, words)| words).to_owned();
     let cause = match number {
-        42 | 43 | 49 | 51 | 116 => Cause::DeviceCertificateRejected,
+        // "decrypt error": the server could not verify the signature, which the token made.
+        51 => Cause::TokenFault,
+        42 | 43 | 49 | 116 => Cause::DeviceCertificateRejected,
         44 => Cause::DeviceCertificateRevoked,
         45 => Cause::DeviceCertificateExpired,
         46 | 48 => Cause::DeviceCertificateUnknown,
