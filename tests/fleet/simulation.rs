@@ -3,10 +3,12 @@
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
 
 use edgerotate::{
-    backoff::Random,
-    clock::Boottime,
-    failure::Class,
-    rotation::{Action, Delivery, Event, Fetch, Left, Policy, Rotation},
+    core::{
+        backoff::Random,
+        rotation::{Action, Delivery, Event, Fetch, Left, Policy, Rotation},
+    },
+    problems::failure::Class,
+    system::clock::Boottime,
 };
 
 pub const DEVICES: usize = 10_000;

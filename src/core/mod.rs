@@ -1,0 +1,11 @@
+pub mod backoff;
+pub mod credentials;
+pub mod environment_file;
+pub mod heartbeat;
+pub mod lifetime;
+pub mod pkcs11_uri;
+pub mod repeats;
+pub mod rotation;
+pub mod secret;
+pub mod span;
+pub mod uploads;

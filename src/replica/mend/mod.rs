@@ -1,0 +1,308 @@
+//! `edgerotate mend`: a new snapshot of a suspect replica, at the only moment at which it can be made.
+//!
+//! A hole in a replica is mended by a forced snapshot, and that needs a stopped Litestream. The daemon may not stop it:
+//! it has the right to restart it, or not even that. But at each start Litestream is by nature stopped. So whatever
+//! starts it runs this first (`ExecStartPre=`), as Litestream's user and with its environment. This asks the daemon
+//! whether a snapshot is wanted, makes it, and tells what came of it. The daemon keeps the databases guarded meanwhile,
+//! and decides how often it is tried. Whatever goes wrong here, Litestream starts all the same.
+
+pub(crate) mod socket;
+
+use std::{
+    ffi::OsStr,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::UnixStream,
+    process::Command,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{core::span::span, replica::verify::databases_in, settings, system::tied};
+
+/// The socket in the runtime directory at which the daemon is asked.
+pub const SOCKET: &str = "mend.sock";
+
+/// Longer than the daemon seeks a guard, which it may be doing just then.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// For what needs no network.
+const QUICK: Duration = Duration::from_secs(20);
+
+/// A line of the two sides is not longer than this.
+const LONGEST_LINE: u64 = 256 * 1024;
+
+/// What all but the snapshot may take. With it, this ends within TimeoutStartSec= of Litestream's unit (90 s): systemd would
+/// count a start that takes longer as failed.
+const BESIDE_THE_SNAPSHOT: Duration = Duration::from_secs(20);
+
+/// What the daemon answers: the databases whose replicas want a new snapshot, none if nothing is to be done.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    pub databases: Vec<PathBuf>,
+    /// So many want one, and it is too early for another try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later: Option<Later>,
+    /// Why nothing is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// The next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Later {
+    pub suspect: usize,
+    pub seconds: u64,
+}
+
+impl fmt::Display for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wait = span(Duration::from_secs(self.seconds));
+        write!(f, "{} suspect; the next snapshot may be tried in {wait}", self.suspect)
+    }
+}
+
+/// What the daemon is told in the end.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Their replicas have a new snapshot.
+    pub mended: Vec<PathBuf>,
+    /// Their replicas begin with a new snapshot when Litestream runs (0.3).
+    #[serde(default)]
+    pub begun: Vec<PathBuf>,
+    /// Litestream does not replicate these: no snapshot mends them.
+    pub unlisted: Vec<PathBuf>,
+    pub failed: Option<String>,
+}
+
+impl Outcome {
+    pub fn failed(why: impl Into<String>) -> Self {
+        Self { failed: Some(why.into()), ..Self::default() }
+    }
+}
+
+/// Asks, and mends. `program` is edgerotate itself. Whether nothing failed.
+///
+/// # Errors
+/// As the system gives them when the runtime can't be had.
+pub fn run(config: &settings::Mend, program: &Path) -> io::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(ask_and_mend(config, program)))
+}
+
+async fn ask_and_mend(config: &settings::Mend, edgerotate: &Path) -> bool {
+    let deadline = Instant::now() + config.snapshot_timeout + BESIDE_THE_SNAPSHOT;
+    let socket = config.runtime_directory.join(SOCKET);
+    let mut stream = match UnixStream::connect(&socket).await {
+        Ok(stream) => stream,
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            log::warn!(
+                "{}: {e}; let Litestream's user into the directory (RuntimeDirectoryMode=0711)",
+                socket.display()
+            );
+            return false;
+        }
+        // A daemon that does not run wants nothing.
+        Err(e) => {
+            log::debug!("{}: {e}", socket.display());
+            return true;
+        }
+    };
+    let wanted = match timeout(ANSWER_WITHIN, receive::<Wanted>(&mut stream)).await {
+        Ok(Ok(wanted)) => wanted,
+        Ok(Err(e)) => {
+            log::warn!("edgerotate gave no answer: {e}");
+            return false;
+        }
+        Err(_) => {
+            log::warn!("edgerotate gave no answer within {} s", ANSWER_WITHIN.as_secs());
+            return false;
+        }
+    };
+    if let Some(why) = &wanted.refused {
+        log::warn!("edgerotate refused to answer: {why}");
+        return false;
+    }
+    if let Some(later) = &wanted.later {
+        log::warn!("{later}");
+    }
+    if wanted.databases.is_empty() {
+        return true;
+    }
+    let outcome = match timeout_at(deadline, mend(config, edgerotate, &wanted.databases)).await {
+        Ok(outcome) => outcome.unwrap_or_else(Outcome::failed),
+        Err(_) => Outcome::failed(format!(
+            "it took longer than EDGEROTATE_SNAPSHOT_TIMEOUT and {} s",
+            BESIDE_THE_SNAPSHOT.as_secs()
+        )),
+    };
+    match &outcome.failed {
+        Some(why) => log::warn!("no new snapshot: {why}"),
+        None if outcome.begun.is_empty() => {
+            log::info!("a new snapshot was made of {} suspect databases", outcome.mended.len());
+        }
+        None => log::info!("{} suspect databases begin anew", outcome.begun.len()),
+    }
+    if let Err(e) = send(&mut stream, &outcome).await {
+        log::warn!("edgerotate could not be told: {e}");
+    }
+    outcome.failed.is_none()
+}
+
+async fn mend(
+    config: &settings::Mend,
+    edgerotate: &Path,
+    wanted: &[PathBuf],
+) -> Result<Outcome, String> {
+    let litestream = Litestream {
+        edgerotate,
+        program: config.program.as_os_str(),
+        configuration: config.configuration.as_os_str(),
+    };
+    let version = litestream.answer(&["version".as_ref()]).await?;
+    let arguments = ["databases".as_ref(), "-config".as_ref(), litestream.configuration];
+    let listed = databases_in(&litestream.answer(&arguments).await?);
+    let (mended, unlisted): (Vec<_>, Vec<_>) =
+        wanted.iter().cloned().partition(|path| listed.contains(path));
+    if version.trim().trim_start_matches('v').starts_with("0.3.") {
+        for database in &mended {
+            begin_anew(database)?;
+        }
+        return Ok(Outcome { begun: mended, unlisted, ..Outcome::default() });
+    }
+    if !mended.is_empty() {
+        litestream.force_snapshot(config.snapshot_timeout).await?;
+    }
+    Ok(Outcome { mended, unlisted, ..Outcome::default() })
+}
+
+/// Litestream 0.3 has no forced snapshot. Without its note of the generation it begins a new one, with a snapshot.
+fn begin_anew(database: &Path) -> Result<(), String> {
+    let generation = generation_file(database);
+    match fs::remove_file(&generation) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(format!("{}: {e}", generation.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where Litestream 0.3 keeps the name of the generation.
+fn generation_file(database: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(database.file_name().unwrap_or_default());
+    name.push("-litestream");
+    database.with_file_name(name).join("generation")
+}
+
+/// Litestream's program, in the environment that this was started in: Litestream's own.
+struct Litestream<'a> {
+    edgerotate: &'a Path,
+    program: &'a OsStr,
+    configuration: &'a OsStr,
+}
+
+impl Litestream<'_> {
+    async fn force_snapshot(&self, limit: Duration) -> Result<(), String> {
+        let mut command = self.command();
+        command.args(["replicate", "-once", "-force-snapshot", "-config"]).arg(self.configuration);
+        // What it says goes into the log of Litestream's unit, under its own words.
+        let status = timeout(limit, command.status()).await;
+        // Dropped at the limit, it is killed.
+        let told = |status: ExitStatus| match status.success() {
+            true => Ok(()),
+            false => Err(format!(
+                "litestream replicate -once -force-snapshot failed ({status}); its own words \
+                                  are in the log of Litestream's unit"
+            )),
+        };
+        match status {
+            Ok(Ok(status)) => told(status),
+            Ok(Err(e)) => Err(self.not_run(&e)),
+            Err(_) => Err(format!(
+                "litestream replicate -once -force-snapshot took more than {} s (EDGEROTATE_SNAPSHOT_TIMEOUT)",
+                limit.as_secs()
+            )),
+        }
+    }
+
+    /// What a command prints that needs no network.
+    async fn answer(&self, arguments: &[&OsStr]) -> Result<String, String> {
+        let mut command = self.command();
+        command.args(arguments).stdout(Stdio::piped());
+        let name = arguments[0].to_string_lossy();
+        match timeout(QUICK, command.output()).await {
+            Ok(Ok(output)) if output.status.success() => {
+                Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            }
+            Ok(Ok(output)) => Err(format!("litestream {name} failed ({})", output.status)),
+            Ok(Err(e)) => Err(self.not_run(&e)),
+            Err(_) => Err(format!("litestream {name} took more than {} s", QUICK.as_secs())),
+        }
+    }
+
+    fn not_run(&self, e: &io::Error) -> String {
+        format!("{}: {e}; look at EDGEROTATE_LITESTREAM", Path::new(self.program).display())
+    }
+
+    /// It ends with this process: two Litestreams on one database must not be.
+    fn command(&self) -> Command {
+        let mut command = tied::command(self.edgerotate, self.program);
+        command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+        command
+    }
+}
+
+/// One line of JSON.
+///
+/// # Errors
+/// As the system gives them.
+pub async fn send(stream: &mut UnixStream, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    stream.write_all(&line).await
+}
+
+/// The other side's line.
+///
+/// # Errors
+/// As the system gives them; the other side has gone, or says what is not understood.
+pub async fn receive<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> {
+    let mut line = String::new();
+    BufReader::new(stream.take(LONGEST_LINE)).read_line(&mut line).await?;
+    if line.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed"));
+    }
+    Ok(serde_json::from_str(&line)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_where_litestream_0_3_keeps_its_generation() {
+        let file = generation_file(Path::new("/data/app/orders.db"));
+        assert_eq!(file, Path::new("/data/app/.orders.db-litestream/generation"));
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_hangs_up_is_said_as_it_is() {
+        let (mut asker, daemon) = UnixStream::pair().unwrap();
+        drop(daemon);
+        let e = receive::<Wanted>(&mut asker).await.unwrap_err();
+        assert_eq!(e.to_string(), "the connection was closed");
+    }
+
+    #[test]
+    fn tells_when_the_next_try_may_be() {
+        let later = Later { suspect: 2, seconds: 540 };
+        assert_eq!(later.to_string(), "2 suspect; the next snapshot may be tried in 9 min");
+    }
+}

@@ -1,0 +1,9 @@
+pub mod atomic_file;
+pub mod clock;
+pub mod core_dump;
+pub mod instance;
+pub mod kernel_locks;
+pub mod process_group;
+pub mod service_manager;
+pub mod signals;
+pub mod tied;
