@@ -7,6 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::problems::trouble::Trouble;
 
+/// AWS's keys have 40 characters, and tokens hundreds.
+const SHORTEST_SECRET: usize = 8;
+
 /// Of its last line, so much is shown.
 const LONGEST_LINE: usize = 600;
 
@@ -21,7 +24,9 @@ impl Answer {
     /// With every credential struck out, whatever Litestream or S3 may have repeated of them.
     pub fn without(mut self, credentials: &[(String, Zeroizing<String>)]) -> Self {
         for (name, value) in credentials {
-            if name.contains("SECRET") || name.contains("TOKEN") {
+            // An empty one is in every text; so short a one is no credential.
+            let is_secret = name.contains("SECRET") || name.contains("TOKEN");
+            if is_secret && value.len() >= SHORTEST_SECRET {
                 for text in [&mut self.stdout, &mut self.stderr] {
                     *text = text.replace(value.as_str(), "[secret]");
                 }

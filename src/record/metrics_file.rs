@@ -15,8 +15,7 @@ use crate::{
         span::span,
     },
     record::{Clocks, Record, metrics},
-    replica::heartbeat_store::is_volatile,
-    system::{atomic_file, clock::Boottime},
+    system::{atomic_file, clock::Boottime, file_system::is_volatile},
 };
 
 /// No secret is in it, and the collector has a user of its own.

@@ -14,15 +14,11 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::statfs::{FsType, TMPFS_MAGIC, statfs},
     unistd::{AccessFlags, access},
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi};
 
 use crate::core::heartbeat::{Ids, rows_to_prune};
-
-/// RAMFS_MAGIC of linux/magic.h, which libc leaves out.
-const RAMFS_MAGIC: FsType = FsType(0x8584_58f6_u32 as _);
 
 /// How long a write waits for another program's. Longer than a healthy application's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -182,16 +178,6 @@ pub fn look_at_rights(path: &Path) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Whether a database at `path` would be gone after a reboot: its file system is in memory.
-///
-/// # Errors
-/// As the system gives them, for the directory where there is no file yet.
-pub fn is_volatile(path: &Path) -> io::Result<bool> {
-    let looked_at = if path.exists() { path } else { path.parent().unwrap_or(Path::new("/")) };
-    let kind = statfs(looked_at)?.filesystem_type();
-    Ok(kind == TMPFS_MAGIC || kind == RAMFS_MAGIC)
 }
 
 impl HeartbeatError {
@@ -364,11 +350,5 @@ mod tests {
         fs::write(scratch.database(), "").unwrap();
         let error = store.beat(&mut ids(), 0).unwrap_err().to_string();
         assert!(error.contains("another file"), "{error}");
-    }
-
-    #[test]
-    fn tells_a_file_system_in_memory() {
-        assert!(!is_volatile(Path::new("/proc/version")).unwrap());
-        assert!(is_volatile(Path::new("/dev/shm/device.db")).unwrap());
     }
 }

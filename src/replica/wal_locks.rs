@@ -10,6 +10,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -49,7 +50,27 @@ pub fn readers(path: &Path) -> io::Result<Readers> {
     let mut shm = path.as_os_str().to_owned();
     shm.push("-shm");
     let shm = fs::metadata(PathBuf::from(shm))?;
-    Ok(of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id()))
+    let mut readers = of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id());
+    // Another edgerotate, such as `edgerotate verify`, reads for seconds, and keeps nothing for Litestream.
+    readers.others.retain(|(process, _)| !is_edgerotate(*process));
+    Ok(readers)
+}
+
+/// Whether a process is this very program, or one that has its name.
+fn is_edgerotate(process: u32) -> bool {
+    let file = |process: &str| {
+        let found = fs::metadata(format!("/proc/{process}/exe")).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    let process = process.to_string();
+    match (file(&process), file("self")) {
+        (Some(its), Some(ours)) if its == ours => true,
+        // Another user's can't be seen; and after an upgrade the file is another.
+        _ => fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|words| {
+            let first = words.split(|byte| *byte == 0).next().unwrap_or_default();
+            first == b"edgerotate" || first.ends_with(b"/edgerotate")
+        }),
+    }
 }
 
 /// Shared POSIX locks only: a checkpoint locks slots exclusively for a moment, and reads nothing.

@@ -8,6 +8,7 @@
 //! Nothing here reads the environment or a clock: the caller hands the environment in. And no error, warning
 //! or `Debug` of these types shows a PIN, wherever in the settings it was put.
 
+mod aws_endpoints;
 mod check;
 mod checked;
 mod duration;
@@ -33,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::UnknownKeys,
-    checked::{LITESTREAM_UNIT, runtime_directory},
+    checked::{LITESTREAM_UNIT, directories, runtime_directory},
     layers::{LayerFile, Layers, Owner},
     problem::{ConfigErrors, Place, Problem, Warning},
     table::{SETTINGS, Setting},

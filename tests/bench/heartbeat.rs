@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use edgerotate::{
     core::heartbeat::Ids,
-    replica::{
-        guard::transaction::Guard,
-        heartbeat_store::{HeartbeatStore, is_volatile},
-    },
+    replica::{guard::transaction::Guard, heartbeat_store::HeartbeatStore},
+    system::file_system::is_volatile,
 };
 
 use crate::{

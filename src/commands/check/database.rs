@@ -23,8 +23,9 @@ use super::{
 use crate::{
     fetch::material::io_words,
     problems::finding::Finding,
-    replica::{guard::transaction::Guard, heartbeat_store::is_volatile, suspect::SuspectFile},
+    replica::{guard::transaction::Guard, suspect::SuspectFile},
     settings::Config,
+    system::file_system::{Lasts, lasts},
 };
 
 /// How long another program's transaction is waited for. The heartbeat waits longer; a person does not.
@@ -59,8 +60,8 @@ fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Op
         return (Line::wrong(step, shown, found), None);
     }
     let mut found = Vec::new();
-    let volatile = is_volatile(path).unwrap_or(false);
-    if volatile && !config.heartbeat.allow_volatile_database {
+    let lasts = lasts(path).unwrap_or(Lasts::Always);
+    if lasts == Lasts::UntilReboot && !config.heartbeat.allow_volatile_database {
         found.push(Found::file(Finding::DatabaseVolatile, path, ""));
     }
     if matches!(path.try_exists(), Ok(false)) {
@@ -80,7 +81,14 @@ fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Op
     }
     match Opened::new(path) {
         Ok(opened) => match opened.look() {
-            Ok(Ok(seen)) => (Line::new(step, format!("{shown}: {seen}"), found), Some(opened)),
+            Ok(Ok(seen)) => {
+                let unknown = match lasts {
+                    Lasts::Unknown => "; whether its file system outlives a reboot is not known",
+                    Lasts::UntilReboot | Lasts::Always => "",
+                };
+                let line = Line::new(step, format!("{shown}: {seen}{unknown}"), found);
+                (line, Some(opened))
+            }
             Ok(Err(finding)) => {
                 opened.close();
                 found.push(finding.by(user));

@@ -19,8 +19,8 @@ use super::{
 use crate::{
     fetch::material::{CA_FILE, CERTIFICATE, FileCauses, KEY_FILE, PIN_FILE},
     problems::finding::Finding,
-    replica::heartbeat_store::is_volatile,
     settings::{Config, Pin, PrivateKey},
+    system::file_system::is_volatile,
 };
 
 /// All but the databases, which SQLite looks at.

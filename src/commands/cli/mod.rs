@@ -24,8 +24,10 @@ use crate::{
     outlets::credential_process::{self, Refused},
     replica::{mend, verify},
     settings::{self, Config, Layers, UnknownKeys, Warning},
-    system::tied,
-    system::{clock, core_dump, service_manager},
+    system::{
+        clock, core_dump, service_manager, tied,
+        user::{self, THIS_PROGRAM},
+    },
 };
 
 use self::{
@@ -45,6 +47,9 @@ const BAD_SETTINGS: u8 = 78;
 /// What was to be done could not be done now, or a signal ended it first (EX_TEMPFAIL).
 const TRY_LATER: u8 = 75;
 
+/// Rights are missing (EX_NOPERM).
+const NOT_PERMITTED: u8 = 77;
+
 /// The answer could not be written (EX_IOERR).
 const NOT_WRITTEN: u8 = 74;
 
@@ -62,14 +67,26 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
                 Err(stopped) => stopped.into(),
             }
         }),
-        Ok(Command::Fetch(files)) => with_config(files, fetch),
+        Ok(Command::Fetch(files)) => as_owner(&files).unwrap_or_else(|| with_config(files, fetch)),
         Ok(Command::FetchChild) => child::child(),
-        Ok(Command::Check(files, options)) => check(files, options),
-        Ok(Command::Status { files, json, watch }) => status(files, json, watch),
-        Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
-            verify(&config, warnings, &program, json)
+        // It looks at files alone, which may be another machine's.
+        Ok(Command::Check(files, options)) if options.scope == check::Scope::ConfigOnly => {
+            check(files, options)
+        }
+        Ok(Command::Check(files, options)) => {
+            as_owner(&files).unwrap_or_else(|| check(files, options))
+        }
+        Ok(Command::Status { files, json, watch }) => {
+            as_owner(&files).unwrap_or_else(|| status(files, json, watch))
+        }
+        Ok(Command::Verify { files, json }) => as_owner(&files).unwrap_or_else(|| {
+            with_config(files, |config, warnings, program| {
+                verify(&config, warnings, &program, json)
+            })
         }),
-        Ok(Command::CredentialProcess(files)) => credential_process(files),
+        Ok(Command::CredentialProcess(files)) => {
+            as_owner(&files).unwrap_or_else(|| credential_process(files))
+        }
         Ok(Command::Mend(files)) => mend(files),
         Ok(Command::Become(words)) => tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
@@ -79,6 +96,20 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::from(BAD_USAGE)
         }
     }
+}
+
+/// Root's command goes on as the user whose the state directory is: see [`user`]. Returns only if there is nobody to
+/// become, or if that fails.
+fn as_owner(files: &Files) -> Option<ExitCode> {
+    let directories = settings::directories(&Layers::read(&files.clone().layers(), env::vars_os()));
+    let (owner, group) = user::owner_to_become(&directories)?;
+    let error = user::begin_anew_as(owner, group);
+    let name = user::name(owner);
+    complain(&format!(
+        "edgerotate: {} belongs to {name}, and this command can't become that user ({error}); run it as {name}",
+        directories[0].display()
+    ));
+    Some(ExitCode::from(NOT_PERMITTED))
 }
 
 /// Reads and checks the settings, starts the log, and goes on.
@@ -96,13 +127,7 @@ fn with_layers(
     match Config::from_layers(layers, UnknownKeys::Warn) {
         Ok((config, warnings)) => {
             start_log(config.log);
-            match env::current_exe() {
-                Ok(program) => go_on(config, warnings, program),
-                Err(e) => {
-                    log::error!("edgerotate's own program file can't be found: {e}");
-                    ExitCode::from(BROKEN_DEVICE)
-                }
-            }
+            go_on(config, warnings, THIS_PROGRAM.into())
         }
         Err(errors) => {
             start_log(LevelFilter::Info);
@@ -143,14 +168,7 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
 fn check(files: Files, options: check::Options) -> ExitCode {
     // What is wrong is in the answer; of the modules' own words nobody asked for any.
     start_log(LevelFilter::Error);
-    let program = match env::current_exe() {
-        Ok(program) => program,
-        Err(e) => {
-            complain(&format!("edgerotate's own program file can't be found: {e}"));
-            return ExitCode::from(BROKEN_DEVICE);
-        }
-    };
-    match check::run(&files.layers(), options, &program, &mut io::stdout()) {
+    match check::run(&files.layers(), options, Path::new(THIS_PROGRAM), &mut io::stdout()) {
         Ok(code) => ExitCode::from(code),
         // `edgerotate check | head` is no fault.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -234,8 +252,7 @@ fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -
 fn mend(files: Files) -> ExitCode {
     start_log(LevelFilter::Info);
     let config = settings::Mend::from_layers(&Layers::read(&files.layers(), env::vars_os()));
-    let mended = env::current_exe().and_then(|program| mend::run(&config, &program));
-    match mended {
+    match mend::run(&config, Path::new(THIS_PROGRAM)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(TRY_LATER),
         Err(e) => {

@@ -13,9 +13,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Stopped;
 use crate::{
     core::backoff,
-    replica::heartbeat_store,
     settings::{Config, Pin, PrivateKey, Token},
-    system::instance::{Instance, NoInstance},
+    system::{
+        file_system::{Lasts, is_volatile, lasts},
+        instance::{Instance, NoInstance},
+    },
 };
 
 /// Logs why the daemon can't run.
@@ -44,12 +46,18 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
     warn_of_keys_for_all(config);
     let database = &config.heartbeat.database;
     if !config.heartbeat.allow_volatile_database {
-        match heartbeat_store::is_volatile(database) {
-            Ok(false) => {}
-            Ok(true) => {
+        match lasts(database) {
+            Ok(Lasts::Always) => {}
+            Ok(Lasts::Unknown) => log::warn!(
+                "EDGEROTATE_DATABASE: it is not known whether the file system of {} outlives a reboot; see that \
+                 it does, or put the database on the data partition",
+                database.display()
+            ),
+            Ok(Lasts::UntilReboot) => {
                 log::error!(
-                    "EDGEROTATE_DATABASE: {} is on tmpfs, in memory, and would be gone after a reboot; put it on the data \
-                     partition, or set EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
+                    "EDGEROTATE_DATABASE: {} is in memory (on tmpfs, or on an overlay that writes to one), and would be \
+                     gone after a reboot; put it on the data partition, or set \
+                     EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
                     database.display()
                 );
                 return Err(Stopped::Settings);
@@ -85,7 +93,7 @@ fn warn_of_secrets_on_flash(config: &Config) {
     .into_iter()
     .chain(clients.iter().map(|path| ("EDGEROTATE_CLIENT_DIRECTORY", path)))
     {
-        if let Ok(false) = heartbeat_store::is_volatile(path) {
+        if let Ok(false) = is_volatile(path) {
             log::warn!(
                 "{setting}: {} is not on tmpfs: credentials are written to storage; put it below /run",
                 path.display()

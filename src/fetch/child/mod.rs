@@ -24,7 +24,7 @@ use openssl::pkey::{PKey, Private};
 
 use self::{
     answer::Answer,
-    isolation::Isolated,
+    isolation::{Isolated, NotEntered},
     request::Identity,
     token::{TokenKey, TokenLock},
 };
@@ -33,7 +33,7 @@ use crate::{
         material,
         openssl::Module,
         pin_mark::{self, Source},
-        protocol::{Envelope, FetchReply, Order, Purpose},
+        protocol::{Envelope, FetchReply, OTHER_VERSION, Order, Purpose},
     },
     problems::failure::{Class, Failure},
     settings::{PrivateKey, Provider, Token},
@@ -45,7 +45,8 @@ use crate::{
 pub fn child() -> ExitCode {
     let Isolated { order, reply: pipe, printed } = match isolation::enter() {
         Ok(isolated) => isolated,
-        Err(what) => {
+        Err(NotEntered::OtherVersion) => return ExitCode::from(OTHER_VERSION),
+        Err(NotEntered::Words(what)) => {
             // For whoever starts this by hand; the parent listens to the reply alone.
             let _ = writeln!(io::stderr(), "edgerotate: {what}");
             return ExitCode::FAILURE;

@@ -17,9 +17,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     outlets::state_file::State,
-    replica::heartbeat_store::is_volatile,
     settings::{Config, PrivateKey},
-    system::atomic_file,
+    system::{atomic_file, file_system::is_volatile},
 };
 
 const FILE_NAME: &str = "edgerotate-credentials.json";
