@@ -5,8 +5,9 @@
 use std::{collections::BTreeMap, env, fs, path::Path};
 
 use edgerotate::{
+    core::class::Class,
     problems::{
-        failure::{Cause, Class},
+        failure::Cause,
         finding::{Finding, Gate},
         kinds::Kind,
     },

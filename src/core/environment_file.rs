@@ -2,9 +2,9 @@
 
 use zeroize::Zeroizing;
 
-use crate::{
-    core::credentials::{Credentials, is_plain},
-    outlets::endpoint::token::Token,
+use crate::core::{
+    credentials::{Credentials, is_plain},
+    secret::Secret,
 };
 
 /// What such a file gives to a program.
@@ -13,7 +13,7 @@ pub enum Contents<'a> {
     /// Where to ask for them. Every SDK takes credentials in the environment first: so there are none.
     Endpoint {
         uri: String,
-        token: &'a Token,
+        token: &'a Secret,
     },
 }
 
@@ -88,7 +88,6 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::core::secret::Secret;
 
     fn of(secret: &str, region: &str, thing_name: Option<&str>) -> Result<String, String> {
         let credentials = Credentials {
@@ -116,20 +115,17 @@ mod tests {
 
     #[test]
     fn or_says_where_to_ask() {
-        let token = Token::of_tests();
+        let token = Secret::new("00112233".to_owned());
         let contents = Contents::Endpoint {
             uri: "http://127.0.0.1:9170/credentials".to_owned(),
             token: &token,
         };
         assert_eq!(
             *text(&contents, "eu-central-1", None).unwrap(),
-            format!(
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:9170/credentials\n\
-                 AWS_CONTAINER_AUTHORIZATION_TOKEN={}\n\
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:9170/credentials\n\
+                 AWS_CONTAINER_AUTHORIZATION_TOKEN=00112233\n\
                  AWS_DEFAULT_REGION=eu-central-1\n\
-                 AWS_EC2_METADATA_DISABLED=true\n",
-                Token::OF_TESTS
-            )
+                 AWS_EC2_METADATA_DISABLED=true\n"
         );
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::system::clock::Boottime;
+use crate::core::boottime::Boottime;
 
 /// A fault that stays is said again after this, however often it came in between.
 const AGAIN: Duration = Duration::from_secs(3600);

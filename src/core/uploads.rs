@@ -6,7 +6,7 @@
 
 use std::{path::Path, time::Duration};
 
-use crate::system::clock::Boottime;
+use crate::core::boottime::Boottime;
 
 /// A Litestream that is slow is left alone, however little lag it may have: with S3 away, 0.5 was seen to read nothing
 /// for more than eight seconds. A stuck one stays so.

@@ -22,7 +22,6 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-pub use crate::commands::fetch::{ByHandError, by_hand};
 use crate::{
     fetch::{
         pin_mark::{self, Directories},

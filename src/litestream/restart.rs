@@ -5,7 +5,7 @@
 //! unit as the target of a link that anyone may read; without systemd, a pid file and the process's start time tell it.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
@@ -19,10 +19,10 @@ use tokio::{
 };
 
 use crate::{
+    core::boottime::Boottime,
     settings,
     system::{
         child_environment::{self, OF_SESSION, PLAIN},
-        clock::Boottime,
         process_group::KillOnDrop,
     },
 };
@@ -44,6 +44,15 @@ pub enum Start {
     Invocation(String),
     /// A process that lives, and when it started.
     Process { pid: u32, started: Boottime },
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invocation(id) => write!(f, "invocation {id}"),
+            Self::Process { pid, .. } => write!(f, "process {pid}"),
+        }
+    }
 }
 
 /// A process, told from a later one with the same id.

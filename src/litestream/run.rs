@@ -1,12 +1,11 @@
-//! Litestream, run for its answer: with the credentials of the environment file and nothing else of ours.
+//! Litestream's program, run for its answer. Each start of it by edgerotate, but for the unit's own, is made here.
 //!
-//! Its environment is what this file says. The credentials go there and never into its arguments, which anyone may
-//! read; and what a shell happens to have does not, since Litestream 0.5.17 can't restore at all where it finds
-//! `AWS_CA_BUNDLE`.
+//! Its environment is what this file says. Credentials go there and never into its arguments, which anyone may read; and
+//! what a shell happens to have does not, since Litestream 0.5.17 can't restore at all where it finds `AWS_CA_BUNDLE`.
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     path::{Path, PathBuf},
     process::Stdio,
@@ -16,16 +15,15 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::timeout,
 };
 use zeroize::Zeroizing;
 
 use crate::{
     core::environment_file,
     litestream::answer::{self, Answer},
-    problems::trouble::{CREDENTIALS_EXPIRED, NOT_THIS_USER, Trouble},
-    replica::verify::workplace::{Progress, Workplace},
-    settings,
+    problems::trouble::{NOT_THIS_USER, Trouble},
+    settings::{self, table},
     system::{signals::Signals, tied},
 };
 
@@ -45,32 +43,129 @@ const ENVIRONMENT: &[&str] = &[
     "no_proxy",
 ];
 
-/// An answer without network: the program is there and reads its configuration.
-const QUICK: Duration = Duration::from_secs(20);
-
-/// How often a restore is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+/// For an answer without network: it needs none, but its 30 MB from a slow disk.
+pub const QUICK: Duration = Duration::from_secs(20);
 
 /// Of what it prints, the end is kept: the error is in the last line.
 const KEPT: usize = 16 * 1024;
 
-/// Litestream's program with its configuration and credentials.
-pub struct Litestream<'a> {
-    edgerotate: &'a Path,
-    program: &'a Path,
-    configuration: &'a Path,
-    environment_file: &'a Path,
-    stall: Duration,
+/// Names and values that Litestream is given, which may be secret.
+pub type Variables = Vec<(String, Zeroizing<String>)>;
+
+/// Litestream's program, and what it is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    pub file: &'a Path,
+    /// edgerotate itself, which becomes the program, so that it ends with this process. `None` where it ends by itself.
+    edgerotate: Option<&'a Path>,
+    environment: Environment,
 }
 
-impl<'a> Litestream<'a> {
-    pub fn new(edgerotate: &'a Path, config: &'a settings::Litestream, stall: Duration) -> Self {
+#[derive(Clone, Copy, Debug)]
+enum Environment {
+    /// This process was started in Litestream's own, and what it prints belongs into the log of Litestream's unit.
+    Own,
+    /// What this file says.
+    Listed,
+}
+
+impl<'a> Program<'a> {
+    /// Asked for its version, and nothing else.
+    pub fn alone(file: &'a Path) -> Self {
+        Self { file, edgerotate: None, environment: Environment::Listed }
+    }
+
+    /// Run by a process that Litestream's unit started.
+    pub fn in_its_unit(edgerotate: &'a Path, file: &'a Path) -> Self {
+        Self { file, edgerotate: Some(edgerotate), environment: Environment::Own }
+    }
+
+    /// The command, with these variables.
+    pub fn command(&self, variables: &[(String, Zeroizing<String>)]) -> Command {
+        let mut command = match self.edgerotate {
+            Some(edgerotate) => tied::command(edgerotate, self.file.as_os_str()),
+            None => Command::new(self.file),
+        };
+        match self.environment {
+            Environment::Own => {
+                // Litestream's own, but for settings of edgerotate's that may hold a secret.
+                for name in table::names_of_secrets() {
+                    command.env_remove(name);
+                }
+                &mut command
+            }
+            Environment::Listed => {
+                let wanted =
+                    |(name, _): &(OsString, OsString)| ENVIRONMENT.iter().any(|n| name == n);
+                command.env_clear().envs(env::vars_os().filter(wanted));
+                command.stdout(Stdio::piped()).stderr(Stdio::piped())
+            }
+        };
+        for (name, value) in variables {
+            command.env(name, value.as_str());
+        }
+        // Ctrl-C on a terminal is for this process, which ends that one and tidies up.
+        command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        command
+    }
+
+    /// What it answers within [`QUICK`]. To be dropped by whoever no longer waits.
+    ///
+    /// # Errors
+    /// As the system gives them; no answer in time.
+    pub async fn ask(
+        &self,
+        arguments: &[&OsStr],
+        variables: &[(String, Zeroizing<String>)],
+    ) -> io::Result<Answer> {
+        let mut command = self.command(variables);
+        command.args(arguments).stdout(Stdio::piped());
+        let mut run = Run::start(command)?;
+        if let Ok(answer) = timeout(QUICK, run.end()).await {
+            return answer;
+        }
+        run.kill().await;
+        let asked = arguments.first().map_or_else(Default::default, |word| word.to_string_lossy());
+        let what = format!("`{asked}` takes more than {} s", QUICK.as_secs());
+        Err(io::Error::new(io::ErrorKind::TimedOut, what))
+    }
+
+    /// Its version, such as `0.5.17`.
+    ///
+    /// # Errors
+    /// It can't be run, or tells none.
+    pub async fn version(&self, variables: &[(String, Zeroizing<String>)]) -> io::Result<String> {
+        let answer = self.ask(&[OsStr::new("version")], variables).await?;
+        if tied::was_not_started(answer.status) {
+            return Err(io::Error::other(answer.stderr.trim().to_owned()));
+        }
+        let version = answer.stdout.trim().trim_start_matches('v');
+        let is_version = version.starts_with(|c: char| c.is_ascii_digit()) && version.len() < 40;
+        if !answer.status.success() || !is_version {
+            let what = "`litestream version` tells no version";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(version.to_owned())
+    }
+}
+
+/// Litestream's program as the settings name it, with its configuration and the unit's variables.
+pub struct Client<'a> {
+    pub program: Program<'a>,
+    pub configuration: &'a Path,
+    pub environment_file: &'a Path,
+}
+
+impl<'a> Client<'a> {
+    pub fn new(edgerotate: &'a Path, config: &'a settings::Litestream) -> Self {
         Self {
-            edgerotate,
-            program: &config.program,
+            program: Program {
+                file: &config.program,
+                edgerotate: Some(edgerotate),
+                environment: Environment::Listed,
+            },
             configuration: &config.configuration,
             environment_file: &config.environment_file,
-            stall,
         }
     }
 
@@ -79,13 +174,13 @@ impl<'a> Litestream<'a> {
     /// # Errors
     /// It can't be run, or says something else.
     pub async fn version(&self, signals: &mut Signals) -> Result<String, Trouble> {
-        let answer = self.quick(&["version"], signals).await?;
-        let version = answer.stdout.trim().trim_start_matches('v');
-        let is_version = version.starts_with(|c: char| c.is_ascii_digit()) && version.len() < 40;
-        if answer.status.success() && is_version {
-            return Ok(version.to_owned());
+        let variables = self.variables()?;
+        tokio::select! {
+            version = self.program.version(&variables) => {
+                version.map_err(|e| Trouble::not_run(self.program.file, &e))
+            }
+            () = signals.next() => Err(Trouble::interrupted()),
         }
-        Err(Trouble::not_run(self.program, &"`litestream version` tells no version"))
     }
 
     /// The databases that litestream.yml names.
@@ -100,141 +195,49 @@ impl<'a> Litestream<'a> {
             }
             _ => {}
         }
-        let configuration = self.configuration.to_string_lossy();
-        let answer = self.quick(&["databases", "-config", &configuration], signals).await?;
+        let variables = self.variables()?;
+        let arguments = ["databases", "-config"].map(OsStr::new);
+        let arguments = [arguments[0], arguments[1], self.configuration.as_os_str()];
+        let answer = tokio::select! {
+            answer = self.program.ask(&arguments, &variables) => self.started(answer)?,
+            () = signals.next() => return Err(Trouble::interrupted()),
+        };
         if !answer.status.success() {
             return Err(answer.trouble());
         }
         Ok(answer::databases(&answer.stdout))
     }
 
-    /// Restores the newest state of `database` into the workplace; `watch` is told how far it is.
-    ///
-    /// A long restore can outlive its credentials. Where there are newer ones by then, it is begun again, once.
-    ///
-    /// # Errors
-    /// What Litestream said, or that it got nowhere and was ended.
-    pub async fn restore(
-        &self,
-        database: &Path,
-        workplace: &Workplace,
-        signals: &mut Signals,
-        watch: &mut dyn FnMut(&Progress),
-    ) -> Result<(), Trouble> {
-        let first = credentials(self.environment_file)?;
-        let restored = self.restore_with(&first, database, workplace, signals, watch).await;
-        if !restored.as_ref().is_err_and(|trouble| trouble.cause == CREDENTIALS_EXPIRED) {
-            return restored;
-        }
-        let newer = credentials(self.environment_file)?;
-        if newer == first {
-            return restored;
-        }
-        workplace.empty()?;
-        self.restore_with(&newer, database, workplace, signals, watch).await
-    }
-
-    async fn restore_with(
-        &self,
-        credentials: &[(String, Zeroizing<String>)],
-        database: &Path,
-        workplace: &Workplace,
-        signals: &mut Signals,
-        watch: &mut dyn FnMut(&Progress),
-    ) -> Result<(), Trouble> {
-        let file = workplace.file();
-        let mut command = self.command(credentials);
-        command.args(["restore", "-config"]).arg(self.configuration).arg("-o").arg(&file);
-        command.arg(database);
-        let mut run = Run::start(self.program, command)?;
-
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut progress = workplace.progress();
-        let mut since = Instant::now();
-        let answer = loop {
-            let trouble = tokio::select! {
-                answer = run.end() => break answer,
-                () = signals.next() => Trouble::interrupted(),
-                _ = looks.tick() => {
-                    let now = workplace.progress();
-                    watch(&now);
-                    if now != progress {
-                        (progress, since) = (now, Instant::now());
-                    }
-                    match workplace.still_has_room() {
-                        Err(trouble) => trouble,
-                        Ok(()) if since.elapsed() > self.stall => {
-                            Trouble::stalled(self.stall.as_secs(), progress.bytes)
-                        }
-                        Ok(()) => continue,
-                    }
-                }
-            };
-            run.kill().await;
-            return Err(trouble);
-        };
-        let answer = self.started(answer)?;
-        if answer.status.success() && file.exists() {
-            return Ok(());
-        }
-        Err(answer.without(credentials).trouble())
-    }
-
-    async fn quick(&self, arguments: &[&str], signals: &mut Signals) -> Result<Answer, Trouble> {
-        // No credentials: what is asked needs none. `${…}` of the environment file is needed to read litestream.yml.
-        let credentials = match credentials(self.environment_file) {
+    /// No credentials: what is asked needs none. `${…}` of the environment file is needed to read litestream.yml.
+    fn variables(&self) -> Result<Variables, Trouble> {
+        match credentials(self.environment_file) {
             Ok(variables) => {
-                variables.into_iter().filter(|(name, _)| !name.starts_with("AWS_")).collect()
+                Ok(variables.into_iter().filter(|(name, _)| !name.starts_with("AWS_")).collect())
             }
             // Who may not read it is told so at once, instead of by whatever else is not permitted.
-            Err(trouble) if trouble.cause == NOT_THIS_USER => return Err(trouble),
-            Err(_) => Vec::new(),
-        };
-        let mut command = self.command(&credentials);
-        command.args(arguments);
-        let mut run = Run::start(self.program, command)?;
-        let answer = tokio::select! {
-            answer = timeout(QUICK, run.end()) => answer,
-            () = signals.next() => {
-                run.kill().await;
-                return Err(Trouble::interrupted());
-            }
-        };
-        match answer {
-            Ok(answer) => self.started(answer),
-            Err(_) => {
-                run.kill().await;
-                let what = format!("`{}` takes more than {} s", arguments[0], QUICK.as_secs());
-                Err(Trouble::not_run(self.program, &what))
-            }
+            Err(trouble) if trouble.cause == NOT_THIS_USER => Err(trouble),
+            Err(_) => Ok(Vec::new()),
         }
     }
 
-    fn started(&self, answer: io::Result<Answer>) -> Result<Answer, Trouble> {
-        let answer = answer.map_err(|e| Trouble::not_run(self.program, &e))?;
+    /// Tells a program that was never started from one that failed.
+    ///
+    /// # Errors
+    /// It was not started.
+    pub fn started(&self, answer: io::Result<Answer>) -> Result<Answer, Trouble> {
+        let answer = answer.map_err(|e| Trouble::not_run(self.program.file, &e))?;
         if tied::was_not_started(answer.status) {
-            return Err(Trouble::not_run(self.program, &answer.stderr.trim()));
+            return Err(Trouble::not_run(self.program.file, &answer.stderr.trim()));
         }
         Ok(answer)
     }
-
-    fn command(&self, credentials: &[(String, Zeroizing<String>)]) -> Command {
-        let mut command = tied::command(self.edgerotate, self.program.as_os_str());
-        command.env_clear();
-        let wanted = |(name, _): &(OsString, OsString)| ENVIRONMENT.iter().any(|n| name == n);
-        command.envs(env::vars_os().filter(wanted));
-        for (name, value) in credentials {
-            command.env(name, value.as_str());
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Ctrl-C on a terminal is for this process, which ends that one and tidies up.
-        command.process_group(0).kill_on_drop(true);
-        command
-    }
 }
 
-fn credentials(path: &Path) -> Result<Vec<(String, Zeroizing<String>)>, Trouble> {
+/// The variables of the environment file.
+///
+/// # Errors
+/// It is not there, or not for this user.
+pub fn credentials(path: &Path) -> Result<Variables, Trouble> {
     match fs::read_to_string(path).map(Zeroizing::new) {
         Ok(text) => Ok(environment_file::variables(&text)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Trouble::no_environment_file(path)),
@@ -243,20 +246,25 @@ fn credentials(path: &Path) -> Result<Vec<(String, Zeroizing<String>)>, Trouble>
 }
 
 /// A running Litestream; what it prints is taken in while it runs.
-struct Run {
+pub struct Run {
     child: Child,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
 impl Run {
-    fn start(program: &Path, mut command: Command) -> Result<Self, Trouble> {
-        let child = command.spawn().map_err(|e| Trouble::not_run(program, &e))?;
+    /// # Errors
+    /// The program can't be started.
+    pub fn start(mut command: Command) -> io::Result<Self> {
+        let child = command.spawn()?;
         Ok(Self { child, stdout: Vec::new(), stderr: Vec::new() })
     }
 
     /// Waits for its end. May be dropped and called again.
-    async fn end(&mut self) -> io::Result<Answer> {
+    ///
+    /// # Errors
+    /// As the system gives them.
+    pub async fn end(&mut self) -> io::Result<Answer> {
         let (stdout, stderr) = (self.child.stdout.as_mut(), self.child.stderr.as_mut());
         let (out, err) =
             tokio::join!(take_in(stdout, &mut self.stdout), take_in(stderr, &mut self.stderr));
@@ -270,7 +278,7 @@ impl Run {
     }
 
     /// Ends it and waits until it is gone: what it wrote is about to be removed.
-    async fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         let _ = self.child.kill().await;
     }
 }

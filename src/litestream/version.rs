@@ -5,23 +5,16 @@
 //! asked of the program, and kept on the data partition, where it outlives the image.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
 };
 
-use tokio::{process::Command, time::timeout};
-
-use crate::system::atomic_file;
+use crate::{litestream::run::Program, system::atomic_file};
 
 const FILE_NAME: &str = "litestream-version";
 
 const MODE: u32 = 0o600;
-
-/// It needs no network, but its 30 MB from a slow disk.
-const QUICK: Duration = Duration::from_secs(20);
 
 /// The program, and what is known of it.
 #[derive(Debug)]
@@ -54,7 +47,7 @@ impl LitestreamVersion {
         if self.asked == Some(stamp) {
             return None;
         }
-        let version = match version(&self.program).await {
+        let version = match Program::alone(&self.program).version(&[]).await {
             Ok(version) => version,
             Err(e) => {
                 log::debug!("{} version: {e}", self.program.display());
@@ -82,21 +75,6 @@ impl LitestreamVersion {
     fn before(&self) -> String {
         fs::read_to_string(&self.kept).unwrap_or_default().trim().to_owned()
     }
-}
-
-async fn version(program: &Path) -> io::Result<String> {
-    let mut command = Command::new(program);
-    command.arg("version").env_clear().stdin(Stdio::null()).stderr(Stdio::null());
-    command.kill_on_drop(true);
-    let output = timeout(QUICK, command.output())
-        .await
-        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it gives no answer"))??;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.trim().trim_start_matches('v');
-    if generation(version).is_none() || version.len() > 40 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it tells no version"));
-    }
-    Ok(version.to_owned())
 }
 
 /// "0.5" of "0.5.17": what is kept beside the database differs between these.

@@ -14,10 +14,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     core::{
+        boottime::Boottime,
         credentials::Credentials,
         rotation::{Held, Resumed},
     },
-    system::{atomic_file, clock::Boottime},
+    system::atomic_file,
 };
 
 const FILE_NAME: &str = "state.json";

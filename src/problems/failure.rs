@@ -8,6 +8,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::class::Class;
+
 /// Why a fetch gave no credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -16,17 +18,6 @@ pub struct Failure {
     pub detail: String,
     /// What the provider asked for with `Retry-After`.
     pub retry_after: Option<Duration>,
-}
-
-/// How a failure is treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// It passes by itself: tried again soon, with full jitter.
-    Passing,
-    /// A person must mend it: tried again slowly.
-    Setup,
-    /// Each further try could lock the token: not tried again until the PIN was changed.
-    PinRefused,
 }
 
 /// Exit codes after sysexits.h.

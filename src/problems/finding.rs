@@ -4,8 +4,6 @@
 //! docs/troubleshooting.md read them, so that none of them can say something else; and `status`, where it finds the same
 //! ([`crate::problems::kinds`]).
 
-use crate::replica::suspect;
-
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -270,7 +268,7 @@ findings! {
         "nothing, if its application makes it later; else correct EDGEROTATE_GUARD_DATABASES";
     Suspect "suspect" DEVICE Warns
         "a replica may lack rows"
-        suspect::REMEDY;
+        crate::core::suspect::REMEDY;
     SuspectUnknown "suspect-unknown" DEVICE Warns
         "which replicas may lack rows can't be told"
         "run it as the daemon's user, who must be able to read FILE; if that is broken, remove it and make new snapshots";

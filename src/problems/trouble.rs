@@ -195,8 +195,8 @@ impl Trouble {
         let what = format!(
             "{}: {} free, and a restore needs {}",
             directory.display(),
-            crate::replica::verify::report::size(available),
-            crate::replica::verify::report::size(needed)
+            crate::core::size::size(available),
+            crate::core::size::size(needed)
         );
         let remedy = "make room, or set EDGEROTATE_STATE_DIRECTORY to a place with more of it";
         Self { cause: "no-room", exit_code: DEVICE, what, remedy }

@@ -11,11 +11,12 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use crate::{
     core::{
+        boottime::Boottime,
         repeats::{Repeats, in_a_row},
         span::span,
     },
     record::{Clocks, Record, metrics},
-    system::{atomic_file, clock::Boottime, file_system::is_volatile},
+    system::{atomic_file, file_system::is_volatile},
 };
 
 /// No secret is in it, and the collector has a user of its own.

@@ -3,7 +3,10 @@
 //! It holds no secret. Moments are on CLOCK_BOOTTIME; `clocks` says what the wall clock showed at one of them. So a
 //! reader of the same boot can say when by its own clock, whatever was set since, and one of a later boot can still say
 //! it by the clock of then.
+//!
+//! May import: core, problems, settings, system.
 
+pub mod board;
 pub mod metrics;
 pub(crate) mod metrics_file;
 
@@ -13,10 +16,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    core::rotation::{Acquiring, HandingOver},
-    problems::failure::{Cause, Class},
-    replica::suspect::Suspect,
-    system::clock::Boottime,
+    core::{
+        boottime::Boottime,
+        class::Class,
+        rotation::{Acquiring, HandingOver},
+        suspect::Suspect,
+    },
+    problems::failure::Cause,
 };
 
 /// The record's name in the runtime directory.

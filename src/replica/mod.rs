@@ -1,3 +1,8 @@
+//! What keeps the rows and proves that they are in S3: the heartbeat, the guard over the WAL, the marks of replicas that
+//! may lack rows, the forced snapshot, and the restore that is compared.
+//!
+//! May import: core, problems, settings, system, record, litestream.
+
 pub mod guard;
 pub mod heartbeat_store;
 pub(crate) mod heartbeat_thread;

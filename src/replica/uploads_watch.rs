@@ -8,15 +8,14 @@ use tokio::{
 };
 
 use crate::{
-    commands::run::publisher::Board,
     core::{
+        boottime::Boottime,
         repeats::{Repeats, in_a_row},
         uploads::{Sample, Uploads},
     },
-    litestream::metrics::Address,
-    record,
-    settings::Config,
-    system::clock::Boottime,
+    litestream::metrics,
+    record::{self, board::Board},
+    settings::{Config, metrics_address::Address},
 };
 
 /// Litestream is away for some seconds at each restart; what lasts longer is said.
@@ -135,7 +134,7 @@ async fn look(
     loop {
         sleep(interval).await;
         let remedy = "look at EDGEROTATE_LITESTREAM_METRICS, and at addr: in litestream.yml";
-        let look = match address.ask().await {
+        let look = match metrics::ask(&address).await {
             Ok(metrics) => Sample::parse(&metrics, &database).ok_or_else(|| {
                 format!(
                     "http://{}{} tells nothing of {}; compare EDGEROTATE_DATABASE with path: in litestream.yml, letter by \

@@ -4,7 +4,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::settings::{
-    Config, duration,
+    config::Config,
+    duration,
     layers::{Entry, Layers},
     problem::{ConfigErrors, Place, Problem, Warning, shown},
     table::{SETTINGS, Secrecy, Setting},

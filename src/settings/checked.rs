@@ -7,20 +7,20 @@ use std::{
 
 use log::LevelFilter;
 
-use crate::{
-    litestream::metrics::Address,
-    settings::{
+use crate::settings::{
+    check::{Check, UnknownKeys},
+    config::{
         Client, Config, Delivery, Guard, Heartbeat, Litestream, Mend, Outlets, Pin, PrivateKey,
-        Provider, Verify, Warning,
-        check::{Check, UnknownKeys},
-        duration,
-        endpoint::Endpoint,
-        key,
-        layers::Layers,
-        problem::ConfigErrors,
-        table::{self, Setting},
-        values, words,
+        Provider, Verify,
     },
+    duration,
+    endpoint::Endpoint,
+    key,
+    layers::Layers,
+    metrics_address::Address,
+    problem::{ConfigErrors, Warning},
+    table::{self, Setting},
+    values, words,
 };
 
 /// What is written below the runtime directory, beside the environment file: state, locks, marks.

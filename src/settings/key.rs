@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::{
     core::pkcs11_uri::Pkcs11Uri,
     settings::{
-        Pin, PrivateKey, Route, Token,
         check::Check,
+        config::{Pin, PrivateKey, Route, Token},
         layers::Entry,
         table::{self, Setting},
         values,

@@ -15,7 +15,7 @@ use crate::{
     core::secret::Secret,
     settings::{
         env_file,
-        problem::{Place, Problem, Warning, shown_key},
+        problem::{Owner, Place, Problem, Warning, shown_key},
         spelling,
         table::{self, Setting},
     },
@@ -38,15 +38,6 @@ pub struct LayerFile {
     /// Whether its absence is an error; otherwise it is an empty layer.
     pub required: bool,
     pub owner: Owner,
-}
-
-/// Whom a file of settings belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owner {
-    /// It comes with the image, or from an administrator: what is wrong in it was written on a desk.
-    Image,
-    /// It is the device's own, and outlives the image: after a rollback it may be newer than the program.
-    Device,
 }
 
 impl LayerFile {

@@ -4,14 +4,20 @@ use std::{fmt, path::PathBuf};
 
 use crate::{
     core::pkcs11_uri,
-    settings::{
-        layers::Owner,
-        table::{self, Setting},
-    },
+    settings::table::{self, Setting},
 };
 
 /// A value longer than this is cut where it is shown: a line stays a line.
 const SHOWN_CHARACTERS: usize = 120;
+
+/// Whom a file of settings belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// It comes with the image, or from an administrator: what is wrong in it was written on a desk.
+    Image,
+    /// It is the device's own, and outlives the image: after a rollback it may be newer than the program.
+    Device,
+}
 
 /// Where a setting, or what is wrong with it, is found. Ordered as the layers are, later wins.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,8 +7,10 @@
 use crate::{
     core::secret::Secret,
     settings::{
-        Config, Layers, Place, Problem, UnknownKeys,
-        layers::Entry,
+        check::UnknownKeys,
+        config::Config,
+        layers::{Entry, Layers},
+        problem::{Place, Problem},
         table::{self, Setting},
     },
 };

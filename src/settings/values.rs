@@ -9,7 +9,10 @@ use log::LevelFilter;
 
 use crate::{
     core::secret::Secret,
-    settings::{Delivery, ModuleVariable, Route, endpoint, words},
+    settings::{
+        config::{Delivery, ModuleVariable, Route},
+        endpoint, words,
+    },
 };
 
 pub(super) fn role_alias(text: &str) -> Result<String, String> {

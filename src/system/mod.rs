@@ -1,3 +1,7 @@
+//! The kernel and systemd, one file for each of their facts: clocks, locks, processes, signals, files that are whole.
+//!
+//! May import: core.
+
 pub mod atomic_file;
 pub mod child_environment;
 pub mod clock;

@@ -151,7 +151,7 @@ pub const CASES: &[Case] = &[
             put(bench.state_directory.join("suspect"), &text)
         },
         line: "WRONG replica a replica may lack rows: DEVICE/data/device.db (nobody kept its WAL)",
-        remedy: edgerotate::replica::suspect::REMEDY,
+        remedy: edgerotate::core::suspect::REMEDY,
         ..CASE
     },
     Case {

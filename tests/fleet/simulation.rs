@@ -2,13 +2,11 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
 
-use edgerotate::{
-    core::{
-        backoff::Random,
-        rotation::{Action, Delivery, Event, Fetch, Left, Policy, Rotation},
-    },
-    problems::failure::Class,
-    system::clock::Boottime,
+use edgerotate::core::{
+    backoff::Random,
+    boottime::Boottime,
+    class::Class,
+    rotation::{Action, Delivery, Event, Fetch, Left, Policy, Rotation},
 };
 
 pub const DEVICES: usize = 10_000;

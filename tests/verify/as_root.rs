@@ -96,7 +96,6 @@ fn root_takes_and_gives_nothing_beside_a_hostile_users_directories() {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for command in COMMANDS {
                 let found = answer(&mut device.edgerotate(command));
-                eprintln!("{command:?}: {:?}", found.code);
                 assert_eq!(seen(&outside), before, "{command:?}: {found:?}");
                 let made = made_by_root(&device);
                 assert!(made.is_empty(), "{command:?} left {made:?}: {found:?}");

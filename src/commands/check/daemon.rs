@@ -11,21 +11,21 @@ use chrono::{DateTime, TimeDelta};
 use nix::unistd::geteuid;
 
 use super::{
-    PAUSE, files,
+    files,
     provider::Asked,
     report::{Found, Line},
     step::Step,
 };
 use crate::{
     commands::status::{Lock, NoRecord, Seen},
-    core::span::span,
-    problems::{
-        failure::{Class, Failure},
-        finding::Finding,
-    },
+    core::{class::Class, span::span},
+    problems::{failure::Failure, finding::Finding},
     record::{Clocks, FILE_NAME as RECORD, Moment},
     settings::{Config, Pin, PrivateKey},
 };
+
+/// Between two looks of the gate. So long the daemon must have been up, too.
+pub const PAUSE: Duration = Duration::from_secs(5);
 
 /// What the daemon found when it asked last.
 pub struct Findings {

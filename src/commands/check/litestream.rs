@@ -37,7 +37,7 @@ const LOOKS: u32 = 5;
 
 /// `program` is edgerotate itself, which becomes Litestream.
 pub async fn lines(config: &Config, program: &Path, signals: &mut Signals) -> Vec<Line> {
-    let asked = run::Litestream::new(program, &config.litestream, config.verify.stall);
+    let asked = run::Client::new(program, &config.litestream);
     let version = asked.version(signals).await;
     let mut lines = vec![version_line(&config.litestream.program, &version)];
     lines.push(match version {

@@ -24,7 +24,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use self::{
-    daemon::{Findings, Trust},
+    daemon::{Findings, PAUSE, Trust},
     provider::Asked,
     report::{Found, Line, Report},
     settings::Missing,
@@ -34,7 +34,7 @@ use crate::{
     fetch::{
         material::io_words,
         parent::Launcher,
-        pin_mark,
+        pin_mark::{self, Directories},
         protocol::{KeyFacts, Looked},
     },
     problems::{
@@ -47,9 +47,6 @@ use crate::{
 
 /// How long the gate waits for what may only be late, at most, and where nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Between two looks of the gate. So long the daemon must have been up, too.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +196,7 @@ async fn look(
 
 /// A person says that the PIN is right now.
 fn forget_refusal(config: &Config) -> Option<Line> {
-    let error = pin_mark::forget(config.mark_directories()).err()?;
+    let error = pin_mark::forget(Directories::of(config)).err()?;
     let mark = config.state_directory.join(pin_mark::FILE_NAME);
     let why = format!("({})", io_words(&error));
     let found = Found::file(Finding::MarkNotRemoved, &mark, &why);

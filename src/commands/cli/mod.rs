@@ -15,12 +15,9 @@ use chrono::SecondsFormat;
 use log::LevelFilter;
 
 use crate::{
-    commands::fetch::by_hand,
+    commands::fetch::{ByHandError, by_hand},
     commands::{check, run, status},
-    fetch::{
-        child,
-        parent::{ByHandError, Launcher},
-    },
+    fetch::{child, parent::Launcher},
     outlets::credential_process::{self, Refused},
     replica::{mend, verify},
     settings::{self, Config, Layers, UnknownKeys, Warning},

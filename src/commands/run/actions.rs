@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 
-use super::{Daemon, Done, Guarded, report};
+use super::{
+    Daemon, report,
+    tasks::{Done, Guarded},
+};
 use crate::{
     core::{
+        class::Class,
         lifetime::{self, Lifetime},
         rotation::{Action, Event, Fetch},
     },
-    fetch::{pin_mark::Look, protocol::FetchReply},
+    fetch::{
+        pin_mark::{Directories, Look},
+        protocol::FetchReply,
+    },
     outlets::state_file::State,
-    problems::failure::{Cause, Class, Failure},
+    problems::failure::{Cause, Failure},
     system::clock,
 };
 
@@ -47,7 +54,7 @@ impl Daemon {
         let (class, retry_after) = (failure.class(), failure.retry_after);
         if class == Class::PinRefused {
             // Its mark has to have been seen before its absence can mean anything.
-            self.pin_watch.look(&self.config.provider, self.config.mark_directories());
+            self.pin_watch.look(&self.config.provider, Directories::of(&self.config));
         }
         self.board.fetch_failed(&failure, clock::boottime());
         self.report.fetch_failed(failure);
@@ -78,7 +85,7 @@ impl Daemon {
                 None
             }
             Action::LookAtPin => {
-                let marks = self.config.mark_directories();
+                let marks = Directories::of(&self.config);
                 match self.pin_watch.look(&self.config.provider, marks) {
                     Look::Changed => {
                         log::info!("the PIN was changed since it was refused; it is tried again");

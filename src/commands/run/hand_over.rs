@@ -4,7 +4,11 @@ use std::{fs, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::{Daemon, Done, Guarded, outlets::Outlets};
+use super::{
+    Daemon,
+    outlets::Outlets,
+    tasks::{Done, Guarded},
+};
 use crate::{
     core::{
         credentials::Credentials,

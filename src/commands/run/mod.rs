@@ -4,7 +4,7 @@
 //! [`Rotation`] of it, and sets out to do what that answers. What takes long (a fetch, a restart) is a task whose end is
 //! one more thing that happens.
 
-use std::{collections::VecDeque, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Mutex,
@@ -15,11 +15,11 @@ use tokio::{
 use crate::{
     core::{
         credentials::Credentials,
-        rotation::{Acquiring, Event, Fetch, Restart, Rotation, Write},
+        rotation::{Acquiring, Event, Rotation},
     },
-    fetch::{parent::Launcher, pin_mark::Watch, protocol::FetchReply},
+    fetch::{parent::Launcher, pin_mark::Watch},
     litestream::{
-        restart::{Litestream, RestartError, Start, Written},
+        restart::{Litestream, Written},
         version::LitestreamVersion,
     },
     outlets::state_file::{State, StateFile},
@@ -35,19 +35,27 @@ pub(crate) mod publisher;
 pub(crate) mod report;
 mod setup;
 mod start;
+mod stopped;
+mod tasks;
 mod turn;
 
+pub use self::stopped::Stopped;
 use self::{
     outlets::Outlets,
-    publisher::{Board, Publisher},
+    publisher::Publisher,
     report::Report,
-    setup::{Signals, device, prepare},
+    setup::{Signals, prepare},
+    stopped::device,
+    tasks::{Done, Guarded},
 };
-use crate::replica::{
-    guard::{GuardThread, News},
-    heartbeat_thread::{Beat, HeartbeatThread},
-    mend::socket::Door,
-    uploads_watch::UploadsWatch,
+use crate::{
+    record::board::Board,
+    replica::{
+        guard::{GuardThread, News},
+        heartbeat_thread::{Beat, HeartbeatThread},
+        mend::socket::Door,
+        uploads_watch::UploadsWatch,
+    },
 };
 
 /// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
@@ -62,24 +70,6 @@ const STUCK: &str = "Litestream runs, and reads nothing of it any more";
 
 /// What is given to the row, the metrics and the guard's record being written when the daemon is told to stop; two seconds are promised for all.
 const TIME_TO_STOP: Duration = Duration::from_millis(1500);
-
-/// Why the daemon could not run. Each has been logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    Settings,
-    OtherInstance,
-    Device,
-}
-
-impl From<Stopped> for ExitCode {
-    fn from(stopped: Stopped) -> Self {
-        Self::from(match stopped {
-            Stopped::Settings => 78,
-            Stopped::OtherInstance => 75,
-            Stopped::Device => 69,
-        })
-    }
-}
 
 /// Runs until it is told to stop by SIGTERM, SIGINT or SIGHUP. `program` is edgerotate itself, for its children.
 ///
@@ -99,21 +89,6 @@ pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(),
     // Dropping it kills what was under way; a heartbeat that hangs in the kernel is not waited for.
     runtime.shutdown_background();
     ended
-}
-
-/// A task that has ended.
-enum Done {
-    Fetched(Fetch, FetchReply),
-    /// The guard is taken, or was waited for long enough (`false`).
-    Guarded(Guarded, bool),
-    Restarted(Restart, Result<Option<Start>, RestartError>),
-}
-
-/// What waits for the guard.
-enum Guarded {
-    Write(Write),
-    /// Not the first try: the guard of that one may have been let go since.
-    Again(Restart),
 }
 
 struct Daemon {

@@ -6,9 +6,13 @@ use std::{env, io, path::PathBuf, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::{Done, Stopped, setup::device};
+use super::{
+    stopped::{Stopped, device},
+    tasks::Done,
+};
 use crate::{
     core::{
+        boottime::Boottime,
         environment_file::{self, Contents},
         rotation,
     },
@@ -22,7 +26,7 @@ use crate::{
     },
     record,
     settings::{Config, Delivery},
-    system::{atomic_file, clock::Boottime},
+    system::atomic_file,
 };
 
 /// The least lead where programs ask. Most SDKs ask again five minutes before expiry (boto3: from 15 on), and would before each of their requests
@@ -227,7 +231,7 @@ impl From<Consumer> for record::Consumer {
 }
 
 fn told(endpoint: &Endpoint) -> Contents<'_> {
-    Contents::Endpoint { uri: endpoint.uri(), token: endpoint.token() }
+    Contents::Endpoint { uri: endpoint.uri(), token: endpoint.token().secret() }
 }
 
 impl ForOthers {

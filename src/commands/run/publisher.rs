@@ -3,65 +3,24 @@
 //! The record is on tmpfs and is written at each change, which a heartbeat is as well. What may be on storage, the metrics,
 //! is written aside.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
-
-use chrono::TimeDelta;
-use tokio::sync::Notify;
+use std::path::{Path, PathBuf};
 
 use crate::{
     core::{
+        boottime::Boottime,
         repeats::{Repeats, in_a_row},
         rotation::{Acquiring, HandingOver, Rotation},
     },
-    litestream::restart::Start,
     problems::failure::Failure,
-    record::{self, Record, metrics_file::MetricsFile},
+    record::{self, Record, board::Board, metrics_file::MetricsFile},
     replica::heartbeat_thread::Beat,
     settings::Config,
-    system::{
-        atomic_file,
-        clock::{self, Boottime},
-    },
+    system::{atomic_file, clock},
 };
+use chrono::TimeDelta;
 
 /// There is no secret in it: the group that the image gives the runtime directory may read it.
 const MODE: u32 = 0o640;
-
-/// Where any part of the daemon, on any thread, puts what it has to tell.
-#[derive(Clone, Debug)]
-pub struct Board(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    record: Mutex<Record>,
-    changed: Notify,
-}
-
-impl Board {
-    /// Sets one piece; the loop is woken if it is another than before.
-    pub fn set<T: PartialEq>(&self, piece: impl FnOnce(&mut Record) -> &mut T, value: T) {
-        let mut record = self.record();
-        let piece = piece(&mut record);
-        if *piece != value {
-            *piece = value;
-            self.0.changed.notify_one();
-        }
-    }
-
-    /// Changes whatever it likes.
-    pub fn update(&self, change: impl FnOnce(&mut Record)) {
-        change(&mut self.record());
-        self.0.changed.notify_one();
-    }
-
-    fn record(&self) -> MutexGuard<'_, Record> {
-        // Each change leaves a whole record behind, whatever came after it.
-        self.0.record.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The loop's end of the board.
 #[derive(Debug)]
@@ -75,9 +34,8 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn new(config: &Config, boot_id: &str, can_be_seen: bool) -> Self {
-        let record = Mutex::new(first(config, boot_id, can_be_seen));
         Self {
-            board: Board(Arc::new(Shared { record, changed: Notify::new() })),
+            board: Board::new(first(config, boot_id, can_be_seen)),
             file: config.runtime_directory.join(record::FILE_NAME),
             published: None,
             metrics: config.metrics_file.clone().map(MetricsFile::new),
@@ -91,7 +49,7 @@ impl Publisher {
 
     /// Waits until somebody has changed something.
     pub async fn changed(&self) {
-        self.board.0.changed.notified().await;
+        self.board.changed().await;
     }
 
     /// Writes the last word, and waits for it.
@@ -114,7 +72,7 @@ impl Publisher {
         };
         if let Some(metrics) = &mut self.metrics {
             let board = self.board.clone();
-            metrics.show(&record, &clocks(), move || board.0.changed.notify_one());
+            metrics.show(&record, &clocks(), move || board.wake());
         }
         if self.published.as_ref() == Some(&record) {
             return;
@@ -189,14 +147,6 @@ impl Board {
             record.litestream.confirmed += 1;
             record.litestream.last_confirmed = Some(now.into());
         });
-    }
-
-    pub fn litestream(&self, start: Option<&Start>) {
-        let start = start.map(|start| match start {
-            Start::Process { pid, .. } => format!("process {pid}"),
-            Start::Invocation(id) => format!("invocation {id}"),
-        });
-        self.set(|record| &mut record.litestream.start, start);
     }
 
     pub fn beat(&self, beat: &Beat, now: Boottime) {

@@ -9,17 +9,20 @@ use chrono::{DateTime, Local, SecondsFormat, TimeDelta};
 
 use crate::{
     core::{
+        boottime::Boottime,
+        class::Class,
         lifetime::{KnownBy, SKEW, SKEW_OF_S3},
         repeats::{Repeats, in_a_row},
         rotation::Rotation,
         span::span,
+        suspect::Suspect,
     },
     litestream::restart::{Litestream, Start},
     outlets::endpoint::consumers::Consumer,
-    problems::failure::{Cause, Class, Failure},
-    replica::{heartbeat_thread::Beat, suspect::Suspect},
+    problems::failure::{Cause, Failure},
+    replica::heartbeat_thread::Beat,
     settings::{self, Config, Warning},
-    system::clock::{self, Boottime},
+    system::clock,
 };
 
 /// What has been said, so that it is not said every five seconds.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Stopped;
+use super::stopped::Stopped;
 use crate::{
     core::backoff,
     settings::{Config, Pin, PrivateKey, Token},
@@ -19,14 +19,6 @@ use crate::{
         instance::{Instance, NoInstance},
     },
 };
-
-/// Logs why the daemon can't run.
-pub fn device(what: &'static str) -> impl Fn(io::Error) -> Stopped {
-    move |e| {
-        log::error!("{what}: {e}");
-        Stopped::Device
-    }
-}
 
 /// Makes the directories and takes the instance's lock.
 pub fn prepare(config: &Config) -> Result<Instance, Stopped> {

@@ -5,19 +5,20 @@ use std::{env, path::PathBuf, sync::Arc};
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
 use super::{
-    Daemon, Stopped,
+    Daemon,
     hand_over::holds,
     outlets::Outlets,
     publisher::Publisher,
     report::{self, Report},
-    setup::{device, jitter, seed},
+    setup::{jitter, seed},
+    stopped::{Stopped, device},
     turn::TurnFile,
 };
 use crate::{
     core::rotation::{Left, Policy, Rotation},
     fetch::{
         parent::Launcher,
-        pin_mark::{Look, Watch},
+        pin_mark::{Directories, Look, Watch},
     },
     litestream::{restart::Litestream, version::LitestreamVersion},
     outlets::state_file::{State, StateFile},
@@ -47,7 +48,7 @@ impl Daemon {
         let litestream = Arc::new(Litestream::new(&config.litestream));
         report::how_litestream_restarts(&litestream);
         let mut pin_watch = Watch::default();
-        let refused = match pin_watch.look(&config.provider, config.mark_directories()) {
+        let refused = match pin_watch.look(&config.provider, Directories::of(&config)) {
             Look::StillRefused(refused) => Some(refused),
             Look::Changed | Look::Unknown => None,
         };

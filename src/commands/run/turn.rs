@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::system::{atomic_file, clock::Boottime};
+use crate::{core::boottime::Boottime, system::atomic_file};
 
 const FILE_NAME: &str = "turn.json";
 

@@ -1,21 +1,21 @@
 //! What is wrong, as far as the daemon's record and the settings show it.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
-use super::{Lock, NoRecord, Seen, times::Times};
+use super::{
+    finding::{Finding, row},
+    seen::{Lock, NoRecord, Seen},
+    times::Times,
+};
 use crate::{
     core::{
+        class::Class,
         lifetime::{Skew, skew},
         rotation::HandingOver,
         span::span,
     },
-    problems::{
-        failure::{Class, Failure},
-        finding::Level,
-        kinds::Kind,
-    },
-    record::{self, Failing, GuardState, Record},
-    system::clock::Boottime,
+    problems::{failure::Failure, kinds::Kind},
+    record::{self, GuardState, Record},
 };
 
 /// A restart of Litestream takes some two seconds, and the guard before it a few more at most.
@@ -23,61 +23,6 @@ const USUAL_RESTART: Duration = Duration::from_secs(10);
 
 /// Neither written nor failed for so long beyond its interval, a heartbeat is stuck; the daemon's watchdog thinks so too.
 const SILENT: Duration = Duration::from_secs(60);
-
-/// One thing that is wrong, or worth knowing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The name of a [`Kind`], or of a failure's cause.
-    pub name: &'static str,
-    /// 0: worth knowing, but nothing suffers.
-    pub exit_code: u8,
-    /// What it is, in one line.
-    pub what: String,
-    /// How often and since when.
-    pub since: Option<String>,
-    pub remedy: String,
-}
-
-impl Finding {
-    pub fn level(&self) -> Level {
-        Level::of(self.exit_code)
-    }
-
-    pub(super) fn new(kind: Kind, detail: &str) -> Self {
-        Self {
-            name: kind.name(),
-            exit_code: kind.exit_code(),
-            what: join(kind.what(), detail),
-            since: None,
-            remedy: kind.remedy().to_owned(),
-        }
-    }
-
-    /// Where the line says it all by itself.
-    pub(super) fn line(kind: Kind, what: String) -> Self {
-        Self { what, ..Self::new(kind, "") }
-    }
-
-    /// The file that the remedy is about.
-    pub(super) fn about(mut self, path: &Path) -> Self {
-        self.remedy = self.remedy.replace("FILE", &path.display().to_string());
-        self
-    }
-
-    fn since(mut self, since: String) -> Self {
-        self.since = Some(since);
-        self
-    }
-
-    fn failing(kind: Kind, failing: &Failing, times: &Times) -> Self {
-        Self::new(kind, &failing.what).since(row(
-            failing.times,
-            times,
-            failing.since.at,
-            failing.last.at,
-        ))
-    }
-}
 
 /// The whole in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +50,13 @@ fn word(worst: &Finding) -> &'static str {
         "starting"
     } else {
         "wrong"
+    }
+}
+
+impl Seen {
+    /// What is wrong, the worst first.
+    pub fn findings(&self) -> Vec<Finding> {
+        of(self)
     }
 }
 
@@ -320,18 +272,4 @@ fn of_any(record: &Record, times: &Times, findings: &mut Vec<Finding>) {
 pub(super) fn turn(record: &Record, times: &Times) -> Option<String> {
     let at = record.first_turn().filter(|at| !times.is_over(*at))?;
     Some(format!("waits for its turn until {}, EDGEROTATE_BOOT_SPREAD", times.show(at)))
-}
-
-/// "12 times in a row since 13:02:11 (70 min ago); last at 14:10:11 (2 min ago)".
-fn row(count: u64, times: &Times, since: Boottime, last: Boottime) -> String {
-    let (since, last) = (times.show(since.into()), times.show(last.into()));
-    if count <= 1 {
-        format!("at {since}")
-    } else {
-        format!("{count} times in a row since {since}; last at {last}")
-    }
-}
-
-fn join(what: &str, detail: &str) -> String {
-    if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") }
 }

@@ -5,8 +5,9 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::{
-    Lock, Seen,
-    findings::{Finding, verdict},
+    finding::Finding,
+    findings::verdict,
+    seen::{Lock, Seen},
     times::Times,
 };
 use crate::record::Moment;

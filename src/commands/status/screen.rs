@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::{
-    Lock, Seen,
-    findings::{Finding, turn, verdict},
+    finding::Finding,
+    findings::{turn, verdict},
+    seen::{Lock, Seen},
     times::Times,
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::findings::Finding;
+use super::finding::Finding;
 use crate::{
     problems::kinds::Kind,
     settings::{self, Config, Layers, Place, Problem, UnknownKeys},

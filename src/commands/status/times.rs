@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 
 use crate::{
-    core::span::span,
+    core::{boottime::Boottime, span::span},
     record::{Clocks, Moment},
-    system::clock::{Boottime, EARLIEST},
+    system::clock::EARLIEST,
 };
 
 /// When and where it is looked at.

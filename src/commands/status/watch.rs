@@ -7,7 +7,13 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{Manner, Seen, findings::verdict, json, settings::Settings, show};
+use super::{
+    findings::verdict,
+    json,
+    seen::Seen,
+    settings::Settings,
+    show::{Manner, show},
+};
 use crate::system::signals::Signals;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -73,7 +79,7 @@ mod tests {
             lock: Lock::Free,
             record: Err(NoRecord::Missing),
             now: Now {
-                boottime: crate::system::clock::Boottime::from_millis(1),
+                boottime: crate::core::boottime::Boottime::from_millis(1),
                 wall: "2026-11-22T14:12:11+01:00".parse().unwrap(),
                 boot_id: String::new(),
             },

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{PATH_ATTRIBUTES, QUERY_ATTRIBUTES, has_bare_separator, percent_decode};
+use super::syntax::{PATH_ATTRIBUTES, QUERY_ATTRIBUTES, has_bare_separator, percent_decode};
 
 /// Shows a URI, whole or broken, by its harmless parts; everything else is `…`.
 pub fn masked(text: &str) -> String {

@@ -6,33 +6,17 @@
 //! PIN is not where it should be.
 
 mod masked;
+mod syntax;
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
 pub use self::masked::masked;
-use crate::core::secret::Secret;
-
-/// The attributes of the path (after `pkcs11:`, separated by `;`).
-const PATH_ATTRIBUTES: [&str; 13] = [
-    "token",
-    "manufacturer",
-    "serial",
-    "model",
-    "library-manufacturer",
-    "library-version",
-    "library-description",
-    "object",
-    "type",
-    "id",
-    "slot-manufacturer",
-    "slot-description",
-    "slot-id",
-];
-
-/// The attributes of the query (after `?`, separated by `&`).
-const QUERY_ATTRIBUTES: [&str; 4] = ["pin-source", "pin-value", "module-name", "module-path"];
+use crate::core::{
+    pkcs11_uri::syntax::{PATH_ATTRIBUTES, QUERY_ATTRIBUTES, has_bare_separator, percent_decode},
+    secret::Secret,
+};
 
 /// A URI that follows RFC 7512.
 ///
@@ -308,25 +292,6 @@ fn is_vendor_name(name: &str) -> bool {
 fn is_value_char(c: char, part: &str) -> bool {
     let in_both = c.is_ascii_alphanumeric() || "-._~:[]@!$'()*+,=%".contains(c);
     in_both || if part == "path" { c == '&' } else { "/?|".contains(c) }
-}
-
-fn percent_decode(value: &str) -> Result<Zeroizing<Vec<u8>>, ()> {
-    let mut decoded = Zeroizing::new(Vec::with_capacity(value.len()));
-    let mut bytes = value.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16)).ok_or(());
-        let (high, low) = (digit()?, digit()?);
-        decoded.push((high * 16 + low) as u8);
-    }
-    Ok(decoded)
-}
-
-fn has_bare_separator(value: &str) -> bool {
-    value.contains(['=', '&'])
 }
 
 #[cfg(test)]

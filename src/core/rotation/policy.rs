@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Held;
-use crate::{core::backoff::Backoff, system::clock::Boottime};
+use super::held::Held;
+use crate::core::{backoff::Backoff, boottime::Boottime};
 
 /// How the device behaves, fixed for the life of the daemon.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Acquire, HandOver, Rotation};
-use crate::system::clock::Boottime;
+use super::machine::{Acquire, HandOver, Rotation};
+use crate::core::boottime::Boottime;
 
 /// Where the acquiring of credentials is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

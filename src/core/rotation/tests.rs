@@ -1,6 +1,8 @@
 //! The state machine, step by step.
 
-use super::*;
+use super::{held::*, machine::*, policy::*};
+use crate::core::{boottime::Boottime, class::Class};
+use std::time::Duration;
 
 const POLICY: Policy = Policy {
     lead: Duration::from_secs(300),

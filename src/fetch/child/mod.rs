@@ -1,4 +1,8 @@
 //! The fetch child: an order in, one reply out, and no trace of the PIN.
+//!
+//! In the order in which they work: `isolation` takes from the process what it must not have; `pin` reads the PIN;
+//! `token` takes the lock and opens the key; `request` asks; `answer` and `transport` explain what came. `look` stops
+//! before the network, for whoever wants to know whether the device's own part works.
 
 mod answer;
 mod elf;
@@ -29,13 +33,14 @@ use self::{
     token::{TokenKey, TokenLock},
 };
 use crate::{
+    core::class::Class,
     fetch::{
         material,
         openssl::Module,
-        pin_mark::{self, Source},
+        pin_mark::{self, Source, attempt::attempt},
         protocol::{Envelope, FetchReply, OTHER_VERSION, Order, Purpose},
     },
-    problems::failure::{Class, Failure},
+    problems::failure::Failure,
     settings::{PrivateKey, Provider, Token},
     system::clock,
 };
@@ -125,7 +130,7 @@ fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<P
         return Ok(kept.key.insert(opened).key.clone());
     };
     // From here until its end is known, a crash counts as a refusal.
-    let attempt = pin_mark::attempt(token, held.source, order.parent, clock::wall(), marks(order))?;
+    let attempt = attempt(token, held.source, order.parent, clock::wall(), marks(order))?;
     let opened = match token::open(token, module, Some(&held.pin)) {
         Ok(opened) => opened,
         Err(failure) if failure.class() == Class::PinRefused => {

@@ -11,7 +11,7 @@ use openssl::{
     pkey::{PKey, Private},
 };
 
-use super::{NoKey, prompt::Prompt};
+use super::{no_key::NoKey, prompt::Prompt};
 
 type Release = unsafe extern "C" fn(*mut c_void) -> c_int;
 type Control = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char, c_int) -> c_int;

@@ -24,28 +24,15 @@ macro_rules! function {
     }};
 }
 
-use openssl::error::ErrorStack;
-
-/// Why a key could not be opened.
-pub struct NoKey {
-    pub errors: ErrorStack,
-    /// A PIN was asked for, and none was there.
-    pub pin_needed: bool,
-}
-
-impl From<Option<ErrorStack>> for NoKey {
-    fn from(errors: Option<ErrorStack>) -> Self {
-        Self { errors: errors.unwrap_or_else(ErrorStack::get), pin_needed: false }
-    }
-}
-
 mod engine;
 mod module;
+mod no_key;
 mod prompt;
 mod store;
 mod tls;
 
 pub use self::engine::Engine;
 pub use self::module::{Module, NoModule, SeenToken};
+pub use self::no_key::NoKey;
 pub use self::store::Store;
 pub use self::tls::{watch_verification, with_ssl_ctx};

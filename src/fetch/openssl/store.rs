@@ -14,7 +14,7 @@ use openssl::{
     provider::Provider,
 };
 
-use super::{NoKey, prompt::Prompt};
+use super::{no_key::NoKey, prompt::Prompt};
 
 type Open = unsafe extern "C" fn(
     *const c_char,

@@ -137,9 +137,3 @@ fn start_of(process: u32) -> Option<String> {
     // The name in brackets may hold anything, so count from the last bracket.
     stat.rsplit_once(") ")?.1.split(' ').nth(19).map(str::to_owned)
 }
-
-pub(super) fn forget_accepted(directories: Directories) {
-    for path in directories.accepted() {
-        let _ = fs::remove_file(path);
-    }
-}

@@ -15,7 +15,7 @@
 //! Wherever it is unsure, a mark counts: one that is there for nothing costs a person one `rm`, and the message says
 //! which.
 
-mod attempt;
+pub(super) mod attempt;
 #[cfg(test)]
 mod tests;
 
@@ -30,12 +30,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::attempt::attempt;
-
 use crate::{
     fetch::material::io_words,
     problems::failure::{Cause, Failure},
-    settings::{Pin, PrivateKey, Provider, Token},
+    settings::{Config, Pin, PrivateKey, Provider, Token},
     system::{
         atomic_file, clock,
         file_system::{Lasts, lasts_as_it_is},
@@ -99,7 +97,11 @@ pub struct Directories<'a> {
     pub runtime: &'a Path,
 }
 
-impl Directories<'_> {
+impl<'a> Directories<'a> {
+    pub fn of(config: &'a Config) -> Self {
+        Self { state: &config.state_directory, runtime: &config.runtime_directory }
+    }
+
     fn marks(&self) -> [PathBuf; 2] {
         [self.state, self.runtime].map(|directory| directory.join(FILE_NAME))
     }
@@ -340,5 +342,11 @@ impl Source {
 impl Identity {
     fn of(metadata: &fs::Metadata) -> Self {
         Self { inode: metadata.ino(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
+    }
+}
+
+fn forget_accepted(directories: Directories) {
+    for path in directories.accepted() {
+        let _ = fs::remove_file(path);
     }
 }

@@ -1,6 +1,6 @@
 //! Marks, what makes them go, and what they must survive.
 
-use super::{attempt::forget_accepted, *};
+use super::{attempt::attempt, *};
 use crate::core::secret::Secret;
 
 struct Directory(PathBuf);

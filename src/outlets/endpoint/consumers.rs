@@ -3,7 +3,7 @@
 //! A program goes by its `User-Agent`: two of one kind can't be told apart, and count as one. Nothing is read or
 //! written here; time is an argument.
 
-use crate::system::clock::Boottime;
+use crate::core::boottime::Boottime;
 
 /// More kinds of programs than a device has; beyond it the one that asked longest ago is forgotten.
 const MOST: usize = 16;

@@ -28,10 +28,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     core::{
+        boottime::Boottime,
         credentials::Credentials,
         repeats::{Repeats, in_a_row},
     },
-    system::clock::{self, Boottime},
+    outlets::endpoint::request::PATH,
+    system::clock,
 };
 
 pub mod activation;
@@ -44,9 +46,6 @@ use self::{
     request::{Head, MAX_HEAD_BYTES, Refusal},
     token::Token,
 };
-
-/// The path that is asked for; the rest of the URI is the listener's address.
-pub const PATH: &str = "/credentials";
 
 /// Connections at a time. The oldest is closed for one more, if it had its time: most likely it does not ask. The others
 /// wait in the kernel's queue.

@@ -5,8 +5,11 @@
 
 use serde::Serialize;
 
-use super::{PATH, consumers, token::Token};
+use super::{consumers, token::Token};
 use crate::core::secret::Secret;
+
+/// The path that is asked for; the rest of the URI is the listener's address.
+pub const PATH: &str = "/credentials";
 
 /// The longest head of a request. SDKs send some 300 bytes, and the token 64 of them.
 pub const MAX_HEAD_BYTES: usize = 8 * 1024;

@@ -50,7 +50,12 @@ impl Token {
         Ok(Self(Secret::new(text)))
     }
 
-    pub fn expose(&self) -> &str {
+    /// As a secret, to be written into the file of a program that may ask.
+    pub fn secret(&self) -> &Secret {
+        &self.0
+    }
+
+    fn expose(&self) -> &str {
         self.0.expose()
     }
 

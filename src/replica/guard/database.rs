@@ -8,14 +8,14 @@ use std::{
 
 use super::transaction::{Guard, Hold, NotGuarded, candidates};
 use crate::{
-    core::backoff::Backoff,
+    core::{backoff::Backoff, boottime::Boottime},
     litestream::restart::{Litestream, Process},
     record::{GuardState, Guarded},
     replica::{
         heartbeat_thread::HeartbeatHandle,
         wal_locks::{self, Slot},
     },
-    system::clock::{self, Boottime},
+    system::clock,
 };
 
 /// Litestream reads a little before it begins the transaction that it keeps; that is not to be taken for it.

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::News;
 use crate::{
-    core::repeats::{Repeats, in_a_row},
-    replica::suspect::{self, BEGUN, Suspect, SuspectFile},
-    system::clock::{self, Boottime},
+    core::{
+        boottime::Boottime,
+        repeats::{Repeats, in_a_row},
+        suspect::{BEGUN, Suspect, line},
+    },
+    replica::{guard::orders::News, suspect::SuspectFile},
+    system::clock,
 };
 
 /// The file, and what could not be written to it yet.
@@ -61,7 +64,7 @@ impl Marks {
             self.unkept.push((path.to_owned(), why.to_owned(), now));
         }
         if !matches!(marked, Ok(false)) {
-            log::warn!("{}", suspect::line(path, why, self.mends_itself));
+            log::warn!("{}", line(path, why, self.mends_itself));
         }
         self.look(clock::boottime());
         marked.is_ok()

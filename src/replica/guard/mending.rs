@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{core::backoff::Backoff, replica::suspect::Suspect, system::clock::Boottime};
+use crate::core::{backoff::Backoff, boottime::Boottime, suspect::Suspect};
 
 /// A snapshot is as large as the database, and some are made in vain.
 const TRIES: Backoff = Backoff {

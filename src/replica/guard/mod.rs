@@ -9,7 +9,7 @@ pub mod transaction;
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         mpsc::{Sender, channel},
@@ -27,12 +27,11 @@ use tokio::{
 };
 
 use crate::{
-    commands::run::publisher::Board,
     litestream::restart::Litestream,
+    record::board::Board,
     replica::{
         heartbeat_thread::HeartbeatHandle,
         mend::{Outcome, Wanted},
-        suspect::Suspect,
     },
     settings::Config,
 };
@@ -40,10 +39,13 @@ use crate::{
 mod database;
 mod marks;
 mod mending;
+mod orders;
 mod record;
 mod watcher;
 
-use self::watcher::Watcher;
+use self::{orders::Order, watcher::Watcher};
+
+pub use self::orders::News;
 
 /// How long the daemon waits for the guard of the heartbeat's database; then the rotation goes on without.
 const TAKEN_WITHIN: Duration = Duration::from_secs(15);
@@ -59,35 +61,6 @@ pub struct GuardThread {
     /// Dropped, it tells the thread to end.
     orders: Sender<Order>,
     news: UnboundedReceiver<News>,
-}
-
-/// What the thread is told.
-#[derive(Debug)]
-enum Order {
-    Take {
-        /// Not the first try of this restart.
-        again: bool,
-        taken: oneshot::Sender<()>,
-    },
-    /// The restart is over; `restarted`: Litestream was seen to start.
-    Over { restarted: bool },
-    /// Litestream is about to start: which replicas want a new snapshot first?
-    Asked { wanted: oneshot::Sender<Wanted> },
-    /// What came of it.
-    Mended(Outcome),
-    /// The replica of this database may lack rows, or all.
-    Suspect { database: Option<PathBuf>, why: String, kept: oneshot::Sender<bool> },
-    /// The daemon ends: is what was seen last in the record?
-    End { recorded: oneshot::Sender<()> },
-}
-
-/// What the thread tells.
-#[derive(Debug)]
-pub enum News {
-    /// What is suspect, each time that changes; `None`: that can't be told.
-    Suspect(Option<Suspect>),
-    /// Litestream is to be restarted, as something is to be mended and its start will mend it.
-    RestartWanted,
 }
 
 /// For those who start Litestream, or know of it.

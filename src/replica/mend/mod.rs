@@ -12,7 +12,6 @@ use std::{
     ffi::OsStr,
     fmt, io,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -20,15 +19,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
-    process::Command,
     time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
     core::span::span,
-    replica::verify::databases_in,
-    settings::{self, table},
-    system::{directory::Directory, tied},
+    litestream::{answer, run::Program},
+    settings,
+    system::directory::Directory,
 };
 
 /// The socket in the runtime directory at which the daemon is asked.
@@ -36,9 +34,6 @@ pub const SOCKET: &str = "mend.sock";
 
 /// Longer than the daemon seeks a guard, which it may be doing just then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-
-/// For what needs no network.
-const QUICK: Duration = Duration::from_secs(20);
 
 /// A line of the two sides is not longer than this.
 const LONGEST_LINE: u64 = 256 * 1024;
@@ -165,24 +160,20 @@ async fn mend(
     edgerotate: &Path,
     wanted: &[PathBuf],
 ) -> Result<Outcome, String> {
-    let litestream = Litestream {
-        edgerotate,
-        program: config.program.as_os_str(),
-        configuration: config.configuration.as_os_str(),
-    };
-    let version = litestream.answer(&["version".as_ref()]).await?;
-    let arguments = ["databases".as_ref(), "-config".as_ref(), litestream.configuration];
-    let listed = databases_in(&litestream.answer(&arguments).await?);
+    // It ends with this process: two Litestreams on one database must not be.
+    let litestream = Program::in_its_unit(edgerotate, &config.program);
+    let version = litestream.version(&[]).await.map_err(|e| not_run(&litestream, &e))?;
+    let listed = databases(&litestream, &config.configuration).await?;
     let (mended, unlisted): (Vec<_>, Vec<_>) =
         wanted.iter().cloned().partition(|path| listed.contains(path));
-    if version.trim().trim_start_matches('v').starts_with("0.3.") {
+    if version.starts_with("0.3.") {
         for database in &mended {
             begin_anew(database)?;
         }
         return Ok(Outcome { begun: mended, unlisted, ..Outcome::default() });
     }
     if !mended.is_empty() {
-        litestream.force_snapshot(config.snapshot_timeout).await?;
+        force_snapshot(&litestream, &config.configuration, config.snapshot_timeout).await?;
     }
     Ok(Outcome { mended, unlisted, ..Outcome::default() })
 }
@@ -210,66 +201,40 @@ fn notes_of_litestream(database: &Path) -> PathBuf {
     database.with_file_name(name)
 }
 
-/// Litestream's program, in the environment that this was started in: Litestream's own.
-struct Litestream<'a> {
-    edgerotate: &'a Path,
-    program: &'a OsStr,
-    configuration: &'a OsStr,
+async fn force_snapshot(
+    litestream: &Program<'_>,
+    configuration: &Path,
+    limit: Duration,
+) -> Result<(), String> {
+    let mut command = litestream.command(&[]);
+    command.args(["replicate", "-once", "-force-snapshot", "-config"]).arg(configuration);
+    // Dropped at the limit, it is killed.
+    match timeout(limit, command.status()).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(format!(
+            "litestream replicate -once -force-snapshot failed ({status}); its own words are in the log of Litestream's \
+             unit"
+        )),
+        Ok(Err(e)) => Err(not_run(litestream, &e)),
+        Err(_) => Err(format!(
+            "litestream replicate -once -force-snapshot took more than {} s (EDGEROTATE_SNAPSHOT_TIMEOUT)",
+            limit.as_secs()
+        )),
+    }
 }
 
-impl Litestream<'_> {
-    async fn force_snapshot(&self, limit: Duration) -> Result<(), String> {
-        let mut command = self.command();
-        command.args(["replicate", "-once", "-force-snapshot", "-config"]).arg(self.configuration);
-        // What it says goes into the log of Litestream's unit, under its own words.
-        let status = timeout(limit, command.status()).await;
-        // Dropped at the limit, it is killed.
-        let told = |status: ExitStatus| match status.success() {
-            true => Ok(()),
-            false => Err(format!(
-                "litestream replicate -once -force-snapshot failed ({status}); its own words \
-                                  are in the log of Litestream's unit"
-            )),
-        };
-        match status {
-            Ok(Ok(status)) => told(status),
-            Ok(Err(e)) => Err(self.not_run(&e)),
-            Err(_) => Err(format!(
-                "litestream replicate -once -force-snapshot took more than {} s (EDGEROTATE_SNAPSHOT_TIMEOUT)",
-                limit.as_secs()
-            )),
-        }
+/// The databases that litestream.yml names.
+async fn databases(litestream: &Program<'_>, configuration: &Path) -> Result<Vec<PathBuf>, String> {
+    let arguments = [OsStr::new("databases"), OsStr::new("-config"), configuration.as_os_str()];
+    let answer = litestream.ask(&arguments, &[]).await.map_err(|e| not_run(litestream, &e))?;
+    if !answer.status.success() {
+        return Err(format!("litestream databases failed ({})", answer.status));
     }
+    Ok(answer::databases(&answer.stdout))
+}
 
-    /// What a command prints that needs no network.
-    async fn answer(&self, arguments: &[&OsStr]) -> Result<String, String> {
-        let mut command = self.command();
-        command.args(arguments).stdout(Stdio::piped());
-        let name = arguments[0].to_string_lossy();
-        match timeout(QUICK, command.output()).await {
-            Ok(Ok(output)) if output.status.success() => {
-                Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-            }
-            Ok(Ok(output)) => Err(format!("litestream {name} failed ({})", output.status)),
-            Ok(Err(e)) => Err(self.not_run(&e)),
-            Err(_) => Err(format!("litestream {name} took more than {} s", QUICK.as_secs())),
-        }
-    }
-
-    fn not_run(&self, e: &io::Error) -> String {
-        format!("{}: {e}; look at EDGEROTATE_LITESTREAM", Path::new(self.program).display())
-    }
-
-    /// It ends with this process: two Litestreams on one database must not be.
-    fn command(&self) -> Command {
-        let mut command = tied::command(self.edgerotate, self.program);
-        // The environment of its unit is Litestream's own; no setting of edgerotate's that may hold a secret is.
-        for name in table::names_of_secrets() {
-            command.env_remove(name);
-        }
-        command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
-        command
-    }
+fn not_run(litestream: &Program<'_>, e: &io::Error) -> String {
+    format!("{}: {e}; look at EDGEROTATE_LITESTREAM", litestream.file.display())
 }
 
 /// One line of JSON.

@@ -22,8 +22,9 @@ use super::{
     workplace::Workplace,
 };
 use crate::{
-    litestream::run::Litestream,
+    litestream::run::Client,
     problems::trouble::{AWAY, DATA, Trouble},
+    replica::verify::restore::restore,
     settings::Config,
     system::signals::Signals,
 };
@@ -140,7 +141,7 @@ impl Restored {
 /// Nothing could be compared, and why.
 pub async fn look_and_compare(
     config: &Config,
-    litestream: &Litestream<'_>,
+    litestream: &Client<'_>,
     live: &Path,
     signals: &mut Signals,
 ) -> Result<Found, Trouble> {
@@ -148,7 +149,8 @@ pub async fn look_and_compare(
     let look = on_databases(signals, move |interrupts| database::look_at_rows(&path, interrupts));
     let Some(then) = look.await? else { return Ok(Found::NoDatabase) };
     let workplace = Workplace::new(&config.state_directory, live)?;
-    let (restore, read) = restore_and_read(litestream, live, &workplace, signals).await?;
+    let (restore, read) =
+        restore_and_read(litestream, live, &workplace, config.verify.stall, signals).await?;
     let mut doubt = read.tables.clone();
     let mut found = Restored {
         restore,
@@ -165,7 +167,8 @@ pub async fn look_and_compare(
             () = signals.next() => return Err(Trouble::interrupted()),
         }
         workplace.empty()?;
-        let (restore, read) = restore_and_read(litestream, live, &workplace, signals).await?;
+        let (restore, read) =
+            restore_and_read(litestream, live, &workplace, config.verify.stall, signals).await?;
         found = Restored {
             restore,
             integrity: read.integrity,
@@ -181,13 +184,15 @@ pub async fn look_and_compare(
 }
 
 async fn restore_and_read(
-    litestream: &Litestream<'_>,
+    litestream: &Client<'_>,
     live: &Path,
     workplace: &Workplace,
+    stall: Duration,
     signals: &mut Signals,
 ) -> Result<(Restore, RowsRead), Trouble> {
     let mut meter = Meter::start();
-    litestream.restore(live, workplace, signals, &mut |progress| meter.show(progress)).await?;
+    restore(litestream, live, workplace, stall, signals, &mut |progress| meter.show(progress))
+        .await?;
     let restore = Restore { took: meter.elapsed(), bytes: workplace.progress().bytes };
     drop(meter);
     let (live, copy) = (live.to_owned(), workplace.file());

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::{
     application::{Found, Report, Restored, Verdict},
     json,
-    report::{gaps, new_snapshot, rows, size, suspect_line},
+    report::{gaps, new_snapshot, rows, suspect_line},
     tables::Table,
 };
+use crate::core::size::size;
 
 impl Report {
     /// The verdict and its figures.

@@ -15,10 +15,10 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, config
 use super::{
     comparison::{self, Comparison},
     lag::Waiting,
-    rows::{self, Fault},
+    rows::{self},
     tables::{Newest, Tables},
 };
-use crate::problems::trouble::Trouble;
+use crate::{problems::trouble::Trouble, replica::verify::row::Fault};
 
 /// As long as the heartbeat waits for another program's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

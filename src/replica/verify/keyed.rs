@@ -12,7 +12,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, Row, Rows, types::ValueRef};
 
 use super::{
-    rows::{Fault, content, quoted},
+    row::{Fault, content, quoted},
     tables::Table,
 };
 

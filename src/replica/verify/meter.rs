@@ -5,8 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::{report::size, workplace::Progress};
-use crate::system::clock::{self, Boottime};
+use super::workplace::Progress;
+use crate::{
+    core::{boottime::Boottime, size::size},
+    system::clock,
+};
 
 /// A restore that is over sooner needs no meter.
 const QUIET: Duration = Duration::from_secs(2);

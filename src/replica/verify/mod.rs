@@ -14,6 +14,8 @@ mod keyed;
 mod lag;
 mod meter;
 pub(crate) mod report;
+mod restore;
+mod row;
 mod rows;
 mod tables;
 pub(crate) mod workplace;
@@ -33,13 +35,14 @@ use self::{
     lag::Now,
     meter::Meter,
     report::{Found, Mark, Report, Restored},
+    restore::restore,
     workplace::Workplace,
 };
-pub use crate::litestream::answer::databases as databases_in;
 use crate::{
-    litestream::run::Litestream,
+    core::{boottime::Boottime, suspect::Suspect},
+    litestream::run::Client,
     problems::trouble::{AWAY, DATA, DEVICE, INTERRUPTED, NO_REPLICA, Trouble},
-    replica::suspect::{Suspect, SuspectFile},
+    replica::suspect::SuspectFile,
     settings::Config,
     system::{clock, signals::Signals},
 };
@@ -165,7 +168,7 @@ async fn verify(config: &Config, program: &Path) -> Result<Verified, Trouble> {
     // Before all else: what is marked from now on stays.
     let suspect = suspect_file.load();
     let mark = |database: &Path, proven| take_back(&suspect_file, &suspect, database, proven);
-    let litestream = Litestream::new(program, &config.litestream, config.verify.stall);
+    let litestream = Client::new(program, &config.litestream);
     let version = litestream.version(&mut signals).await?;
     let replicated = litestream.databases(&mut signals).await?;
     let guarded = config.guard.databases.iter().filter(|path| *path != live);
@@ -236,17 +239,15 @@ fn take_back(
 
 async fn look_and_compare(
     config: &Config,
-    litestream: &Litestream<'_>,
+    litestream: &Client<'_>,
     is_marked: bool,
     signals: &mut Signals,
 ) -> Result<Found, Trouble> {
     let live = &config.heartbeat.database;
     let interval = config.heartbeat.interval;
     // The clocks and the newest row belong together: what is written during a long restore is not late.
-    let now = Now {
-        wall: clock::wall(),
-        uptime: clock::boottime().since(clock::Boottime::from_millis(0)),
-    };
+    let now =
+        Now { wall: clock::wall(), uptime: clock::boottime().since(Boottime::from_millis(0)) };
     let path = live.clone();
     let look = on_databases(signals, move |interrupts| database::look(&path, interrupts));
     let Some(before) = look.await? else { return Ok(Found::NoHeartbeat) };
@@ -289,7 +290,7 @@ async fn look_and_compare(
 /// A restore, how long it took, its size, and what was read.
 async fn restore_and_read(
     config: &Config,
-    litestream: &Litestream<'_>,
+    litestream: &Client<'_>,
     workplace: &Workplace,
     before: &Before,
     signals: &mut Signals,
@@ -297,7 +298,9 @@ async fn restore_and_read(
     let live = config.heartbeat.database.clone();
     let interval = config.heartbeat.interval;
     let mut meter = Meter::start();
-    litestream.restore(&live, workplace, signals, &mut |progress| meter.show(progress)).await?;
+    let stall = config.verify.stall;
+    restore(litestream, &live, workplace, stall, signals, &mut |progress| meter.show(progress))
+        .await?;
     let took = meter.elapsed();
     drop(meter);
     let bytes = workplace.progress().bytes;

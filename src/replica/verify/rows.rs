@@ -2,12 +2,11 @@
 //! in memory (but for what SQLite sorts, where a key's order is another than the table's). Litestream copies pages, so a row has the same rowid in the replica, also where the table has no INTEGER
 //! PRIMARY KEY. Those without rowids are in `keyed`; what comes of it all is in `tables`.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use rusqlite::{Connection, OptionalExtension, Row, Rows, types::ValueRef};
+use rusqlite::{Connection, OptionalExtension, Rows};
 
 use super::{
     keyed,
+    row::{Fault, content, quoted},
     tables::{Newest, Table, Tables},
 };
 
@@ -23,13 +22,6 @@ pub fn newest(connection: &Connection) -> rusqlite::Result<Newest> {
         }
     }
     Ok(newest)
-}
-
-/// Which of the databases can't be read.
-#[derive(Debug)]
-pub enum Fault {
-    Live(rusqlite::Error),
-    Copy(rusqlite::Error),
 }
 
 /// Compares all tables but one, within the transaction that `live` is in.
@@ -103,21 +95,6 @@ impl<'a> Side<'a> {
     }
 }
 
-/// A digest of what a row holds, from the column `first` on.
-pub fn content(row: &Row, first: usize) -> rusqlite::Result<u64> {
-    let mut hasher = DefaultHasher::new();
-    for column in first..row.as_ref().column_count() {
-        match row.get_ref(column)? {
-            ValueRef::Null => 0_u8.hash(&mut hasher),
-            ValueRef::Integer(value) => (1_u8, value).hash(&mut hasher),
-            ValueRef::Real(value) => (2_u8, value.to_bits()).hash(&mut hasher),
-            ValueRef::Text(value) => (3_u8, value).hash(&mut hasher),
-            ValueRef::Blob(value) => (4_u8, value).hash(&mut hasher),
-        }
-    }
-    Ok(hasher.finish())
-}
-
 /// The application's tables: not SQLite's own, not Litestream's, no views.
 fn names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection
@@ -166,10 +143,6 @@ fn kind(connection: &Connection, table: &str) -> rusqlite::Result<Kind> {
 fn shape(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
     let sql = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     connection.query_row(sql, [table], |row| row.get(0)).optional()
-}
-
-pub fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! Which layer wins, and what is said about keys and files.
 
+use std::time::Duration;
+
+use log::LevelFilter;
+
 use super::*;
 
 fn least_file() -> String {

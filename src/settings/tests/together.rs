@@ -1,6 +1,7 @@
 //! What must hold between settings, with the exact lines that a person gets to see.
 
 use super::*;
+use crate::core::secret::Secret;
 
 #[test]
 fn two_settings_do_not_name_one_file() {

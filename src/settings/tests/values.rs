@@ -1,6 +1,11 @@
 //! Each setting's good and bad values, with the exact lines that a person gets to see.
 
+use std::time::Duration;
+
+use log::LevelFilter;
+
 use super::*;
+use crate::core::secret::Secret;
 
 #[test]
 fn the_least_that_is_needed_gives_the_defaults() {

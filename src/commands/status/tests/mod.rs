@@ -5,21 +5,23 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Lock, NoRecord, Seen,
-    findings::{Finding, verdict},
+    Finding, Lock, NoRecord, Seen,
+    findings::verdict,
     screen::{Paint, text},
     times::Now,
 };
 use crate::{
-    core::rotation::{Acquiring, HandingOver},
+    core::{
+        boottime::Boottime,
+        rotation::{Acquiring, HandingOver},
+        suspect::{Reason, Suspect},
+    },
     problems::{failure::Cause, kinds::Kind},
     record::{
         Clock, Clocks, Consumer, Credentials, Daemon, Device, Failed, Failing, Fetch, FetchFailure,
         GuardState, Guarded, HandOver, Heartbeat, Litestream, Moment, Record, Stopped, Uploads,
         VERSION,
     },
-    replica::suspect::{Reason, Suspect},
-    system::clock::Boottime,
 };
 
 mod machines;

@@ -3,12 +3,17 @@
 //! The world is a queue of things that will happen. It steps from one to the next, so nothing sleeps; its
 //! seed is printed by a failing check, and repeats the run.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::*;
-use crate::core::lifetime::{KnownBy, lifetime};
+use super::{held::*, machine::*, policy::*};
+use crate::core::{
+    backoff::Random,
+    boottime::Boottime,
+    class::Class,
+    lifetime::{KnownBy, lifetime},
+};
 
 mod promises;
 mod provider;
@@ -247,7 +252,7 @@ impl World {
     }
 
     fn fetch_ended(&mut self, fetch: Fetch, answer: Answer) {
-        let begun = fetch.begun;
+        let begun = fetch.begun();
         match answer {
             Answer::Credentials { expiration, date } => {
                 let wall = self.true_time() + self.clock_error;

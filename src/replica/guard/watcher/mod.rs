@@ -12,19 +12,20 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    News, Order,
     database::{Database, Keeper},
     marks::Marks,
     mending::Mending,
+    orders::{News, Order},
     record::Record,
     transaction::{self, Facts, Guard, Limits, Verdict, verdict},
 };
 use crate::{
-    commands::run::publisher::Board,
+    core::boottime::Boottime,
     litestream::restart::{Litestream, Process, Start},
+    record::board::Board,
     replica::{heartbeat_thread::HeartbeatHandle, suspect::SuspectFile},
     settings::Config,
-    system::clock::{self, Boottime},
+    system::clock,
 };
 
 mod end;
@@ -349,7 +350,8 @@ impl Watcher {
     fn publish(&self) {
         let guarded = self.databases.iter().map(Database::guarded).collect();
         self.board.set(|record| &mut record.guard, Some(guarded));
-        self.board.litestream(self.start.as_ref());
+        let start = self.start.as_ref().map(ToString::to_string);
+        self.board.set(|record| &mut record.litestream.start, start);
     }
 
     fn keep_record(&mut self) {

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use super::Watcher;
 use crate::{
-    replica::{
-        mend::{Later, Outcome, Wanted},
-        suspect::BEGUN,
-    },
+    core::suspect::BEGUN,
+    replica::mend::{Later, Outcome, Wanted},
     system::clock,
 };
 

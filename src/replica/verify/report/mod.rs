@@ -8,7 +8,7 @@ use std::{
 
 use super::{comparison::Comparison, database::Read, lag::Now, tables::Tables};
 use crate::{
-    core::span::span,
+    core::{size::size, span::span},
     problems::trouble::{AWAY, DATA},
 };
 
@@ -396,20 +396,6 @@ pub fn rows(rows: u64) -> String {
 
 fn heartbeats(rows: u64) -> String {
     if rows == 1 { "1 heartbeat".to_owned() } else { format!("{rows} heartbeats") }
-}
-
-/// Bytes as a person reads them.
-pub fn size(bytes: u64) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
-    let mut value = bytes as f64;
-    let mut unit = "bytes";
-    for larger in ["kB", "MB", "GB", "TB"] {
-        if value < 1000.0 {
-            break;
-        }
-        (value, unit) = (value / 1000.0, larger);
-    }
-    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
 }
 
 #[cfg(test)]
