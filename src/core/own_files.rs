@@ -50,9 +50,6 @@ pub const SUSPECT_BROKEN: &str = "suspect.broken";
 /// Which Litestream replicated last.
 pub const LITESTREAM_VERSION: &str = "litestream-version";
 
-/// The directory that `edgerotate verify` restores into.
-pub const VERIFY: &str = "verify";
-
 /// All that is written below the runtime directory, beside the environment file.
 pub const IN_RUNTIME_DIRECTORY: &[&str] = &[
     STATE,
@@ -75,4 +72,4 @@ pub const IN_CLIENT_DIRECTORY: &[&str] = &[ENDPOINT_ENVIRONMENT, CLIENT_CREDENTI
 
 /// All that is written below the state directory.
 pub const IN_STATE_DIRECTORY: &[&str] =
-    &[PIN_REFUSED, PIN_ACCEPTED, SUSPECT, SUSPECT_BROKEN, LITESTREAM_VERSION, VERIFY];
+    &[PIN_REFUSED, PIN_ACCEPTED, SUSPECT, SUSPECT_BROKEN, LITESTREAM_VERSION];

@@ -25,9 +25,14 @@ use zeroize::Zeroizing;
 use crate::{
     fetch::{
         pin_mark::{self, Directories},
-        protocol::{Envelope, FetchOrder, FetchReply, Looked, MAX_REPLY_BYTES, Purpose, REPLY_END},
+        protocol::{
+            Envelope, FetchOrder, FetchReply, Looked, MAX_REPLY_BYTES, Purpose, REPLY_END, VERSION,
+        },
     },
-    problems::failure::{Cause, Failure},
+    problems::{
+        exit_code,
+        failure::{Cause, Failure},
+    },
     settings::{Config, Pin, PrivateKey, Provider, Route, Token},
 };
 
@@ -124,6 +129,7 @@ impl Launcher {
             }
         };
         let order = FetchOrder {
+            version: VERSION,
             parent: std::process::id(),
             purpose,
             provider: provider.clone(),
@@ -156,6 +162,8 @@ impl Launcher {
 
     fn spawn(&self, provider: &Provider) -> io::Result<Child> {
         let mut command = Command::new(&self.program);
+        // By its name in a list of processes, and not as /proc/self/exe.
+        command.arg0("edgerotate");
         command.args(["fetch", "--child"]).env_clear().envs(self.environment_for(provider));
         command
             .stdin(Stdio::piped())
@@ -320,6 +328,10 @@ fn judge<R: Reply>(text: &[u8], status: &io::Result<ExitStatus>) -> R {
                 let name =
                     Signal::try_from(signal).map_or("an unknown signal", |signal| signal.as_str());
                 Failure::new(Cause::FetchCrashed, format!("by {name}")).into()
+            }
+            None if status.code() == Some(exit_code::OTHER_VERSION.into()) => {
+                let what = "its program is of another version than this one: restart edgerotate";
+                Failure::new(Cause::FetchBroken, what).into()
             }
             None => {
                 Failure::new(Cause::FetchBroken, format!("{status}, {} bytes of reply", text.len()))

@@ -16,7 +16,7 @@ use crate::{
         span::span,
     },
     record::{Clocks, Record, metrics},
-    system::{atomic_file, volatile::is_volatile},
+    system::{atomic_file, file_system::is_volatile},
 };
 
 /// No secret is in it, and the collector has a user of its own.

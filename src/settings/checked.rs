@@ -44,11 +44,7 @@ impl Config {
         let region = check.region(endpoint.as_ref());
         let provider = check.provider(endpoint);
         let runtime_directory = check.runtime_directory(layers.runtime_directory.as_deref());
-        let state_directory = check.directory(
-            &table::STATE_DIRECTORY,
-            layers.state_directory.as_deref(),
-            "/var/lib/edgerotate",
-        );
+        let state_directory = check.state_directory(layers.state_directory.as_deref());
         let litestream = check.litestream(region, &runtime_directory);
         let outlets = check.outlets();
         let heartbeat = check.heartbeat();
@@ -83,6 +79,13 @@ pub fn runtime_directory(layers: &Layers) -> PathBuf {
     Check::new(layers, UnknownKeys::Warn).runtime_directory(layers.runtime_directory.as_deref())
 }
 
+/// State and runtime directory, whatever is wrong with the other settings.
+pub fn directories(layers: &Layers) -> [PathBuf; 2] {
+    let mut check = Check::new(layers, UnknownKeys::Warn);
+    let state = check.state_directory(layers.state_directory.as_deref());
+    [state, check.runtime_directory(layers.runtime_directory.as_deref())]
+}
+
 impl MendSettings {
     /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's unit, whose
     /// `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
@@ -112,6 +115,10 @@ impl ClientSettings {
 impl Check<'_> {
     fn runtime_directory(&mut self, systemd: Option<&str>) -> PathBuf {
         self.directory(&table::RUNTIME_DIRECTORY, systemd, "/run/edgerotate")
+    }
+
+    fn state_directory(&mut self, systemd: Option<&str>) -> PathBuf {
+        self.directory(&table::STATE_DIRECTORY, systemd, "/var/lib/edgerotate")
     }
 
     /// The region that is set, else the one in the endpoint's name.

@@ -332,6 +332,12 @@ pub static SETTINGS: [&Setting; 41] = [
     &LOG,
 ];
 
+/// All names of the settings whose value may be a secret, or hold one.
+pub fn names_of_secrets() -> impl Iterator<Item = &'static str> {
+    let secrets = SETTINGS.iter().filter(|setting| setting.secrecy != Secrecy::Shown);
+    secrets.flat_map(|setting| [Some(setting.name), setting.article_name]).flatten()
+}
+
 /// The setting that goes by this name, and whether that is the article's.
 pub(super) fn by_name(name: &str) -> Option<(&'static Setting, bool)> {
     SETTINGS.iter().find_map(|setting| {

@@ -20,7 +20,7 @@ use crate::{
     fetch::material::{CA_FILE, CERTIFICATE, FileCauses, KEY_FILE, PIN_FILE},
     problems::finding::Finding,
     settings::{Config, Pin, PrivateKey},
-    system::volatile::is_volatile,
+    system::file_system::is_volatile,
 };
 
 /// All but the databases, which SQLite looks at.

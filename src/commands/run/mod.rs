@@ -23,7 +23,6 @@ use crate::{
         version::LitestreamVersion,
     },
     outlets::state_file::{State, StateFile},
-    replica::guard,
     replica::mend::socket,
     settings::{Config, Warning},
     system::{clock, service_manager::ServiceManager, signals::Signals},
@@ -257,7 +256,7 @@ impl Daemon {
             }
             Done::Guarded(guarded, in_time) => {
                 if !in_time {
-                    report::guard_is_late(guard::TAKEN_WITHIN);
+                    report::guard_is_late(self.guard.taken_within);
                 }
                 match guarded {
                     WaitsForGuard::Write(write) => {

@@ -1,8 +1,7 @@
 //! Marks, what makes them go, and what they must survive.
 
 use super::{attempt::attempt, *};
-use crate::core::pin_mark::Flags;
-use crate::core::secret::Secret;
+use crate::core::{pin_mark::Flags, secret::Secret};
 
 struct Directory(PathBuf);
 
