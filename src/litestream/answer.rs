@@ -109,8 +109,12 @@ mod tests {
             stdout: String::new(),
             stderr: "Error: AccessDenied for s3cr3t/+ with t0k3n14==\n".to_owned(),
         };
-        let credentials = [("AWS_SECRET_ACCESS_KEY", "s3cr3t/+"), ("AWS_SESSION_TOKEN", "t0k3n14=="), ("AWS_SESSION_TOKEN", "")]
-            .map(|(name, value)| (name.to_owned(), Zeroizing::new(value.to_owned())));
+        let credentials = [
+            ("AWS_SECRET_ACCESS_KEY", "s3cr3t/+"),
+            ("AWS_SESSION_TOKEN", "t0k3n14=="),
+            ("AWS_SESSION_TOKEN", ""),
+        ]
+        .map(|(name, value)| (name.to_owned(), Zeroizing::new(value.to_owned())));
         let trouble = answer.without(&credentials).trouble();
         assert_eq!(trouble.what, "litestream: AccessDenied for [secret] with [secret]");
     }

@@ -32,7 +32,7 @@ pub use self::{
     checked::{LITESTREAM_UNIT, directories, runtime_directory},
     config::{
         Client, Config, Delivery, Guard, Heartbeat, Litestream, Mend, ModuleVariable, Outlets, Pin,
-        PrivateKey, Provider, Route, Token, Verify,
+        PrivateKey, Provider, Proxy, Route, Token, Verify,
     },
     layers::{LayerFile, Layers},
     problem::{ConfigErrors, Owner, Place, Problem, Warning},

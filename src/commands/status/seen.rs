@@ -8,7 +8,11 @@ use std::{
 use super::{finding::Finding, settings::Settings, times::Now};
 use crate::{
     record::{self, Record},
-    system::{clock, instance},
+    system::{
+        clock,
+        file_system::{LEAST_ROOM, room},
+        instance,
+    },
 };
 
 /// What was found in the runtime directory, and when that was.
@@ -20,6 +24,8 @@ pub struct Seen {
     pub lock: Lock,
     pub record: Result<Record, NoRecord>,
     pub now: Now,
+    /// The file system of the directory is full.
+    pub is_full: bool,
 }
 
 /// Whether the daemon runs, by its lock.
@@ -56,7 +62,8 @@ impl Seen {
             Ok(None) => Lock::Free,
             Err(e) => Lock::Unknown(e.to_string()),
         };
-        Self { directory: directory.to_owned(), settings: Vec::new(), lock, record, now }
+        let is_full = room(directory).is_ok_and(|left| left < LEAST_ROOM);
+        Self { directory: directory.to_owned(), settings: Vec::new(), lock, record, now, is_full }
     }
 
     /// The same, by the settings and with what is to be said of them.

@@ -66,6 +66,10 @@ pub(super) const PASSING: Backoff = Backoff {
     cap: Duration::from_secs(150),
 };
 
+/// Between a failed try and one that a program brings nearer by asking. A fleet whose programs all ask in an outage, each
+/// device from its own failure on, thus shows the provider 2 % of its devices in each second.
+pub(super) const WANTED_PAUSE: Duration = Duration::from_secs(50);
+
 /// Mistakes that a person mends: quick enough for the technician who waits, rare enough for a fleet whose
 /// role alias was deleted.
 pub(super) const SETUP: Backoff = Backoff {
