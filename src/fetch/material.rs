@@ -141,28 +141,3 @@ pub fn key(path: &Path) -> Result<PKey<Private>, Failure> {
         Failure::new(Cause::KeyFileNotPem, format!("{} ({words})", path.display()))
     })
 }
-
-/// Whether the certificate was issued for the key.
-pub fn check_match(
-    chain: &[X509],
-    certificate: &Path,
-    key: &PKey<Private>,
-    key_words: &str,
-) -> Result<(), Failure> {
-    let fits = match chain.first().map(|leaf| leaf.public_key()) {
-        Some(Ok(public)) => public.public_eq(key),
-        _ => {
-            return Err(Failure::new(Cause::CertificateNotPem, certificate.display().to_string()));
-        }
-    };
-    if fits {
-        return Ok(());
-    }
-    let is_authority = chain.first().is_some_and(pem::is_authority);
-    let what =
-        if is_authority { " (an authority's: the device's own is missing in it)" } else { "" };
-    Err(Failure::new(
-        Cause::KeyMismatch,
-        format!("certificate {}{what}, key {key_words}", certificate.display()),
-    ))
-}

@@ -26,7 +26,7 @@ use crate::{
     fetch::{
         pin_mark::{self, Directories},
         protocol::{
-            Envelope, FetchReply, Looked, MAX_REPLY_BYTES, OTHER_VERSION, Order, Purpose,
+            Envelope, FetchOrder, FetchReply, Looked, MAX_REPLY_BYTES, OTHER_VERSION, Purpose,
             REPLY_END, VERSION,
         },
     },
@@ -129,7 +129,7 @@ impl Launcher {
                 return Failure::new(Cause::FetchNotStarted, what).into();
             }
         };
-        let order = Order {
+        let order = FetchOrder {
             version: VERSION,
             parent: std::process::id(),
             purpose,
@@ -154,7 +154,12 @@ impl Launcher {
         }
         let now = pin_mark::unanswered(marks);
         if let (Some(failure), true) = (reply.failure(), now > unanswered) {
-            failure.detail += &pin_mark::possible_refusal(now);
+            failure.detail += &now.words();
+            if now.is_doubtful() {
+                let before = failure.cause.what();
+                *failure =
+                    Failure::new(Cause::LoginUnanswered, format!("{before} {}", failure.detail));
+            }
         }
         reply
     }
@@ -277,7 +282,7 @@ impl Drop for Tied {
 }
 
 /// Hands the order over and takes the reply, up to its end.
-async fn talk(child: &mut Tied, order: &Order) -> io::Result<Zeroizing<Vec<u8>>> {
+async fn talk(child: &mut Tied, order: &FetchOrder) -> io::Result<Zeroizing<Vec<u8>>> {
     let (Some(mut stdin), Some(mut stdout)) = (child.child.stdin.take(), child.child.stdout.take())
     else {
         return Err(io::Error::other("no pipes"));

@@ -22,7 +22,7 @@ pub const OTHER_VERSION: u8 = 76;
 
 /// What the child reads from its standard input, so that nothing secret is in its arguments or environment.
 #[derive(Serialize, Deserialize)]
-pub struct Order {
+pub struct FetchOrder {
     pub version: u32,
     /// Who must still be the child's parent; another one means that the parent died before it could be watched.
     pub parent: u32,

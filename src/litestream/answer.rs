@@ -14,13 +14,13 @@ const SHORTEST_SECRET: usize = 8;
 const LONGEST_LINE: usize = 600;
 
 /// What a run of it printed, and how it ended.
-pub struct Answer {
+pub struct Output {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Answer {
+impl Output {
     /// With every credential struck out, whatever Litestream or S3 may have repeated of them.
     pub fn without(mut self, credentials: &[(String, Zeroizing<String>)]) -> Self {
         for (name, value) in credentials {
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn strikes_out_the_credentials() {
-        let answer = Answer {
+        let answer = Output {
             status: ExitStatus::default(),
             stdout: String::new(),
             stderr: "Error: AccessDenied for s3cr3t/+ with t0k3n14==\n".to_owned(),

@@ -83,10 +83,10 @@ pub struct Written {
 
 /// The Litestream that takes the credentials.
 #[derive(Debug)]
-pub struct Litestream {
+pub struct Service {
     command: Vec<String>,
     timeout: Duration,
-    place: Place,
+    place: UnitPlace,
     /// A start was seen at the place at least once, so it is the right place.
     ever_seen: AtomicBool,
     /// The last run of the command ended well.
@@ -95,7 +95,7 @@ pub struct Litestream {
 
 /// Where a start is seen.
 #[derive(Debug)]
-enum Place {
+enum UnitPlace {
     PidFile(PathBuf),
     Unit { name: String, link: PathBuf },
 }
@@ -103,11 +103,11 @@ enum Place {
 /// Why a restart counts as failed. One line, with what to do.
 pub type RestartError = String;
 
-impl Litestream {
-    pub fn new(config: &settings::Litestream) -> Self {
+impl Service {
+    pub fn new(config: &settings::LitestreamSettings) -> Self {
         let place = match &config.pid_file {
-            Some(path) => Place::PidFile(path.clone()),
-            None => Place::Unit {
+            Some(path) => UnitPlace::PidFile(path.clone()),
+            None => UnitPlace::Unit {
                 name: config.unit.clone(),
                 link: Path::new(UNITS).join(format!("invocation:{}", config.unit)),
             },
@@ -124,19 +124,19 @@ impl Litestream {
     /// Whether a start of Litestream can be seen at all here.
     pub fn can_be_seen(&self) -> bool {
         match &self.place {
-            Place::PidFile(_) => true,
-            Place::Unit { .. } => Path::new(UNITS).is_dir(),
+            UnitPlace::PidFile(_) => true,
+            UnitPlace::Unit { .. } => Path::new(UNITS).is_dir(),
         }
     }
 
     /// Where it is looked for, and the setting that says so.
     pub fn place(&self) -> String {
         match &self.place {
-            Place::PidFile(path) => format!(
+            UnitPlace::PidFile(path) => format!(
                 "the process that {} names; look at EDGEROTATE_LITESTREAM_PID_FILE",
                 path.display()
             ),
-            Place::Unit { name, .. } => format!("{name}; look at EDGEROTATE_LITESTREAM_UNIT"),
+            UnitPlace::Unit { name, .. } => format!("{name}; look at EDGEROTATE_LITESTREAM_UNIT"),
         }
     }
 
@@ -148,8 +148,8 @@ impl Litestream {
     /// The start that Litestream runs from now, if it runs.
     pub fn current_start(&self) -> Option<Start> {
         let start = match &self.place {
-            Place::PidFile(path) => process_start(path)?,
-            Place::Unit { link, .. } => {
+            UnitPlace::PidFile(path) => process_start(path)?,
+            UnitPlace::Unit { link, .. } => {
                 Start::Invocation(fs::read_link(link).ok()?.to_string_lossy().into_owned())
             }
         };
@@ -166,18 +166,18 @@ impl Litestream {
             return Some(false);
         }
         match &self.place {
-            Place::PidFile(path) => {
+            UnitPlace::PidFile(path) => {
                 // Without a pid file no Litestream runs, and nobody else is one.
                 let Some(main) = read_pid(path) else { return Some(false) };
                 // What is started may be a script that runs Litestream.
                 let parents = std::iter::successors(Some(pid), |pid| parent(*pid));
                 Some(parents.take(PARENTS).any(|pid| pid == main))
             }
-            Place::Unit { name, .. } if self.can_be_seen() => {
+            UnitPlace::Unit { name, .. } if self.can_be_seen() => {
                 let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
                 Some(groups.lines().flat_map(|line| line.split('/')).any(|part| part == name))
             }
-            Place::Unit { .. } => None,
+            UnitPlace::Unit { .. } => None,
         }
     }
 
@@ -279,11 +279,11 @@ impl Litestream {
     fn not_seen(&self) -> RestartError {
         let wait = format!("{} s", self.timeout.as_secs());
         let place = match &self.place {
-            Place::PidFile(path) => format!(
+            UnitPlace::PidFile(path) => format!(
                 "a process that started since and lives, named by {} (EDGEROTATE_LITESTREAM_PID_FILE)",
                 path.display()
             ),
-            Place::Unit { name, .. } => {
+            UnitPlace::Unit { name, .. } => {
                 format!("a new invocation of {name} (EDGEROTATE_LITESTREAM_UNIT)")
             }
         };

@@ -22,12 +22,12 @@ use crate::{
 const SAID_AFTER: u64 = 4;
 
 /// What one look brought.
-pub type Look = Result<Sample, String>;
+pub type Sampled = Result<Sample, String>;
 
 /// The watch; it sleeps for ever where there is nothing to ask.
 #[derive(Debug)]
 pub struct UploadsWatch {
-    looks: Option<UnboundedReceiver<Look>>,
+    looks: Option<UnboundedReceiver<Sampled>>,
     interval: Duration,
     uploads: Uploads,
     failing: Option<record::Failing>,
@@ -58,7 +58,7 @@ impl UploadsWatch {
     }
 
     /// The next look's outcome.
-    pub async fn next(&mut self) -> Look {
+    pub async fn next(&mut self) -> Sampled {
         match &mut self.looks {
             Some(looks) => match looks.recv().await {
                 Some(look) => look,
@@ -79,7 +79,7 @@ impl UploadsWatch {
 
     /// Says and publishes what a look brought. `true`: Litestream, which `runs`, is found to be stuck, for the first time
     /// since it started.
-    pub fn looked(&mut self, look: Look, runs: bool, board: &Board, now: Boottime) -> bool {
+    pub fn looked(&mut self, look: Sampled, runs: bool, board: &Board, now: Boottime) -> bool {
         let mut is_stuck = false;
         match look {
             Ok(sample) => {
@@ -112,7 +112,7 @@ impl UploadsWatch {
         } else if !is_behind && self.behind.over().is_some() {
             log::info!("the replica moves again");
         }
-        let uploads = record::Uploads {
+        let uploads = record::UploadsSection {
             last_moved: self.uploads.last_moved.map(Into::into),
             waiting_since: waiting_since.map(Into::into),
             behind: is_behind,
@@ -129,7 +129,7 @@ async fn look(
     address: Address,
     database: PathBuf,
     interval: Duration,
-    tell: UnboundedSender<Look>,
+    tell: UnboundedSender<Sampled>,
 ) {
     loop {
         sleep(interval).await;

@@ -8,13 +8,12 @@
 //! /proc/locks tells all of this to anybody, and reading it opens no file of the database: closing a second descriptor
 //! of `-shm` would drop this process's locks.
 
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
-use crate::system::kernel_locks::{self, Access, FileId, Kind, Lock};
+use crate::{
+    replica::sqlite::beside,
+    system::kernel_locks::{self, Access, FileId, Lock, LockKind},
+};
 
 /// The slot of readers that need nothing of the WAL.
 const SLOT_0: u64 = 123;
@@ -47,9 +46,7 @@ pub struct Readers {
 /// # Errors
 /// No `-shm`: nobody has it open in WAL mode; or no /proc.
 pub fn readers(path: &Path) -> io::Result<Readers> {
-    let mut shm = path.as_os_str().to_owned();
-    shm.push("-shm");
-    let shm = fs::metadata(PathBuf::from(shm))?;
+    let shm = fs::metadata(beside(path, "-shm"))?;
     let mut readers = of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id());
     // Another edgerotate, such as `edgerotate verify`, reads for seconds, and keeps nothing for Litestream.
     readers.others.retain(|(process, _)| !is_edgerotate(*process));
@@ -77,7 +74,7 @@ fn is_edgerotate(process: u32) -> bool {
 fn of(locks: &[Lock], shm: &FileId, own: u32) -> Readers {
     let locks: Vec<_> = locks
         .iter()
-        .filter(|lock| (lock.kind, lock.access) == (Kind::Posix, Access::Read))
+        .filter(|lock| (lock.kind, lock.access) == (LockKind::Posix, Access::Read))
         .filter(|lock| lock.file.inode == shm.inode)
         .collect();
     // On btrfs and the like stat(2) names another device than the table does. Our own connection shows which.

@@ -16,11 +16,11 @@ use crate::core::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub provider: Provider,
-    pub litestream: Litestream,
-    pub outlets: Outlets,
-    pub heartbeat: Heartbeat,
-    pub verify: Verify,
-    pub guard: Guard,
+    pub litestream: LitestreamSettings,
+    pub outlets: OutletSettings,
+    pub heartbeat: HeartbeatSettings,
+    pub verify: VerifySettings,
+    pub guard: GuardSettings,
     /// On tmpfs: the token's lock, the instance's lock, the state that outlives a daemon restart.
     pub runtime_directory: PathBuf,
     /// On the data partition: the marks of a refused PIN and of a replica that may lack rows, and what `verify`
@@ -114,15 +114,15 @@ pub enum Route {
 
 /// How the credentials get out, to Litestream and to other programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outlets {
+pub struct OutletSettings {
     pub delivery: Delivery,
-    /// Where the endpoint is to listen; see [`Outlets::has_endpoint`].
+    /// Where the endpoint is to listen; see [`OutletSettings::has_endpoint`].
     pub listen: Option<SocketAddrV4>,
     /// Its group may have the credentials.
     pub client_directory: Option<PathBuf>,
 }
 
-impl Outlets {
+impl OutletSettings {
     /// Where it listens if neither a setting nor a socket unit says otherwise.
     pub const DEFAULT_LISTEN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9170);
 
@@ -153,7 +153,7 @@ impl Delivery {
 
 /// Litestream, and how it is restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Litestream {
+pub struct LitestreamSettings {
     pub environment_file: PathBuf,
     pub region: String,
     /// The program and its arguments; no shell. Empty: something else watches the file.
@@ -172,7 +172,7 @@ pub struct Litestream {
 
 /// What `edgerotate mend` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mend {
+pub struct MendSettings {
     pub runtime_directory: PathBuf,
     pub program: PathBuf,
     pub configuration: PathBuf,
@@ -181,7 +181,7 @@ pub struct Mend {
 
 /// What `edgerotate credential-process` needs to know where there is a daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct ClientSettings {
     pub runtime_directory: PathBuf,
     pub client_directory: Option<PathBuf>,
     /// Every file of settings could be read.
@@ -190,7 +190,7 @@ pub struct Client {
 
 /// The heartbeat and its database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heartbeat {
+pub struct HeartbeatSettings {
     pub database: PathBuf,
     pub interval: Duration,
     /// 0: no pruning.
@@ -200,7 +200,7 @@ pub struct Heartbeat {
 
 /// When `edgerotate verify` is content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verify {
+pub struct VerifySettings {
     /// A row that waits longer for the replica makes it behind.
     pub max_lag: Duration,
     /// A restore that gets nowhere for so long is ended.
@@ -209,7 +209,7 @@ pub struct Verify {
 
 /// What is guarded while Litestream restarts, beside the heartbeat's database, and up to where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
+pub struct GuardSettings {
     pub databases: Vec<PathBuf>,
     /// Counted while Litestream runs and holds no lock of its own.
     pub max_time: Duration,

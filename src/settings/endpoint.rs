@@ -4,12 +4,12 @@ use super::aws_endpoints;
 
 /// Where the credential provider is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(super) struct ProviderEndpoint {
     pub host: String,
     pub port: u16,
 }
 
-impl Endpoint {
+impl ProviderEndpoint {
     pub fn parse(text: &str) -> Result<Self, String> {
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => rest,
@@ -111,8 +111,8 @@ mod tests {
             ("provider.test:1", "provider.test", 1),
         ] {
             assert_eq!(
-                Endpoint::parse(text),
-                Ok(Endpoint { host: host.to_owned(), port }),
+                ProviderEndpoint::parse(text),
+                Ok(ProviderEndpoint { host: host.to_owned(), port }),
                 "{text}"
             );
         }
@@ -128,7 +128,7 @@ mod tests {
             ("a1.credentials.iot.eu-west-1.example.com", None),
             ("localhost", None),
         ] {
-            let endpoint = Endpoint { host: host.to_owned(), port: 443 };
+            let endpoint = ProviderEndpoint { host: host.to_owned(), port: 443 };
             assert_eq!(endpoint.region(), region, "{host}");
         }
     }

@@ -31,8 +31,9 @@ pub use self::{
     check::UnknownKeys,
     checked::{LITESTREAM_UNIT, directories, runtime_directory},
     config::{
-        Client, Config, Delivery, Guard, Heartbeat, Litestream, Mend, ModuleVariable, Outlets, Pin,
-        PrivateKey, Provider, Proxy, Route, Token, Verify,
+        ClientSettings, Config, Delivery, GuardSettings, HeartbeatSettings, LitestreamSettings,
+        MendSettings, ModuleVariable, OutletSettings, Pin, PrivateKey, Provider, Proxy, Route,
+        Token, VerifySettings,
     },
     layers::{LayerFile, Layers},
     problem::{ConfigErrors, Owner, Place, Problem, Warning},

@@ -13,7 +13,7 @@ use std::{
 use edgerotate::{
     commands::fetch::by_hand,
     core::secret::Secret,
-    fetch::protocol::{OTHER_VERSION, Order, Purpose, VERSION},
+    fetch::protocol::{FetchOrder, OTHER_VERSION, Purpose, VERSION},
     problems::failure::Cause,
     settings::Pin,
 };
@@ -202,7 +202,7 @@ fn the_child_dies_with_its_parent() {
     let mut bench = Bench::new("orphan");
     let log = bench.shim("hang");
     // Another parent than this one, which is to stay.
-    let order = Order {
+    let order = FetchOrder {
         version: VERSION,
         parent: 0,
         purpose: Purpose::Fetch,

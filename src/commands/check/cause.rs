@@ -16,7 +16,7 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         Cause::KeyFileMissing | Cause::KeyFileNotPermitted | Cause::KeyFileUnreadable => {
             Step::KeyFile
         }
-        Cause::KeyMismatch => Step::Pair,
+        Cause::KeyMismatch | Cause::SignatureMismatch => Step::Pair,
         Cause::CaFileMissing
         | Cause::CaFileNotPermitted
         | Cause::CaFileUnreadable
@@ -31,14 +31,18 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         | Cause::ModuleNotPermitted
         | Cause::ModuleNotLoadable
         | Cause::ModuleNotPkcs11
+        | Cause::ModuleRefuses
         | Cause::ModuleNotStarted => Step::Module,
         Cause::TokenLockUnusable
         | Cause::TokenBusy
         | Cause::TokenMissing
+        | Cause::TokenAbsent
+        | Cause::TokenNotInitialized
         | Cause::TokenAmbiguous => Step::Token,
         Cause::KeyFileNotPem
         | Cause::KeyUriInvalid
         | Cause::KeyObjectMissing
+        | Cause::PublicKeyMissing
         | Cause::TokenFault => Step::Key,
         Cause::PinFileMissing
         | Cause::PinFileNotPermitted
@@ -50,6 +54,8 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         | Cause::PinUnguarded
         | Cause::PinIncorrect
         | Cause::PinLocked
+        | Cause::TokenLockedOut
+        | Cause::LoginUnanswered
         | Cause::PinExpired
         | Cause::PinRefusedEarlier
         | Cause::PinUncertain => Step::Pin,
@@ -128,11 +134,15 @@ pub fn gate(cause: Cause) -> Gate {
         | Cause::ModuleNotPkcs11
         | Cause::KeyUriInvalid => Gate::Fails,
         // A bus, a helper of the module's, a directory that the service manager makes: they may come.
-        Cause::ModuleNotStarted
+        Cause::ModuleRefuses
+        | Cause::ModuleNotStarted
         | Cause::TokenLockUnusable
         | Cause::TokenMissing
+        | Cause::TokenAbsent
+        | Cause::TokenNotInitialized
         | Cause::KeyObjectMissing
         | Cause::TokenFault
+        | Cause::LoginUnanswered
         | Cause::PinUnguarded
         | Cause::FetchHung
         | Cause::FetchCrashed
@@ -152,6 +162,9 @@ pub fn gate(cause: Cause) -> Gate {
         | Cause::KeyFileUnreadable
         | Cause::KeyFileNotPem
         | Cause::KeyMismatch
+        | Cause::PublicKeyMissing
+        | Cause::SignatureMismatch
+        | Cause::TokenLockedOut
         | Cause::CaFileUnreadable
         | Cause::TokenBusy
         | Cause::TokenAmbiguous

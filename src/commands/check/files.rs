@@ -29,20 +29,20 @@ pub fn lines(config: &Config, user: &str) -> Vec<Line> {
     let mut lines = vec![
         directory(Step::RuntimeDirectory, &config.runtime_directory, user),
         directory(Step::StateDirectory, &config.state_directory, user),
-        file(Step::CertificateFile, &provider.certificate, &CERTIFICATE, Secret::No),
+        file(Step::CertificateFile, &provider.certificate, &CERTIFICATE, SecretFile::No),
     ];
     match &provider.key {
         PrivateKey::File(path) => {
-            lines.push(file(Step::KeyFile, path, &KEY_FILE, Secret::Yes));
+            lines.push(file(Step::KeyFile, path, &KEY_FILE, SecretFile::Yes));
         }
         PrivateKey::Token(token) => {
             if let Pin::File(path) = &token.pin {
-                lines.push(file(Step::PinFile, path, &PIN_FILE, Secret::Yes));
+                lines.push(file(Step::PinFile, path, &PIN_FILE, SecretFile::Yes));
             }
         }
     }
     lines.push(match &provider.ca_file {
-        Some(path) => file(Step::CaFile, path, &CA_FILE, Secret::No),
+        Some(path) => file(Step::CaFile, path, &CA_FILE, SecretFile::No),
         None => Line::ok(Step::CaFile, "none is set: the system's authorities are trusted"),
     });
     lines.push(environment_file(&config.litestream.environment_file));
@@ -71,7 +71,7 @@ fn described(path: &Path, metadata: &Metadata) -> String {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Secret {
+enum SecretFile {
     Yes,
     No,
 }
@@ -111,7 +111,7 @@ fn directory(step: Step, path: &Path, user: &str) -> Line {
     Line::new(step, described(path, &metadata), found)
 }
 
-fn file(step: Step, path: &Path, causes: &FileCauses, secret: Secret) -> Line {
+fn file(step: Step, path: &Path, causes: &FileCauses, secret: SecretFile) -> Line {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(e) => {
@@ -121,7 +121,7 @@ fn file(step: Step, path: &Path, causes: &FileCauses, secret: Secret) -> Line {
         }
     };
     let mut found = Vec::new();
-    if secret == Secret::Yes {
+    if secret == SecretFile::Yes {
         found.extend(readable(path, &metadata));
     }
     found.extend(replaceable(path, &metadata));

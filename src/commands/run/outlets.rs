@@ -20,13 +20,14 @@ use crate::{
         boottime::Boottime,
         credentials,
         environment_file::{self, Contents},
+        own_files,
         rotation::{self, Acquiring, Rotation},
     },
     outlets::{
         endpoint::{
             Endpoint, activation,
             consumers::Consumer,
-            token::{Kept, TokenFile},
+            token::{TokenFile, TokenRecord},
         },
         state_file::{State, StateFile},
     },
@@ -39,18 +40,11 @@ use crate::{
 /// if what they got had less than that left.
 const LEAD: Duration = Duration::from_secs(8 * 60);
 
-/// For the programs that are not Litestream.
-const ENDPOINT_ENV: &str = "endpoint.env";
-
-/// The endpoint's token and nothing else, for those that read it only from a file (object_store, and what is made with
-/// it).
-const ENDPOINT_TOKEN: &str = "endpoint.token";
-
 /// A request waits for credentials that are expected within this time.
 const SOON: Duration = Duration::from_secs(3);
 
 pub struct Outlets {
-    opened: Option<Opened>,
+    opened: Option<OpenEndpoint>,
     for_clients: Option<StateFile>,
     /// What that file is to hold.
     offered: Option<State>,
@@ -60,11 +54,11 @@ pub struct Outlets {
     for_litestream: bool,
 }
 
-struct Opened {
+struct OpenEndpoint {
     endpoint: Arc<Endpoint>,
     listener: Option<std::net::TcpListener>,
     file: TokenFile,
-    kept: Kept,
+    kept: TokenRecord,
     /// None where it can't be put into words.
     for_others: Option<ForOthers>,
 }
@@ -87,7 +81,7 @@ impl Outlets {
         })?;
         let clients = config.outlets.client_directory.as_deref();
         let opened = match config.outlets.has_endpoint() {
-            true => Some(Opened::new(config, boot_id, passed)?),
+            true => Some(OpenEndpoint::new(config, boot_id, passed)?),
             false => {
                 if let Some((_, address)) = passed {
                     log::warn!(
@@ -114,12 +108,12 @@ impl Outlets {
     }
 
     /// How Litestream gets at the credentials. `is_current`: its environment file is as it should be, and it runs.
-    pub fn delivery(&self, is_current: bool) -> rotation::Delivery {
+    pub fn delivery(&self, is_current: bool) -> rotation::HandOverPolicy {
         match self.asked_by_litestream() {
             Some(opened) => {
-                rotation::Delivery::Once { done: opened.kept.handed_over && is_current }
+                rotation::HandOverPolicy::Once { done: opened.kept.handed_over && is_current }
             }
-            None => rotation::Delivery::EachTime,
+            None => rotation::HandOverPolicy::EachTime,
         }
     }
 
@@ -209,12 +203,12 @@ impl Outlets {
         Some(consumers.into_iter().map(Into::into).collect())
     }
 
-    fn asked_by_litestream(&self) -> Option<&Opened> {
+    fn asked_by_litestream(&self) -> Option<&OpenEndpoint> {
         self.opened.as_ref().filter(|_| self.for_litestream)
     }
 }
 
-impl Opened {
+impl OpenEndpoint {
     fn new(
         config: &Config,
         boot_id: &str,
@@ -232,7 +226,7 @@ impl Opened {
         }
         let (listener, address) = match passed {
             Some((listener, address)) => (Some(listener), address),
-            None => (None, set.unwrap_or(crate::settings::Outlets::DEFAULT_LISTEN)),
+            None => (None, set.unwrap_or(crate::settings::OutletSettings::DEFAULT_LISTEN)),
         };
         let file = TokenFile::in_directory(&config.runtime_directory);
         let kept = file.load_or_make(boot_id).map_err(device(
@@ -273,7 +267,7 @@ impl ForOthers {
         };
         // A program that may not read the file that is named would have no token at all.
         let shared = config.outlets.client_directory.as_deref();
-        let token_file = shared.map(|directory| directory.join(ENDPOINT_TOKEN));
+        let token_file = shared.map(|directory| directory.join(own_files::TOKEN_FOR_CLIENTS));
         let token_file = token_file.filter(|path| {
             path.to_str().is_some_and(|path| path.chars().all(credentials::is_plain))
         });
@@ -284,7 +278,7 @@ impl ForOthers {
         )?;
         let token = Zeroizing::new(endpoint.token().secret().expose().to_owned());
         let token = token_file.map(|path| (path, token));
-        Ok(Self { path: directory.join(ENDPOINT_ENV), mode, text, token })
+        Ok(Self { path: directory.join(own_files::ENDPOINT_ENVIRONMENT), mode, text, token })
     }
 
     fn write(&self) -> Result<(), String> {

@@ -8,8 +8,6 @@ use std::{
     path::Path,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use super::stopped::Stopped;
 use crate::{
     core::backoff,
@@ -127,29 +125,4 @@ pub fn jitter(config: &Config) -> f64 {
 /// A seed for the retries' jitter, from the kernel's generator by way of the standard library's hash keys.
 pub fn seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
-}
-
-/// The signals that end the daemon.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
-        }
-    }
 }

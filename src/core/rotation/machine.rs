@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use super::{
     held::{Held, Left, Resumed},
-    policy::{Delivery, HAND_OVER, JITTER, PASSING, Policy, SETUP, WANTED_PAUSE},
+    policy::{HAND_OVER, HandOverPolicy, JITTER, PASSING, Policy, SETUP, SOON_TRIES, WANTED_PAUSE},
 };
 use crate::core::{backoff::Random, boottime::Boottime, class::Class};
 
@@ -180,8 +180,8 @@ impl Rotation {
             }
         };
         let owed = match policy.delivery {
-            Delivery::EachTime => resumed.is_some_and(|resumed| !resumed.handed_over),
-            Delivery::Once { done } => !done,
+            HandOverPolicy::EachTime => resumed.is_some_and(|resumed| !resumed.handed_over),
+            HandOverPolicy::Once { done } => !done,
         };
         let hand_over = if owed { write_at(now) } else { HandOver::Done };
         Self { policy, random, held, expiry_said: false, acquire, hand_over, turn }
@@ -289,9 +289,9 @@ impl Rotation {
         let at = self.policy.rotation_due(held).max(now + PASSING.floor);
         self.acquire = Acquire::due(at, Failed::NEVER);
         match (self.policy.delivery, &mut self.hand_over) {
-            (Delivery::Once { .. }, _) => {}
-            (Delivery::EachTime, HandOver::UnderWay { newer }) => *newer = true,
-            (Delivery::EachTime, idle) => *idle = write_at(now),
+            (HandOverPolicy::Once { .. }, _) => {}
+            (HandOverPolicy::EachTime, HandOver::UnderWay { newer }) => *newer = true,
+            (HandOverPolicy::EachTime, idle) => *idle = write_at(now),
         }
     }
 
@@ -311,8 +311,11 @@ impl Rotation {
                 return;
             }
             Class::Setup => SETUP.delay(failed.times, share),
-            Class::Passing => {
-                let wait = PASSING.delay(failed.times, share);
+            Class::Passing | Class::Device => {
+                let wait = match failed.times.checked_sub(SOON_TRIES) {
+                    Some(slow @ 1..) if class == Class::Device => SETUP.delay(slow, share),
+                    _ => PASSING.delay(failed.times, share),
+                };
                 // Halving what remains gives one more try, and another, up to the last second.
                 if left.is_zero() { wait } else { wait.min(left / 2).max(PASSING.floor) }
             }
@@ -326,7 +329,7 @@ impl Rotation {
         // What a person must mend does not come right because it is wanted.
         let not_before = match class {
             Class::Passing => at.min(now + asked.max(WANTED_PAUSE)),
-            Class::Setup | Class::PinRefused => at,
+            Class::Device | Class::Setup | Class::PinRefused => at,
         };
         self.acquire = Acquire::Due { at, not_before, failed };
     }

@@ -8,7 +8,7 @@ const POLICY: Policy = Policy {
     lead: Duration::from_secs(300),
     jitter: 0.0,
     boot_spread: Duration::ZERO,
-    delivery: Delivery::EachTime,
+    delivery: HandOverPolicy::EachTime,
 };
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -184,7 +184,7 @@ fn good_credentials_of_an_earlier_daemon_are_taken_up_again() {
 
 #[test]
 fn where_litestream_asks_itself_it_is_started_once_and_before_any_credentials() {
-    let once = |done| Policy { delivery: Delivery::Once { done }, ..POLICY };
+    let once = |done| Policy { delivery: HandOverPolicy::Once { done }, ..POLICY };
     let mut rotation = Rotation::new(once(false), 1, Left::default(), s(0));
     let mut actions = rotation.handle(Event::Woke, s(0));
     let (Some(Action::Write(write)), Some(Action::Fetch(ticket))) = (actions.pop(), actions.pop())

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    fetch::protocol::{Envelope, MAX_REPLY_BYTES, Order, REPLY_END, VERSION},
+    fetch::protocol::{Envelope, FetchOrder, MAX_REPLY_BYTES, REPLY_END, VERSION},
     system::core_dump,
 };
 
@@ -25,7 +25,7 @@ const MAX_ORDER_BYTES: usize = 256 * 1024;
 
 /// The process after it gave up what it must not have.
 pub struct Isolated {
-    pub order: Order,
+    pub order: FetchOrder,
     pub reply: ReplyPipe,
     /// What is printed from now on, by whatever library.
     pub printed: OwnedFd,
@@ -85,7 +85,7 @@ pub fn enter() -> Result<Isolated, NotEntered> {
     Ok(Isolated { order, reply: ReplyPipe(reply), printed })
 }
 
-fn read_order(pipe: File) -> Result<Order, NotEntered> {
+fn read_order(pipe: File) -> Result<FetchOrder, NotEntered> {
     // Allocated once: a buffer that grows leaves copies of the PIN behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_ORDER_BYTES + 1));
     pipe.take(MAX_ORDER_BYTES as u64 + 1)

@@ -12,9 +12,9 @@ use openssl::{
 use zeroize::Zeroizing;
 
 use super::{
-    answer::Answer,
+    answer::HttpAnswer,
     observed::{entries, take_queue},
-    transport::{self, Fault, Phase, ServerCertificate},
+    transport::{self, Phase, ServerCertificate, TransportFault},
 };
 use crate::{
     core::{credentials::MAX_ANSWER_BYTES, secret::Secret},
@@ -31,7 +31,7 @@ use crate::{
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// Who the device is, and whom it believes.
-pub struct Identity {
+pub struct ClientIdentity {
     /// The device's certificate, then its chain.
     pub chain: Vec<X509>,
     pub key: PKey<Private>,
@@ -53,7 +53,7 @@ pub fn check_tls_backend() -> Result<(), Failure> {
 }
 
 /// Asks once. The answer may be any; a failure means that none came.
-pub fn ask(provider: &Provider, identity: Identity) -> Result<Answer, Failure> {
+pub fn ask(provider: &Provider, identity: ClientIdentity) -> Result<HttpAnswer, Failure> {
     let certificate =
         identity.chain.first().map(|leaf| transport::certificate_words(leaf)).unwrap_or_default();
     let proxy_user = provider.proxy.as_ref().map(proxy_user).transpose()?.flatten();
@@ -69,7 +69,7 @@ pub fn ask(provider: &Provider, identity: Identity) -> Result<Answer, Failure> {
     let Err(error) = result else {
         let status = easy.response_code().unwrap_or_default();
         let exchange = easy.get_mut();
-        return Ok(Answer {
+        return Ok(HttpAnswer {
             status,
             headers: std::mem::take(&mut exchange.headers),
             body: std::mem::take(&mut exchange.body),
@@ -89,7 +89,7 @@ pub fn ask(provider: &Provider, identity: Identity) -> Result<Answer, Failure> {
     let mut all = std::mem::take(&mut exchange.setup_errors);
     all.extend(queue);
     let server = SERVER.take();
-    Err(transport::explain(&Fault {
+    Err(transport::explain(&TransportFault {
         code: error.code(),
         words: error.extra_description().unwrap_or_else(|| error.description()).to_owned(),
         phase,
@@ -195,7 +195,7 @@ struct Exchange {
     proxy_user: Option<(String, Secret)>,
     /// libcurl's next handshake is the one with the proxy, which is not shown the device's certificate.
     proxy_handshakes: bool,
-    identity: Identity,
+    identity: ClientIdentity,
     headers: Vec<String>,
     header_bytes: usize,
     body: Zeroizing<Vec<u8>>,
@@ -204,7 +204,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(identity: Identity, proxy_user: Option<(String, Secret)>) -> Self {
+    fn new(identity: ClientIdentity, proxy_user: Option<(String, Secret)>) -> Self {
         Self {
             proxy_user,
             proxy_handshakes: false,
@@ -219,7 +219,7 @@ impl Exchange {
     }
 
     fn configure_tls(&mut self, tls: &mut SslContextBuilder) -> Result<(), ErrorStack> {
-        let Identity { chain, key, authorities } = &mut self.identity;
+        let ClientIdentity { chain, key, authorities } = &mut self.identity;
         let (leaf, rest) = chain.split_first().ok_or_else(ErrorStack::get)?;
         tls.set_certificate(leaf)?;
         for certificate in rest {

@@ -45,7 +45,7 @@ pub mod token;
 use self::{
     consumers::{Consumer, Consumers},
     request::{Head, MAX_HEAD_BYTES, Refusal},
-    token::Token,
+    token::EndpointToken,
 };
 
 /// Connections at a time. The oldest is closed for one more, if it had its time: most likely it does not ask. The others
@@ -78,8 +78,8 @@ const SHORT_OF_MEANS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddrV4,
-    token: Token,
-    state: Mutex<State>,
+    token: EndpointToken,
+    state: Mutex<EndpointState>,
     /// Whether credentials are about to come; each change of it, and newer credentials, wake whoever waits.
     expected: watch::Sender<bool>,
     held: Semaphore,
@@ -87,14 +87,14 @@ pub struct Endpoint {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct EndpointState {
     served: Option<(Credentials, Boottime)>,
     consumers: Consumers,
 }
 
 impl Endpoint {
     /// An endpoint that has nothing to serve yet.
-    pub fn new(address: SocketAddrV4, token: Token) -> Self {
+    pub fn new(address: SocketAddrV4, token: EndpointToken) -> Self {
         Self {
             address,
             token,
@@ -111,7 +111,7 @@ impl Endpoint {
     }
 
     /// For `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
-    pub fn token(&self) -> &Token {
+    pub fn token(&self) -> &EndpointToken {
         &self.token
     }
 
@@ -246,7 +246,7 @@ impl Endpoint {
         self.wait_for_credentials().await;
         let now = clock::boottime();
         let mut state = self.state();
-        let State { served, consumers } = &mut *state;
+        let EndpointState { served, consumers } = &mut *state;
         let served = served.as_ref().filter(|(_, expires)| *expires > now);
         if consumers.asked(&program, now, served.map(|(_, expires)| *expires)) {
             log::info!("{program} asks for credentials");
@@ -282,7 +282,7 @@ impl Endpoint {
         self.state().served.as_ref().is_some_and(|(_, expires)| *expires > now)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, EndpointState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

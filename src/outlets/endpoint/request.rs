@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::{consumers, token::Token};
+use super::{consumers, token::EndpointToken};
 use crate::core::secret::Secret;
 
 /// The path that is asked for; the rest of the URI is the listener's address.
@@ -140,7 +140,7 @@ impl Head {
     }
 
     /// The program that may have credentials, by its own name; or why it may not.
-    pub fn judge(&self, port: u16, token: &Token) -> Result<String, Refusal> {
+    pub fn judge(&self, port: u16, token: &EndpointToken) -> Result<String, Refusal> {
         if self.passed_on {
             return Err(Refusal::PASSED_ON);
         }
@@ -202,9 +202,9 @@ mod tests {
     use super::*;
 
     fn judge(head: &str) -> Result<String, Refusal> {
-        let head = head.replace("TOKEN", Token::OF_TESTS).replace('\n', "\r\n");
+        let head = head.replace("TOKEN", EndpointToken::OF_TESTS).replace('\n', "\r\n");
         let parsed = Head::parse(head.as_bytes())?.expect("a whole head");
-        parsed.judge(9170, &Token::of_tests())
+        parsed.judge(9170, &EndpointToken::of_tests())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use super::transaction::{Guard, Hold, NotGuarded, candidates};
 use crate::{
     core::{backoff::Backoff, boottime::Boottime},
-    litestream::restart::{Litestream, Process},
+    litestream::restart::{Process, Service},
     record::{GuardState, Guarded},
     replica::{
         heartbeat_thread::HeartbeatHandle,
@@ -247,7 +247,7 @@ impl Database {
     }
 
     /// The new Litestream's read transaction, once it is seen to last.
-    pub fn litestream_hold(&mut self, litestream: &Litestream, now: Boottime) -> Option<Hold> {
+    pub fn litestream_hold(&mut self, litestream: &Service, now: Boottime) -> Option<Hold> {
         let readers = wal_locks::readers(&self.path).unwrap_or_default();
         let found = candidates(&readers, &self.before, |pid| litestream.is(pid))
             .into_iter()

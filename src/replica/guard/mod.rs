@@ -27,11 +27,11 @@ use tokio::{
 };
 
 use crate::{
-    litestream::restart::Litestream,
+    litestream::restart::Service,
     record::board::Board,
     replica::{
         heartbeat_thread::HeartbeatHandle,
-        mend::{Outcome, Wanted},
+        mend::{MendOutcome, Wanted},
     },
     settings::Config,
 };
@@ -43,7 +43,7 @@ mod orders;
 mod record;
 mod watcher;
 
-use self::{orders::Order, watcher::Watcher};
+use self::{orders::GuardOrder, watcher::Watcher};
 
 pub use self::orders::News;
 
@@ -59,19 +59,19 @@ pub struct GuardThread {
     /// How long the daemon waits for all guards.
     pub taken_within: Duration,
     /// Dropped, it tells the thread to end.
-    orders: Sender<Order>,
+    orders: Sender<GuardOrder>,
     news: UnboundedReceiver<News>,
 }
 
 /// For those who start Litestream, or know of it.
 #[derive(Clone, Debug)]
-pub struct Asked(Sender<Order>);
+pub struct GuardHandle(Sender<GuardOrder>);
 
-impl Asked {
+impl GuardHandle {
     /// The databases whose replicas want a new snapshot.
     pub async fn wanted(&self) -> Wanted {
         let (wanted, is_wanted) = oneshot::channel();
-        let _ = self.0.send(Order::Asked { wanted });
+        let _ = self.0.send(GuardOrder::Asked { wanted });
         is_wanted.await.unwrap_or_default()
     }
 
@@ -83,12 +83,12 @@ impl Asked {
     ) -> impl Future<Output = bool> + use<> {
         let (kept, is_kept) = oneshot::channel();
         let database = database.map(Path::to_owned);
-        let _ = self.0.send(Order::Suspect { database, why: why.to_owned(), kept });
+        let _ = self.0.send(GuardOrder::Suspect { database, why: why.to_owned(), kept });
         async { is_kept.await.unwrap_or(false) }
     }
 
-    pub fn ended(&self, outcome: Outcome) {
-        let _ = self.0.send(Order::Mended(outcome));
+    pub fn ended(&self, outcome: MendOutcome) {
+        let _ = self.0.send(GuardOrder::Mended(outcome));
     }
 }
 
@@ -100,7 +100,7 @@ impl GuardThread {
     pub fn start(
         config: &Config,
         boot_id: &str,
-        litestream: Arc<Litestream>,
+        litestream: Arc<Service>,
         heartbeat: HeartbeatHandle,
         board: Board,
     ) -> io::Result<Self> {
@@ -119,29 +119,29 @@ impl GuardThread {
     /// failed before, after which the Litestream that it started may be there all the same.
     pub fn take(&self, again: bool) -> impl Future<Output = bool> + use<> {
         let (taken, is_taken) = oneshot::channel();
-        let _ = self.orders.send(Order::Take { again, taken });
+        let _ = self.orders.send(GuardOrder::Take { again, taken });
         let taken_within = self.taken_within;
         async move { matches!(timeout(taken_within, is_taken).await, Ok(Ok(()))) }
     }
 
     /// The restart that the guard was taken for is over.
     pub fn restart_is_over(&self, restarted: bool) {
-        let _ = self.orders.send(Order::Over { restarted });
+        let _ = self.orders.send(GuardOrder::Over { restarted });
     }
 
     /// Waits until what was seen last is in the record, for the next daemon: else it would take a database that Litestream
     /// has kept for one that nobody did.
     pub fn end(&self) -> impl Future<Output = ()> + use<> {
         let (recorded, is_recorded) = oneshot::channel();
-        let _ = self.orders.send(Order::End { recorded });
+        let _ = self.orders.send(GuardOrder::End { recorded });
         async {
             let _ = is_recorded.await;
         }
     }
 
     /// For those who start Litestream, or know of it.
-    pub fn asked(&self) -> Asked {
-        Asked(self.orders.clone())
+    pub fn asked(&self) -> GuardHandle {
+        GuardHandle(self.orders.clone())
     }
 
     /// What is new; `None` if the thread has ended, which it does not by itself.

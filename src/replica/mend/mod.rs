@@ -23,14 +23,11 @@ use tokio::{
 };
 
 use crate::{
-    core::span::span,
+    core::{own_files, span::span},
     litestream::{answer, run::Program},
     settings,
     system::directory::Directory,
 };
-
-/// The socket in the runtime directory at which the daemon is asked.
-pub const SOCKET: &str = "mend.sock";
 
 /// Longer than the daemon seeks a guard, which it may be doing just then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -70,7 +67,7 @@ impl fmt::Display for Later {
 
 /// What the daemon is told in the end.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct MendOutcome {
     /// Their replicas have a new snapshot.
     pub mended: Vec<PathBuf>,
     /// Their replicas begin with a new snapshot when Litestream runs (0.3).
@@ -81,7 +78,7 @@ pub struct Outcome {
     pub failed: Option<String>,
 }
 
-impl Outcome {
+impl MendOutcome {
     pub fn failed(why: impl Into<String>) -> Self {
         Self { failed: Some(why.into()), ..Self::default() }
     }
@@ -91,14 +88,14 @@ impl Outcome {
 ///
 /// # Errors
 /// As the system gives them when the runtime can't be had.
-pub fn run(config: &settings::Mend, program: &Path) -> io::Result<bool> {
+pub fn run(config: &settings::MendSettings, program: &Path) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(ask_and_mend(config, program)))
 }
 
-async fn ask_and_mend(config: &settings::Mend, edgerotate: &Path) -> bool {
+async fn ask_and_mend(config: &settings::MendSettings, edgerotate: &Path) -> bool {
     let deadline = Instant::now() + config.snapshot_timeout + BESIDE_THE_SNAPSHOT;
-    let socket = config.runtime_directory.join(SOCKET);
+    let socket = config.runtime_directory.join(own_files::MEND_SOCKET);
     let mut stream = match UnixStream::connect(&socket).await {
         Ok(stream) => stream,
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
@@ -136,8 +133,8 @@ async fn ask_and_mend(config: &settings::Mend, edgerotate: &Path) -> bool {
         return true;
     }
     let outcome = match timeout_at(deadline, mend(config, edgerotate, &wanted.databases)).await {
-        Ok(outcome) => outcome.unwrap_or_else(Outcome::failed),
-        Err(_) => Outcome::failed(format!(
+        Ok(outcome) => outcome.unwrap_or_else(MendOutcome::failed),
+        Err(_) => MendOutcome::failed(format!(
             "it took longer than EDGEROTATE_SNAPSHOT_TIMEOUT and {} s",
             BESIDE_THE_SNAPSHOT.as_secs()
         )),
@@ -156,10 +153,10 @@ async fn ask_and_mend(config: &settings::Mend, edgerotate: &Path) -> bool {
 }
 
 async fn mend(
-    config: &settings::Mend,
+    config: &settings::MendSettings,
     edgerotate: &Path,
     wanted: &[PathBuf],
-) -> Result<Outcome, String> {
+) -> Result<MendOutcome, String> {
     // It ends with this process: two Litestreams on one database must not be.
     let litestream = Program::in_its_unit(edgerotate, &config.program);
     let version = litestream.version(&[]).await.map_err(|e| not_run(&litestream, &e))?;
@@ -170,12 +167,12 @@ async fn mend(
         for database in &mended {
             begin_anew(database)?;
         }
-        return Ok(Outcome { begun: mended, unlisted, ..Outcome::default() });
+        return Ok(MendOutcome { begun: mended, unlisted, ..MendOutcome::default() });
     }
     if !mended.is_empty() {
         force_snapshot(&litestream, &config.configuration, config.snapshot_timeout).await?;
     }
-    Ok(Outcome { mended, unlisted, ..Outcome::default() })
+    Ok(MendOutcome { mended, unlisted, ..MendOutcome::default() })
 }
 
 /// Litestream 0.3 has no forced snapshot. Without its note of the generation it begins a new one, with a snapshot.

@@ -21,10 +21,10 @@ use nix::{
     unistd::geteuid,
 };
 
-use crate::{problems::trouble::Trouble, system::directory::Directory};
-
-/// What the names begin with.
-const PREFIX: &str = "verify.";
+use crate::{
+    core::own_files, problems::trouble::Trouble, replica::sqlite::beside,
+    system::directory::Directory,
+};
 
 /// Who made the directory, and that all in it may go.
 const MARK: &str = ".made-by-edgerotate-verify";
@@ -85,7 +85,7 @@ impl Workplace {
     fn make(state_directory: &Path, state: Directory) -> io::Result<Self> {
         // Nobody can know it before; a name that is taken is an error.
         let number = RandomState::new().build_hasher().finish();
-        let name = OsString::from(format!("{PREFIX}{number:016x}"));
+        let name = OsString::from(format!("{}{number:016x}", own_files::VERIFY_PREFIX));
         let own = state.make_below(&name)?;
         let made = || -> io::Result<Flock<File>> {
             own.make_file(OsStr::new(MARK), 0o600)?;
@@ -169,17 +169,15 @@ fn remove(state: &Directory, own: &Directory, name: &OsStr) {
 
 /// What a restore of this database takes: the database, what its WAL will add to it, and the margin.
 fn needed(database: &Path) -> u64 {
-    let mut wal = database.as_os_str().to_owned();
-    wal.push("-wal");
     // A look at the names; nothing is opened, since closing it would drop this process's locks.
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    size(database).saturating_add(size(Path::new(&wal))).saturating_add(MARGIN)
+    size(database).saturating_add(size(&beside(database, "-wal"))).saturating_add(MARGIN)
 }
 
 /// Removes what killed runs of this user left. False if one of these is at work.
 fn tidy_up(state: &Directory) -> io::Result<bool> {
     for name in state.names()? {
-        if !name.to_string_lossy().starts_with(PREFIX) {
+        if !name.to_string_lossy().starts_with(own_files::VERIFY_PREFIX) {
             continue;
         }
         // A link, a file, another user's: not ours.
@@ -200,7 +198,7 @@ fn tidy_up(state: &Directory) -> io::Result<bool> {
 fn another_run() -> Trouble {
     Trouble {
         cause: "another-run",
-        exit_code: crate::problems::trouble::AWAY,
+        exit_code: crate::problems::exit_code::AWAY,
         what: "another edgerotate verify is at work".to_owned(),
         remedy: "wait for its end",
     }

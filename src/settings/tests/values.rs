@@ -26,7 +26,7 @@ fn the_least_that_is_needed_gives_the_defaults() {
             lead: Duration::from_secs(300),
             boot_spread: Duration::from_secs(90),
         },
-        litestream: Litestream {
+        litestream: LitestreamSettings {
             environment_file: "/run/edgerotate/litestream.env".into(),
             region: "eu-west-1".to_owned(),
             restart_command: Vec::new(),
@@ -38,19 +38,22 @@ fn the_least_that_is_needed_gives_the_defaults() {
             metrics: None,
             snapshot_timeout: Duration::from_secs(60),
         },
-        outlets: Outlets {
+        outlets: OutletSettings {
             delivery: Delivery::EnvironmentFile,
             listen: None,
             client_directory: None,
         },
-        heartbeat: Heartbeat {
+        heartbeat: HeartbeatSettings {
             database: "/data/heartbeat.db".into(),
             interval: Duration::from_secs(5),
             keep_rows: 100_000,
             allow_volatile_database: false,
         },
-        verify: Verify { max_lag: Duration::from_secs(300), stall: Duration::from_secs(120) },
-        guard: Guard {
+        verify: VerifySettings {
+            max_lag: Duration::from_secs(300),
+            stall: Duration::from_secs(120),
+        },
+        guard: GuardSettings {
             databases: Vec::new(),
             max_time: Duration::from_secs(120),
             max_wal: 64 << 20,
@@ -139,7 +142,8 @@ fn every_value_gets_where_it_belongs() {
     assert_eq!(litestream.pid_file, Some("/run/litestream.pid".into()));
     assert_eq!(litestream.program, Path::new("/opt/litestream"));
     assert_eq!(litestream.configuration, Path::new("/data/litestream.yml"));
-    let limits = Verify { max_lag: Duration::from_secs(3600), stall: Duration::from_secs(30) };
+    let limits =
+        VerifySettings { max_lag: Duration::from_secs(3600), stall: Duration::from_secs(30) };
     assert_eq!(config.verify, limits);
     assert_eq!(config.heartbeat.interval, Duration::from_millis(100));
     assert_eq!(config.heartbeat.keep_rows, 100);

@@ -44,7 +44,7 @@ pub struct ServerCertificate {
 }
 
 /// All that was seen of a request without an answer.
-pub struct Fault<'a> {
+pub struct TransportFault<'a> {
     pub code: u32,
     pub words: String,
     pub phase: Phase,
@@ -62,7 +62,7 @@ pub struct Fault<'a> {
     pub now: DateTime<Utc>,
 }
 
-pub fn explain(fault: &Fault) -> Failure {
+pub fn explain(fault: &TransportFault) -> Failure {
     let Provider { host, port, .. } = fault.provider;
     let at = |cause, words: &str| {
         let words = printable(words, MAX_WORDS);
@@ -97,6 +97,9 @@ pub fn explain(fault: &Fault) -> Failure {
     if let Some(alert) = alert(fault) {
         let words = match alert.cause {
             Cause::TlsVersion | Cause::TlsHandshake | Cause::ServerOtherHost => alert.words,
+            Cause::TokenFault => {
+                format!("the server can't verify the token's signature: alert {}", alert.words)
+            }
             _ => format!("alert {}; {}", alert.words, fault.certificate),
         };
         return at(alert.cause, &words);
@@ -143,7 +146,7 @@ pub fn explain(fault: &Fault) -> Failure {
 }
 
 /// What the proxy is to blame for.
-fn of_proxy(fault: &Fault) -> Option<Failure> {
+fn of_proxy(fault: &TransportFault) -> Option<Failure> {
     let Provider { host, port, .. } = fault.provider;
     let proxy = &fault.provider.proxy.as_ref()?.url;
     let at = |cause, words: &str| {
@@ -171,7 +174,7 @@ pub fn signing_cause(words: &str) -> Cause {
     [
         ("PIN incorrect", Cause::PinIncorrect),
         ("Invalid PIN", Cause::PinIncorrect),
-        ("PIN locked", Cause::PinLocked),
+        ("PIN locked", Cause::TokenLockedOut),
         ("PIN expired", Cause::PinExpired),
     ]
     .into_iter()
@@ -182,7 +185,7 @@ pub fn signing_cause(words: &str) -> Cause {
 /// Something that speaks TLS but not HTTP. curl-sys knows it by its older name only.
 const CURLE_WEIRD_SERVER_REPLY: u32 = 8;
 
-fn timed_out(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
+fn timed_out(fault: &TransportFault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     let connect = fault.provider.connect_timeout.as_secs_f32();
     let whole = fault.provider.fetch_timeout.as_secs_f32();
     match fault.phase {
@@ -201,7 +204,7 @@ fn timed_out(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     }
 }
 
-fn not_verified(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
+fn not_verified(fault: &TransportFault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     let server = fault.server.clone().unwrap_or_default();
     let now = fault.now.to_rfc3339_opts(SecondsFormat::Secs, true);
     match server.verdict {
@@ -248,7 +251,7 @@ struct Alert {
 
 /// The server's TLS alert: OpenSSL's reason is 1000 and the alert's number. libcurl's words hold it where the queue
 /// was emptied before it could be read.
-fn alert(fault: &Fault) -> Option<Alert> {
+fn alert(fault: &TransportFault) -> Option<Alert> {
     let from_queue = fault
         .queue
         .iter()
@@ -262,7 +265,9 @@ fn alert(fault: &Fault) -> Option<Alert> {
     })?;
     let words = reason.split_once("alert ").map_or(reason.as_str(), |(_, words)| words).to_owned();
     let cause = match number {
-        42 | 43 | 49 | 51 | 116 => Cause::DeviceCertificateRejected,
+        // "decrypt error": the server could not verify the signature, which the token made.
+        51 => Cause::TokenFault,
+        42 | 43 | 49 | 116 => Cause::DeviceCertificateRejected,
         44 => Cause::DeviceCertificateRevoked,
         45 => Cause::DeviceCertificateExpired,
         46 | 48 => Cause::DeviceCertificateUnknown,

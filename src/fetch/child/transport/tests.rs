@@ -23,8 +23,8 @@ fn provider() -> Provider {
     }
 }
 
-fn fault<'a>(provider: &'a Provider, code: u32, words: &str) -> Fault<'a> {
-    Fault {
+fn fault<'a>(provider: &'a Provider, code: u32, words: &str) -> TransportFault<'a> {
+    TransportFault {
         code,
         words: words.to_owned(),
         phase: Phase::Handshake,
@@ -124,7 +124,7 @@ fn what_libcurl_says() {
 #[test]
 fn what_the_phase_and_the_system_say() {
     let provider = provider();
-    let with = |change: &dyn Fn(&mut Fault)| {
+    let with = |change: &dyn Fn(&mut TransportFault)| {
         let mut fault = fault(&provider, 28, "Operation timed out");
         change(&mut fault);
         explain(&fault)

@@ -15,13 +15,13 @@ use super::{
     database::{Database, Keeper},
     marks::Marks,
     mending::Mending,
-    orders::{News, Order},
+    orders::{GuardOrder, News},
     record::Record,
     transaction::{self, Facts, Guard, Limits, Verdict, verdict},
 };
 use crate::{
     core::boottime::Boottime,
-    litestream::restart::{Litestream, Process, Start},
+    litestream::restart::{Process, Service, Start},
     record::board::Board,
     replica::{heartbeat_thread::HeartbeatHandle, suspect::SuspectFile},
     settings::Config,
@@ -46,7 +46,7 @@ const COPIED: &str = "its WAL neared EDGEROTATE_GUARD_MAX_WAL without Litestream
 pub struct Watcher {
     databases: Vec<Database>,
     limits: Limits,
-    litestream: Arc<Litestream>,
+    litestream: Arc<Service>,
     heartbeat: HeartbeatHandle,
     marks: Marks,
     mending: Mending,
@@ -68,7 +68,7 @@ impl Watcher {
     pub fn new(
         config: &Config,
         boot_id: &str,
-        litestream: Arc<Litestream>,
+        litestream: Arc<Service>,
         heartbeat: HeartbeatHandle,
         tell: UnboundedSender<News>,
         board: Board,
@@ -98,7 +98,7 @@ impl Watcher {
         }
     }
 
-    pub fn run_until_stopped(&mut self, orders: &Receiver<Order>) {
+    pub fn run_until_stopped(&mut self, orders: &Receiver<GuardOrder>) {
         self.marks.look(clock::boottime());
         if let Some(summary) = self.marks.told().summary() {
             log::warn!("replicas that may lack rows since before this start: {summary}");
@@ -117,12 +117,12 @@ impl Watcher {
             self.keep_record();
             self.publish();
             match orders.recv_timeout(self.wait()) {
-                Ok(Order::Take { again, taken }) => {
+                Ok(GuardOrder::Take { again, taken }) => {
                     self.take_all(again);
                     self.keep_record();
                     let _ = taken.send(());
                 }
-                Ok(Order::Over { restarted }) => {
+                Ok(GuardOrder::Over { restarted }) => {
                     self.restarting = false;
                     self.since = clock::boottime();
                     self.start = self.litestream.current_start();
@@ -131,12 +131,12 @@ impl Watcher {
                         self.databases.iter_mut().for_each(Database::anybody_may_be_litestream);
                     }
                 }
-                Ok(Order::Asked { wanted }) => {
+                Ok(GuardOrder::Asked { wanted }) => {
                     let answer = self.litestream_asks();
                     self.keep_record();
                     let _ = wanted.send(answer);
                 }
-                Ok(Order::Suspect { database, why, kept }) => {
+                Ok(GuardOrder::Suspect { database, why, kept }) => {
                     let is_meant = |d: &&Database| database.as_ref().is_none_or(|p| *p == d.path);
                     let mut all = true;
                     for database in self.databases.iter().filter(is_meant) {
@@ -144,8 +144,8 @@ impl Watcher {
                     }
                     let _ = kept.send(all);
                 }
-                Ok(Order::Mended(outcome)) => self.mended(&outcome),
-                Ok(Order::End { recorded }) => {
+                Ok(GuardOrder::Mended(outcome)) => self.mended(&outcome),
+                Ok(GuardOrder::End { recorded }) => {
                     self.end();
                     let _ = recorded.send(());
                 }

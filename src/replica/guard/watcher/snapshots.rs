@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Watcher;
 use crate::{
     core::suspect::BEGUN,
-    replica::mend::{Later, Outcome, Wanted},
+    replica::mend::{Later, MendOutcome, Wanted},
     system::clock,
 };
 
@@ -44,7 +44,7 @@ impl Watcher {
     }
 
     /// It was mended, or not; now Litestream starts.
-    pub(super) fn mended(&mut self, outcome: &Outcome) {
+    pub(super) fn mended(&mut self, outcome: &MendOutcome) {
         let now = clock::boottime();
         self.since = now;
         if let Some(why) = &outcome.failed {
