@@ -56,6 +56,9 @@ const ENVIRONMENT: &[&str] = &[
     "SSL_CERT_DIR",
 ];
 
+/// Where programs that use them find a proxy for https.
+const PROXIES: &[&str] = &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
 const OPENSSL_CONF: &str = "OPENSSL_CONF";
 
 /// After its reply the child ends by itself: sessions are closed and the module finalized, which a hardware token can
@@ -148,6 +151,9 @@ impl Launcher {
             Ok(Err(e)) => Failure::new(Cause::FetchBroken, e.to_string()).into(),
             Err(_) => Failure::new(Cause::FetchHung, hung(provider)).into(),
         };
+        if let Some(failure) = reply.failure() {
+            failure.detail += &self.unused_proxy(provider, failure.cause);
+        }
         let now = pin_mark::unanswered(marks);
         if let (Some(failure), true) = (reply.failure(), now > unanswered) {
             failure.detail += &now.words();
@@ -158,6 +164,21 @@ impl Launcher {
             }
         }
         reply
+    }
+
+    /// Who sets a proxy in the environment and gets no connection is told that it is not used.
+    fn unused_proxy(&self, provider: &Provider, cause: Cause) -> String {
+        let is_of_network =
+            [Cause::Dns, Cause::ConnectRefused, Cause::Unreachable, Cause::ConnectTimeout];
+        let set = PROXIES.iter().find(|name| {
+            self.environment.iter().any(|(set, value)| set == *name && !value.is_empty())
+        });
+        match set {
+            Some(name) if provider.proxy.is_none() && is_of_network.contains(&cause) => {
+                format!("; {name} in the environment is not used, EDGEROTATE_PROXY names a proxy")
+            }
+            _ => String::new(),
+        }
     }
 
     fn spawn(&self, provider: &Provider) -> io::Result<Child> {

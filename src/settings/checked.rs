@@ -13,7 +13,7 @@ use crate::{
         check::{Check, UnknownKeys},
         config::{
             ClientSettings, Config, Delivery, GuardSettings, HeartbeatSettings, LitestreamSettings,
-            MendSettings, OutletSettings, Pin, PrivateKey, Provider, VerifySettings,
+            MendSettings, OutletSettings, Pin, PrivateKey, Provider, Proxy, VerifySettings,
         },
         duration,
         endpoint::ProviderEndpoint,
@@ -144,6 +144,7 @@ impl Check<'_> {
             self.missing(&table::PRIVATE_KEY)
         };
         let ca_file = self.optional(&table::CA_FILE, values::file);
+        let proxy = self.proxy();
         let connect_timeout =
             self.duration(&table::CONNECT_TIMEOUT, second, 120 * second, 10 * second);
         let fetch_timeout = self.duration(&table::FETCH_TIMEOUT, second, 300 * second, 30 * second);
@@ -163,12 +164,20 @@ impl Check<'_> {
             certificate: certificate?,
             key: key?,
             ca_file,
+            proxy,
             connect_timeout,
             fetch_timeout,
             fetch_deadline,
             lead,
             boot_spread,
         })
+    }
+
+    /// The user's file is looked at where there is no proxy, too: what is wrong with it is told.
+    fn proxy(&mut self) -> Option<Proxy> {
+        let user_file = self.optional(&table::PROXY_USER_FILE, values::file);
+        let url = self.or(&table::PROXY, values::proxy, None)?;
+        Some(Proxy { url, user_file })
     }
 
     fn deadline_after_timeout(&mut self, timeout: Duration, deadline: Duration) {
@@ -372,6 +381,9 @@ fn files(config: &Config) -> Vec<NamedFile> {
     files.push(read(&table::CERTIFICATE, &config.provider.certificate));
     if let Some(path) = &config.provider.ca_file {
         files.push(read(&table::CA_FILE, path));
+    }
+    if let Some(path) = config.provider.proxy.as_ref().and_then(|proxy| proxy.user_file.as_ref()) {
+        files.push(read(&table::PROXY_USER_FILE, path));
     }
     match &config.provider.key {
         PrivateKey::File(path) => files.push(read(&table::PRIVATE_KEY, path)),

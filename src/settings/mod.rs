@@ -32,8 +32,8 @@ pub use self::{
     checked::{LITESTREAM_UNIT, directories, runtime_directory},
     config::{
         ClientSettings, Config, Delivery, GuardSettings, HeartbeatSettings, LitestreamSettings,
-        MendSettings, ModuleVariable, OutletSettings, Pin, PrivateKey, Provider, Route, Token,
-        VerifySettings,
+        MendSettings, ModuleVariable, OutletSettings, Pin, PrivateKey, Provider, Proxy, Route,
+        Token, VerifySettings,
     },
     layers::{LayerFile, Layers},
     problem::{ConfigErrors, Owner, Place, Problem, Warning},

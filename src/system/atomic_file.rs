@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use nix::unistd::geteuid;
+
 use crate::system::directory::Directory;
 
 /// Whose a new file is.
@@ -82,7 +84,8 @@ fn write_new(
     owner: Owner,
 ) -> io::Result<()> {
     let mut file = directory.make_file(draft, mode)?;
-    if owner == Owner::OfDirectory {
+    // Nobody else could give it away, nor has to: what another user makes there is that user's.
+    if owner == Owner::OfDirectory && geteuid().is_root() {
         let (own, wanted) = (file.metadata()?, directory.metadata()?);
         if own.uid() != wanted.uid() {
             fchown(&file, Some(wanted.uid()), Some(wanted.gid()))?;
@@ -97,8 +100,6 @@ fn write_new(
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::symlink, path::PathBuf};
-
-    use nix::unistd::geteuid;
 
     use super::*;
 

@@ -7,9 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::sys::statfs::{
-    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, JFFS2_SUPER_MAGIC,
-    OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, fstatfs, statfs,
+use nix::sys::{
+    statfs::{
+        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, JFFS2_SUPER_MAGIC,
+        OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, fstatfs, statfs,
+    },
+    statvfs::statvfs,
 };
 
 /// How long a file lasts.
@@ -54,6 +57,20 @@ pub fn lasts(path: &Path) -> io::Result<Lasts> {
         Some(Ok(found)) => of(found.filesystem_type()),
         _ => Lasts::Unknown,
     })
+}
+
+/// With less room than this, in bytes, none of edgerotate's files can be replaced: each is written beside the old one.
+pub const LEAST_ROOM: u64 = 16 * 1024;
+
+/// How many bytes this user can still write on the file system of `path`.
+///
+/// # Errors
+/// As the system gives them.
+pub fn room(path: &Path) -> io::Result<u64> {
+    let space = statvfs(path)?;
+    // The types differ between platforms.
+    #[allow(clippy::useless_conversion, reason = "32 bits on some platforms")]
+    Ok(u64::from(space.blocks_available()).saturating_mul(u64::from(space.fragment_size())))
 }
 
 /// How long an open file lasts. An overlay's is not known: what its inode says changes at a boot.

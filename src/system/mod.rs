@@ -13,5 +13,6 @@ pub mod kernel_locks;
 pub mod process_group;
 pub mod service_manager;
 pub mod signals;
+pub mod sockets;
 pub mod tied;
 pub mod user;

@@ -135,6 +135,7 @@ impl Daemon {
         loop {
             self.manager.status(self.report.status(&self.rotation, clock::boottime()));
             self.publisher.publish(&self.rotation);
+            self.outlets.expect(&self.rotation, clock::boottime());
             let longest_sleep = self.longest_sleep();
             tokio::select! {
                 name = signals.next() => {
@@ -192,6 +193,7 @@ impl Daemon {
                         self.tell(Event::RestartWanted);
                     }
                 }
+                () = self.outlets.wanted() => self.tell(Event::CredentialsWanted),
                 () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }

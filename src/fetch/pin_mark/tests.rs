@@ -129,6 +129,7 @@ fn provider(pin: Pin) -> Provider {
             module_environment: Vec::new(),
         }),
         ca_file: None,
+        proxy: None,
         connect_timeout: second,
         fetch_timeout: second,
         fetch_deadline: second,

@@ -21,10 +21,10 @@ use nix::{
     unistd::geteuid,
 };
 
-use crate::{problems::trouble::Trouble, replica::sqlite::beside, system::directory::Directory};
-
-/// What the names begin with.
-const PREFIX: &str = "verify.";
+use crate::{
+    core::own_files, problems::trouble::Trouble, replica::sqlite::beside,
+    system::directory::Directory,
+};
 
 /// Who made the directory, and that all in it may go.
 const MARK: &str = ".made-by-edgerotate-verify";
@@ -85,7 +85,7 @@ impl Workplace {
     fn make(state_directory: &Path, state: Directory) -> io::Result<Self> {
         // Nobody can know it before; a name that is taken is an error.
         let number = RandomState::new().build_hasher().finish();
-        let name = OsString::from(format!("{PREFIX}{number:016x}"));
+        let name = OsString::from(format!("{}{number:016x}", own_files::VERIFY_PREFIX));
         let own = state.make_below(&name)?;
         let made = || -> io::Result<Flock<File>> {
             own.make_file(OsStr::new(MARK), 0o600)?;
@@ -177,7 +177,7 @@ fn needed(database: &Path) -> u64 {
 /// Removes what killed runs of this user left. False if one of these is at work.
 fn tidy_up(state: &Directory) -> io::Result<bool> {
     for name in state.names()? {
-        if !name.to_string_lossy().starts_with(PREFIX) {
+        if !name.to_string_lossy().starts_with(own_files::VERIFY_PREFIX) {
             continue;
         }
         // A link, a file, another user's: not ours.
