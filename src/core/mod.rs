@@ -5,11 +5,13 @@
 
 pub mod backoff;
 pub mod boottime;
+pub mod by_name;
 pub mod class;
 pub mod credentials;
 pub mod environment_file;
 pub mod heartbeat;
 pub mod lifetime;
+pub mod own_files;
 pub mod pin_mark;
 pub mod pkcs11_uri;
 pub mod repeats;

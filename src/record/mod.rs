@@ -25,9 +25,6 @@ use crate::{
     problems::failure::Cause,
 };
 
-/// The record's name in the runtime directory.
-pub const FILE_NAME: &str = "status.json";
-
 /// The form of the record; a reader says so when it finds another one.
 pub const VERSION: u32 = 1;
 

@@ -14,12 +14,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::{core::suspect::Suspect, system::atomic_file};
-
-const FILE_NAME: &str = "suspect";
-
-/// What could not be understood, for a person to look at.
-const BROKEN: &str = "suspect.broken";
+use crate::{
+    core::{own_files, suspect::Suspect},
+    system::atomic_file,
+};
 
 const WAS_BROKEN: &str = "the file of what is suspect was broken (see suspect.broken beside it)";
 
@@ -32,7 +30,7 @@ pub struct SuspectFile(PathBuf);
 
 impl SuspectFile {
     pub fn in_directory(directory: &Path) -> Self {
-        Self(directory.join(FILE_NAME))
+        Self(directory.join(own_files::SUSPECT))
     }
 
     /// What is suspect.
@@ -65,7 +63,11 @@ impl SuspectFile {
         let before = match self.load() {
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {
                 // A copy: there is a file at each moment.
-                atomic_file::replace(&self.0.with_file_name(BROKEN), &fs::read(&self.0)?, MODE)?;
+                atomic_file::replace(
+                    &self.0.with_file_name(own_files::SUSPECT_BROKEN),
+                    &fs::read(&self.0)?,
+                    MODE,
+                )?;
                 let mut all = Suspect::default();
                 for database in databases {
                     all.add(database, WAS_BROKEN, now);

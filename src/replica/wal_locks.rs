@@ -8,12 +8,12 @@
 //! /proc/locks tells all of this to anybody, and reading it opens no file of the database: closing a second descriptor
 //! of `-shm` would drop this process's locks.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
-use crate::system::kernel_locks::{self, Access, FileId, Lock, LockKind};
+use crate::{
+    replica::sqlite::beside,
+    system::kernel_locks::{self, Access, FileId, Lock, LockKind},
+};
 
 /// The slot of readers that need nothing of the WAL.
 const SLOT_0: u64 = 123;
@@ -46,9 +46,7 @@ pub struct Readers {
 /// # Errors
 /// No `-shm`: nobody has it open in WAL mode; or no /proc.
 pub fn readers(path: &Path) -> io::Result<Readers> {
-    let mut shm = path.as_os_str().to_owned();
-    shm.push("-shm");
-    let shm = fs::metadata(PathBuf::from(shm))?;
+    let shm = fs::metadata(beside(path, "-shm"))?;
     Ok(of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id()))
 }
 

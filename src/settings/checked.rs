@@ -7,42 +7,24 @@ use std::{
 
 use log::LevelFilter;
 
-use crate::settings::{
-    check::{Check, UnknownKeys},
-    config::{
-        ClientSettings, Config, Delivery, GuardSettings, HeartbeatSettings, LitestreamSettings,
-        MendSettings, OutletSettings, Pin, PrivateKey, Provider, VerifySettings,
+use crate::{
+    core::own_files,
+    settings::{
+        check::{Check, UnknownKeys},
+        config::{
+            ClientSettings, Config, Delivery, GuardSettings, HeartbeatSettings, LitestreamSettings,
+            MendSettings, OutletSettings, Pin, PrivateKey, Provider, VerifySettings,
+        },
+        duration,
+        endpoint::ProviderEndpoint,
+        key,
+        layers::Layers,
+        metrics_address::Address,
+        problem::{ConfigErrors, Warning},
+        table::{self, Setting},
+        values, words,
     },
-    duration,
-    endpoint::ProviderEndpoint,
-    key,
-    layers::Layers,
-    metrics_address::Address,
-    problem::{ConfigErrors, Warning},
-    table::{self, Setting},
-    values, words,
 };
-
-/// What is written below the runtime directory, beside the environment file: state, locks, marks.
-const RUNTIME_FILES: &[&str] = &[
-    "state.json",
-    "status.json",
-    "guard.json",
-    "edgerotate.lock",
-    "token.lock",
-    "mend.sock",
-    "pin-refused",
-    "pin-accepted",
-    "endpoint.json",
-    "endpoint.env",
-];
-
-/// What is written below the client directory.
-const CLIENT_FILES: &[&str] = &["endpoint.env", "credentials.json"];
-
-/// What is written below the state directory.
-const STATE_FILES: &[&str] =
-    &["pin-refused", "pin-accepted", "suspect", "suspect.broken", "litestream-version"];
 
 /// The one that systemd/ brings.
 pub const LITESTREAM_UNIT: &str = "litestream.service";
@@ -362,13 +344,15 @@ fn files(config: &Config) -> Vec<NamedFile> {
     let written = |setting, path: &Path| NamedFile { written: true, ..read(setting, path) };
     let own = |path| NamedFile { setting: None, path, written: true };
 
-    let mut files: Vec<NamedFile> = RUNTIME_FILES
+    let mut files: Vec<NamedFile> = own_files::IN_RUNTIME_DIRECTORY
         .iter()
         .map(|name| own(config.runtime_directory.join(name)))
-        .chain(STATE_FILES.iter().map(|name| own(config.state_directory.join(name))))
+        .chain(
+            own_files::IN_STATE_DIRECTORY.iter().map(|name| own(config.state_directory.join(name))),
+        )
         .collect();
     if let Some(directory) = &config.outlets.client_directory {
-        files.extend(CLIENT_FILES.iter().map(|name| own(directory.join(name))));
+        files.extend(own_files::IN_CLIENT_DIRECTORY.iter().map(|name| own(directory.join(name))));
     }
     let database = &config.heartbeat.database;
     files.extend(["-wal", "-shm", "-journal"].map(|suffix| {

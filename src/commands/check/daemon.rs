@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     commands::status::{DaemonLock, NoRecord, Seen},
-    core::{class::Class, span::span},
+    core::{class::Class, own_files, span::span},
     fetch::pin_mark::{self, Directories},
     problems::{failure::Failure, finding::Finding},
-    record::{Clocks, FILE_NAME as RECORD, Moment},
+    record::{Clocks, Moment},
     settings::{Config, Pin, PrivateKey},
 };
 
@@ -146,7 +146,9 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
 /// One that ends again and again holds its lock for a moment each time, and has nothing to tell by then.
 fn has_come_up(seen: &Seen, pid: u32) -> Result<(), Found> {
     let not_up = |detail: String| Err(Found::new(Finding::DaemonNotUp, detail));
-    let unknown = |why: &str| Err(Found::new(Finding::RunningUnknown, format!("{RECORD} {why}")));
+    let unknown = |why: &str| {
+        Err(Found::new(Finding::RunningUnknown, format!("{} {why}", own_files::RECORD)))
+    };
     match &seen.record {
         Ok(record) if record.daemon.pid != pid || record.daemon.boot_id != seen.now.boot_id => {
             not_up(format!("process {pid} has not written down what it does"))

@@ -14,7 +14,7 @@ use nix::{
     sys::statvfs::statvfs,
     unistd::{AccessFlags, access},
 };
-use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, config::DbConfig};
 
 use super::{
     report::{Found, Line},
@@ -23,7 +23,11 @@ use super::{
 use crate::{
     fetch::material::io_words,
     problems::finding::Finding,
-    replica::{guard::transaction::Guard, suspect::SuspectFile},
+    replica::{
+        guard::transaction::Guard,
+        sqlite::{self, Use, beside},
+        suspect::SuspectFile,
+    },
     settings::Config,
     system::volatile::is_volatile,
 };
@@ -111,12 +115,7 @@ struct OpenDatabase {
 impl OpenDatabase {
     fn new(path: &Path) -> rusqlite::Result<Self> {
         let alone = !beside(path, "-wal").exists() && !beside(path, "-shm").exists();
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        // Before anything that could open the WAL.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        let connection = sqlite::open(path, Use::Write, BUSY_TIMEOUT)?;
         Ok(Self { connection, path: path.to_owned(), alone })
     }
 
@@ -171,12 +170,6 @@ fn explained(path: &Path, error: &rusqlite::Error) -> Found {
 fn plain(error: &rusqlite::Error) -> String {
     let words = error.to_string();
     words.split(": /").next().unwrap_or_default().to_owned()
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(suffix);
-    beside.into()
 }
 
 fn room(path: &Path, max_wal: u64) -> Line {

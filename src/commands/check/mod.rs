@@ -31,6 +31,7 @@ use self::{
     step::Step,
 };
 use crate::{
+    core::own_files,
     fetch::{
         material::io_words,
         parent::Launcher,
@@ -197,7 +198,7 @@ async fn look(
 /// A person says that the PIN is right now.
 fn forget_refusal(config: &Config) -> Option<Line> {
     let error = pin_mark::forget(Directories::of(config)).err()?;
-    let mark = config.state_directory.join(pin_mark::FILE_NAME);
+    let mark = config.state_directory.join(own_files::PIN_REFUSED);
     let why = format!("({})", io_words(&error));
     let found = Found::file(Finding::MarkNotRemoved, &mark, &why);
     Some(Line::wrong(Step::Pin, mark.display().to_string(), found))

@@ -54,7 +54,7 @@ use crate::{
     replica::{
         guard::{GuardThread, News},
         heartbeat_thread::{Beat, HeartbeatThread},
-        mend::socket::Door,
+        mend::socket::MendSocket,
         uploads_watch::UploadsWatch,
     },
 };
@@ -78,14 +78,16 @@ const TIME_TO_STOP: Duration = Duration::from_millis(1500);
 /// What keeps the daemon from running at all; whatever fails later is retried.
 pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(), Stopped> {
     let _instance = prepare(&config)?;
-    report::start(&config, warnings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(device("the event loop can't be started"))?;
     let ended = runtime.block_on(async {
+        // Before the first word: whoever reads it may tell the daemon to stop.
+        let signals = Signals::new().map_err(device("signals can't be caught"))?;
+        report::start(&config, warnings);
         let mut daemon = Daemon::new(config, program)?;
-        daemon.run().await
+        daemon.run(signals).await
     });
     // Dropping it kills what was under way; a heartbeat that hangs in the kernel is not waited for.
     runtime.shutdown_background();
@@ -111,7 +113,7 @@ struct Daemon {
     outlets: Outlets,
     heartbeat: HeartbeatThread,
     guard: GuardThread,
-    door: Door,
+    mend_socket: MendSocket,
     litestream_version: Arc<Mutex<LitestreamVersion>>,
     uploads: UploadsWatch,
     report: DaemonLog,
@@ -123,8 +125,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn run(&mut self) -> Result<(), Stopped> {
-        let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
+    async fn run(&mut self, mut signals: Signals) -> Result<(), Stopped> {
         self.tell(Event::Woke);
         if self.rotation.acquiring() != Acquiring::Fetching {
             self.look_at_version();
@@ -179,7 +180,7 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
-                stream = self.door.next() => {
+                stream = self.mend_socket.next() => {
                     let litestream = Arc::clone(&self.litestream);
                     let version = Arc::clone(&self.litestream_version);
                     tokio::spawn(socket::answer(stream, litestream, version, self.guard.asked()));

@@ -14,7 +14,7 @@ use crate::{
     core::{
         boottime::Boottime,
         environment_file::{self, Contents},
-        rotation,
+        own_files, rotation,
     },
     outlets::{
         endpoint::{
@@ -32,9 +32,6 @@ use crate::{
 /// The least lead where programs ask. Most SDKs ask again five minutes before expiry (boto3: from 15 on), and would before each of their requests
 /// if what they got had less than that left.
 const LEAD: Duration = Duration::from_secs(8 * 60);
-
-/// For the programs that are not Litestream.
-const ENDPOINT_ENV: &str = "endpoint.env";
 
 pub struct Outlets {
     opened: Option<OpenEndpoint>,
@@ -245,7 +242,7 @@ impl ForOthers {
             &config.litestream.region,
             config.provider.thing_name.as_deref(),
         )?;
-        Ok(Self { path: directory.join(ENDPOINT_ENV), mode, text })
+        Ok(Self { path: directory.join(own_files::ENDPOINT_ENVIRONMENT), mode, text })
     }
 
     fn write(&self) -> Result<(), String> {

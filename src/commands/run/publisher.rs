@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     core::{
         boottime::Boottime,
+        own_files,
         repeats::{Repeats, in_a_row},
         rotation::{Acquiring, HandingOver, Rotation},
     },
@@ -36,7 +37,7 @@ impl Publisher {
     pub fn new(config: &Config, boot_id: &str, can_be_seen: bool) -> Self {
         Self {
             board: Board::new(first(config, boot_id, can_be_seen)),
-            file: config.runtime_directory.join(record::FILE_NAME),
+            file: config.runtime_directory.join(own_files::RECORD),
             published: None,
             metrics: config.metrics_file.clone().map(MetricsFile::new),
             failures: Repeats::default(),

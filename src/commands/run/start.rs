@@ -23,7 +23,7 @@ use crate::{
     litestream::{restart::Service, version::LitestreamVersion},
     outlets::state_file::{State, StateFile},
     replica::{
-        guard::GuardThread, heartbeat_thread::HeartbeatThread, mend::socket::Door,
+        guard::GuardThread, heartbeat_thread::HeartbeatThread, mend::socket::MendSocket,
         uploads_watch::UploadsWatch,
     },
     settings::Config,
@@ -109,7 +109,7 @@ impl Daemon {
         .map_err(device("the guard's thread can't be started"))?;
         let litestream_version =
             LitestreamVersion::new(&config.litestream.program, &config.state_directory);
-        let door = Door::open(&config.runtime_directory)
+        let mend_socket = MendSocket::open(&config.runtime_directory)
             .map_err(device("EDGEROTATE_RUNTIME_DIRECTORY: no socket can be made there"))?;
         Ok(Self {
             launcher: Arc::new(Launcher::new(program, &config)),
@@ -126,7 +126,7 @@ impl Daemon {
             outlets,
             heartbeat,
             guard,
-            door,
+            mend_socket,
             uploads: UploadsWatch::start(&config),
             litestream_version: Arc::new(Mutex::new(litestream_version)),
             report,

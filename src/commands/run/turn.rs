@@ -7,9 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{core::boottime::Boottime, system::atomic_file};
-
-const FILE_NAME: &str = "turn.json";
+use crate::{
+    core::{boottime::Boottime, own_files},
+    system::atomic_file,
+};
 
 const MODE: u32 = 0o600;
 
@@ -24,7 +25,7 @@ pub struct TurnFile(PathBuf);
 
 impl TurnFile {
     pub fn in_directory(directory: &Path) -> Self {
-        Self(directory.join(FILE_NAME))
+        Self(directory.join(own_files::TURN))
     }
 
     /// What was drawn in the boot `boot_id`. Of a file that can't be read nothing is known: a turn is drawn anew.
@@ -56,7 +57,7 @@ mod tests {
         file.save("this-boot", turn).unwrap();
         assert_eq!(file.load("this-boot"), Some(turn));
         assert_eq!(file.load("another-boot"), None);
-        fs::write(directory.join(FILE_NAME), "{").unwrap();
+        fs::write(directory.join(own_files::TURN), "{").unwrap();
         assert_eq!(file.load("this-boot"), None);
         fs::remove_dir_all(directory).unwrap();
     }

@@ -10,11 +10,12 @@ use super::{
 use crate::{
     core::{
         lifetime::{Skew, skew},
+        own_files,
         rotation::HandingOver,
         span::span,
     },
     problems::{failure::Failure, kinds::Kind},
-    record::{self, GuardState, Record},
+    record::{GuardState, Record},
 };
 
 /// A restart of Litestream takes some two seconds, and the guard before it a few more at most.
@@ -62,7 +63,7 @@ impl Seen {
 /// Everything that is wrong, the worst first.
 pub fn of(seen: &Seen) -> Vec<StatusFinding> {
     let mut findings = seen.settings.clone();
-    let file = seen.directory.join(record::FILE_NAME);
+    let file = seen.directory.join(own_files::RECORD);
     let file = file.display();
     match &seen.lock {
         DaemonLock::Free => findings.push(not_running(seen)),

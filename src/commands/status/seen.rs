@@ -7,6 +7,7 @@ use std::{
 
 use super::{finding::StatusFinding, settings::Settings, times::Now};
 use crate::{
+    core::own_files,
     record::{self, Record},
     system::{clock, instance},
 };
@@ -49,7 +50,7 @@ impl Seen {
             wall: clock::local().fixed_offset(),
             boot_id: clock::boot_id().unwrap_or_default(),
         };
-        let record = read(&directory.join(record::FILE_NAME));
+        let record = read(&directory.join(own_files::RECORD));
         let known = record.as_ref().ok().map(|record| record.daemon.pid);
         let lock = match instance::holder(directory, known) {
             Ok(Some(pid)) => DaemonLock::Held(pid),

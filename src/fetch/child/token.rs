@@ -31,7 +31,7 @@ use super::{
     token_faults::{Observed, PIN_FLAGS, explain, fits, one_of},
 };
 use crate::{
-    core::{pin_mark::Flags, secret::Secret},
+    core::{own_files, pin_mark::Flags, secret::Secret},
     fetch::{
         material::io_words,
         openssl::{Engine, Module, NoKey, NoModule, Seen, Store},
@@ -40,7 +40,6 @@ use crate::{
     settings::{Route, Token},
 };
 
-const LOCK_NAME: &str = "token.lock";
 const MAX_WORDS: usize = 300;
 
 /// A key, and what must live as long as it does. The order is that of dropping.
@@ -59,7 +58,7 @@ pub fn lock(
     wait: Duration,
     leave_nothing: bool,
 ) -> Result<Option<TokenLock>, Failure> {
-    let path = runtime_directory.join(LOCK_NAME);
+    let path = runtime_directory.join(own_files::TOKEN_LOCK);
     let unusable = |e: &io::Error| {
         Failure::new(Cause::TokenLockUnusable, format!("{} ({})", path.display(), io_words(e)))
     };

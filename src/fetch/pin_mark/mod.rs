@@ -30,15 +30,15 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    core::pin_mark::{self as core, Answer, Kind, MOST, Memory, Outcome, Stop},
+    core::{
+        own_files,
+        pin_mark::{self as core, Answer, Kind, MOST, Memory, Outcome, Stop},
+    },
     fetch::material::io_words,
     problems::failure::{Cause, Failure},
     settings::{Config, Pin, PrivateKey, Provider, Token},
     system::{atomic_file, clock},
 };
-
-pub(crate) const FILE_NAME: &str = "pin-refused";
-pub(crate) const ACCEPTED_NAME: &str = "pin-accepted";
 
 /// Readable to all, so that the daemon sees the mark that root's fetch by hand has left in its directory.
 const MARK_MODE: u32 = 0o644;
@@ -135,11 +135,11 @@ impl<'a> Directories<'a> {
     }
 
     fn marks(&self) -> [PathBuf; 2] {
-        [self.state, self.runtime].map(|directory| directory.join(FILE_NAME))
+        [self.state, self.runtime].map(|directory| directory.join(own_files::PIN_REFUSED))
     }
 
     fn accepted(&self) -> [PathBuf; 2] {
-        [self.state, self.runtime].map(|directory| directory.join(ACCEPTED_NAME))
+        [self.state, self.runtime].map(|directory| directory.join(own_files::PIN_ACCEPTED))
     }
 }
 
@@ -315,7 +315,7 @@ pub(super) fn with_words(mut failure: Failure, put: Result<(), String>) -> Failu
 
 /// Whether the token took a PIN from a file on this device, in this boot or another.
 pub(crate) fn was_accepted(state_directory: &Path) -> bool {
-    state_directory.join(ACCEPTED_NAME).exists()
+    state_directory.join(own_files::PIN_ACCEPTED).exists()
 }
 
 /// Logins in a row that ended without an answer, for whoever looks on.

@@ -49,7 +49,7 @@ fn applies_until_the_file_changes_and_twice_until_a_person_comes() {
     assert!(refused(&pin, marks).is_none());
 
     remember(Cause::PinIncorrect, lasting(&path), DateTime::UNIX_EPOCH, marks).unwrap();
-    let mark = fs::read_to_string(state.join(FILE_NAME)).unwrap();
+    let mark = fs::read_to_string(state.join(own_files::PIN_REFUSED)).unwrap();
     assert!(!mark.contains("648219") && mark.contains("pin-incorrect"), "{mark}");
     let failure = refused(&pin, marks).unwrap().failure();
     assert_eq!(failure.cause, Cause::PinRefusedEarlier);
@@ -141,7 +141,7 @@ fn provider(pin: Pin) -> Provider {
 #[test]
 fn a_mark_that_cannot_be_read_counts() {
     let directory = Directory::new("broken");
-    fs::write(directory.0.join(FILE_NAME), "{").unwrap();
+    fs::write(directory.0.join(own_files::PIN_REFUSED), "{").unwrap();
     let pin = Pin::Value(Secret::new("648219".to_owned()));
     let failure = refused(&pin, directory.directories()).unwrap().failure();
     assert!(failure.detail.contains("refused at an unknown time"), "{failure}");
@@ -187,10 +187,13 @@ fn a_login_without_an_answer_counts_and_one_with_an_answer_leaves_nothing() {
     begin(lasting(&path)).unwrap().failed_otherwise();
     assert_eq!(files(), [0, 0]);
     begin(lasting(&path)).unwrap().accepted();
-    assert!(!state.join(FILE_NAME).exists() && state.join(ACCEPTED_NAME).exists());
+    assert!(
+        !state.join(own_files::PIN_REFUSED).exists()
+            && state.join(own_files::PIN_ACCEPTED).exists()
+    );
 
     // Once accepted it may hang as often as it likes, and nothing is written to the data partition.
-    let before = fs::metadata(state.join(ACCEPTED_NAME)).unwrap();
+    let before = fs::metadata(state.join(own_files::PIN_ACCEPTED)).unwrap();
     for count in 1..=5 {
         drop(begin(lasting(&path)).unwrap());
         assert_eq!(unanswered(marks).count, count);
@@ -200,7 +203,7 @@ fn a_login_without_an_answer_counts_and_one_with_an_answer_leaves_nothing() {
     assert!(refused(&pin, marks).is_none());
     begin(lasting(&path)).unwrap().accepted();
     assert_eq!(files(), [1, 0]);
-    let after = fs::metadata(state.join(ACCEPTED_NAME)).unwrap();
+    let after = fs::metadata(state.join(own_files::PIN_ACCEPTED)).unwrap();
     assert_eq!(Identity::of(&before), Identity::of(&after));
 
     // But where the token's flags speak against it, it is left alone, until a person comes.
@@ -225,26 +228,26 @@ fn a_login_without_an_answer_counts_and_one_with_an_answer_leaves_nothing() {
     forget(marks).unwrap();
     begin(lasting(&path)).unwrap().accepted();
     begin(lasting(&path)).unwrap().refused(Cause::PinIncorrect, DateTime::UNIX_EPOCH).unwrap();
-    assert!(!state.join(ACCEPTED_NAME).exists());
+    assert!(!state.join(own_files::PIN_ACCEPTED).exists());
 
     let failure = begin(lasting(&path)).err().unwrap();
     assert_eq!(failure.cause, Cause::PinRefusedEarlier);
 
     // A failure of another kind gives back the mark that was there.
     rewrite(&path, "648221", 3);
-    let mark = fs::read(state.join(FILE_NAME)).unwrap();
+    let mark = fs::read(state.join(own_files::PIN_REFUSED)).unwrap();
     begin(lasting(&path)).unwrap().failed_otherwise();
-    assert_eq!(fs::read(state.join(FILE_NAME)).unwrap(), mark);
+    assert_eq!(fs::read(state.join(own_files::PIN_REFUSED)).unwrap(), mark);
     forget(marks).unwrap();
 
     // What can't be known again after a boot is known until then, and not on flash.
     for source in [Source::Settings, Source::Passing(Identity { inode: 1, modified: (2, 3) })] {
         forget_accepted(marks);
         begin(source).unwrap().accepted();
-        assert!(!state.join(ACCEPTED_NAME).exists());
+        assert!(!state.join(own_files::PIN_ACCEPTED).exists());
         drop(begin(source).unwrap());
         assert!(unanswered(marks).words().ends_with("a PIN that the token took before"));
-        assert!(!state.join(FILE_NAME).exists());
+        assert!(!state.join(own_files::PIN_REFUSED).exists());
         forget(marks).unwrap();
     }
     // Another daemon has other settings.

@@ -16,13 +16,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
+    core::own_files,
     outlets::state_file::State,
     settings::{Config, PrivateKey},
     system::{atomic_file, volatile::is_volatile},
 };
 
-const FILE_NAME: &str = "edgerotate-credentials.json";
-const LOCK_NAME: &str = "edgerotate-credentials.lock";
 const MODE: u32 = 0o600;
 
 /// The place, held against others of the same user.
@@ -50,10 +49,12 @@ impl Cache {
             );
             return None;
         };
-        match lock(&directory.join(LOCK_NAME)) {
-            Ok(lock) => {
-                Some(Self { path: directory.join(FILE_NAME), asked: asked(config), _lock: lock })
-            }
+        match lock(&directory.join(own_files::CACHE_LOCK)) {
+            Ok(lock) => Some(Self {
+                path: directory.join(own_files::CACHE),
+                asked: asked(config),
+                _lock: lock,
+            }),
             Err(e) => {
                 log::debug!("{}: {e}: nothing is kept", directory.display());
                 None

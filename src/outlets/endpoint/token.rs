@@ -11,9 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{core::secret::Secret, system::atomic_file};
-
-const FILE_NAME: &str = "endpoint.json";
+use crate::{
+    core::{own_files, secret::Secret},
+    system::atomic_file,
+};
 
 /// Only its owner.
 const MODE: u32 = 0o600;
@@ -83,7 +84,7 @@ pub struct TokenFile(PathBuf);
 
 impl TokenFile {
     pub fn in_directory(directory: &Path) -> Self {
-        Self(directory.join(FILE_NAME))
+        Self(directory.join(own_files::ENDPOINT_TOKEN))
     }
 
     /// The token of the boot `boot_id`, made if there is none yet.
@@ -147,7 +148,10 @@ mod tests {
         assert_eq!(first.token.expose().len(), 64);
         assert!(first.token.expose().bytes().all(|b| b.is_ascii_hexdigit()));
         assert!(!first.handed_over);
-        assert_eq!(fs::metadata(directory.join(FILE_NAME)).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(
+            fs::metadata(directory.join(own_files::ENDPOINT_TOKEN)).unwrap().mode() & 0o7777,
+            0o600
+        );
         first.handed_over = true;
         file.save(&first).unwrap();
         assert_eq!(file.load_or_make("a").unwrap(), first);
@@ -155,7 +159,7 @@ mod tests {
         let second = file.load_or_make("b").unwrap();
         assert_ne!(second.token, first.token);
         assert!(!second.handed_over, "Litestream ended as well");
-        fs::write(directory.join(FILE_NAME), "{").unwrap();
+        fs::write(directory.join(own_files::ENDPOINT_TOKEN), "{").unwrap();
         assert_ne!(file.load_or_make("b").unwrap().token, second.token);
         fs::remove_dir_all(directory).unwrap();
     }

@@ -23,13 +23,10 @@ use tokio::{
 };
 
 use crate::{
-    core::span::span,
+    core::{own_files, span::span},
     litestream::{answer, run::Program},
     settings,
 };
-
-/// The socket in the runtime directory at which the daemon is asked.
-pub const SOCKET: &str = "mend.sock";
 
 /// Longer than the daemon seeks a guard, which it may be doing just then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -97,7 +94,7 @@ pub fn run(config: &settings::MendSettings, program: &Path) -> io::Result<bool> 
 
 async fn ask_and_mend(config: &settings::MendSettings, edgerotate: &Path) -> bool {
     let deadline = Instant::now() + config.snapshot_timeout + BESIDE_THE_SNAPSHOT;
-    let socket = config.runtime_directory.join(SOCKET);
+    let socket = config.runtime_directory.join(own_files::MEND_SOCKET);
     let mut stream = match UnixStream::connect(&socket).await {
         Ok(stream) => stream,
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {

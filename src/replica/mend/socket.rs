@@ -19,8 +19,9 @@ use tokio::{
     time::sleep,
 };
 
-use super::{MendOutcome, SOCKET, Wanted, receive, send};
+use super::{MendOutcome, Wanted, receive, send};
 use crate::{
+    core::own_files,
     litestream::{restart::Service, version::LitestreamVersion},
     replica::guard::GuardHandle,
 };
@@ -33,13 +34,13 @@ static REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// The socket.
 #[derive(Debug)]
-pub struct Door(UnixListener);
+pub struct MendSocket(UnixListener);
 
-impl Door {
+impl MendSocket {
     /// # Errors
     /// As the system gives them.
     pub fn open(runtime_directory: &Path) -> io::Result<Self> {
-        let path = runtime_directory.join(SOCKET);
+        let path = runtime_directory.join(own_files::MEND_SOCKET);
         // What a daemon before this one left: there is one on a device, and this is it.
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -57,7 +58,7 @@ impl Door {
                 Ok((stream, _)) => return stream,
                 // Such as too many open files: not a reason to go round and round.
                 Err(e) => {
-                    log::debug!("{SOCKET}: {e}");
+                    log::debug!("{}: {e}", own_files::MEND_SOCKET);
                     sleep(Duration::from_secs(1)).await;
                 }
             }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, config::DbConfig};
+use rusqlite::{Connection, InterruptHandle, OptionalExtension};
 
 use super::{
     comparison::{self, Comparison},
@@ -18,7 +18,13 @@ use super::{
     rows::{self},
     tables::{Newest, Tables},
 };
-use crate::{problems::trouble::Trouble, replica::verify::row::Unreadable};
+use crate::{
+    problems::trouble::Trouble,
+    replica::{
+        sqlite::{self, Use},
+        verify::row::Unreadable,
+    },
+};
 
 /// As long as the heartbeat waits for another program's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,7 +91,7 @@ pub fn look(path: &Path, interrupts: &Interrupts) -> Result<Option<Before>, Trou
         return Ok(None);
     }
     let told = |e| Trouble::database(path, &e);
-    let connection = open_live(path).map_err(told)?;
+    let connection = sqlite::open(path, Use::Read, BUSY_TIMEOUT).map_err(told)?;
     interrupts.add(&connection)?;
     if !has_table(&connection).map_err(told)? {
         return Ok(None);
@@ -122,7 +128,7 @@ pub fn read(
     };
     let told_live = |e| Trouble::database(live, &e);
     let told_copy = |e| Trouble::database(restored, &e);
-    let mut connection = open_live(live).map_err(told_live)?;
+    let mut connection = sqlite::open(live, Use::Read, BUSY_TIMEOUT).map_err(told_live)?;
     interrupts.add(&connection)?;
     let transaction = connection.transaction().map_err(told_live)?;
     let ids = "SELECT id FROM HealthCheck ORDER BY id";
@@ -157,7 +163,7 @@ pub fn look_at_rows(path: &Path, interrupts: &Interrupts) -> Result<Option<Newes
         return Ok(None);
     }
     let told = |e| Trouble::application(path, &e);
-    let connection = open_live(path).map_err(told)?;
+    let connection = sqlite::open(path, Use::Read, BUSY_TIMEOUT).map_err(told)?;
     interrupts.add(&connection)?;
     let mode: String =
         connection.query_row("PRAGMA journal_mode", (), |row| row.get(0)).map_err(told)?;
@@ -188,7 +194,7 @@ pub fn read_rows(
         Err(integrity) => return Ok(RowsRead { integrity, tables: Tables::default() }),
     };
     let told = |e| Trouble::application(live, &e);
-    let mut connection = open_live(live).map_err(told)?;
+    let mut connection = sqlite::open(live, Use::Read, BUSY_TIMEOUT).map_err(told)?;
     interrupts.add(&connection)?;
     let transaction = connection.transaction().map_err(told)?;
     let tables = rows::compare(&transaction, &copy, None).map_err(|fault| match fault {
@@ -203,7 +209,7 @@ fn open_restored(
     restored: &Path,
     interrupts: &Interrupts,
 ) -> Result<Result<Connection, String>, Trouble> {
-    let copy = match Connection::open(restored) {
+    let copy = match sqlite::open_copy(restored) {
         Ok(copy) => copy,
         Err(e) => return Ok(Err(e.to_string())),
     };
@@ -228,7 +234,7 @@ pub fn all_waiting(
     interrupts: &Interrupts,
 ) -> Result<Waiting, Trouble> {
     let told = |e| Trouble::database(live, &e);
-    let connection = open_live(live).map_err(told)?;
+    let connection = sqlite::open(live, Use::Read, BUSY_TIMEOUT).map_err(told)?;
     interrupts.add(&connection)?;
     waiting(&connection, None, before, interval).map_err(told)
 }
@@ -249,15 +255,6 @@ fn waiting(
         waiting.add(row.get(0)?);
     }
     Ok(waiting)
-}
-
-fn open_live(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    Ok(connection)
 }
 
 fn has_table(connection: &Connection) -> rusqlite::Result<bool> {

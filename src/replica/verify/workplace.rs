@@ -16,9 +16,7 @@ use nix::{
     sys::statvfs::statvfs,
 };
 
-use crate::problems::trouble::Trouble;
-
-const NAME: &str = "verify";
+use crate::{core::own_files, problems::trouble::Trouble, replica::sqlite::beside};
 
 /// What stays free for the application and the heartbeat, and is used up by the WAL files that Litestream 0.3
 /// downloads eight at a time.
@@ -49,7 +47,7 @@ impl Workplace {
     /// # Errors
     /// No room, no right, or another run that is at work.
     pub fn new(state_directory: &Path, database: &Path) -> Result<Self, Trouble> {
-        let path = state_directory.join(NAME);
+        let path = state_directory.join(own_files::VERIFY);
         let told = |e: &io::Error| {
             Trouble::io(&path, e, "state-directory", "make it, and let this user write it")
         };
@@ -120,11 +118,9 @@ impl Drop for Workplace {
 
 /// What a restore of this database takes: the database, what its WAL will add to it, and the margin.
 fn needed(database: &Path) -> u64 {
-    let mut wal = database.as_os_str().to_owned();
-    wal.push("-wal");
     // A look at the names; nothing is opened, since closing it would drop this process's locks.
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    size(database).saturating_add(size(Path::new(&wal))).saturating_add(MARGIN)
+    size(database).saturating_add(size(&beside(database, "-wal"))).saturating_add(MARGIN)
 }
 
 /// Makes the directory and locks it; `None` if somebody else has it.

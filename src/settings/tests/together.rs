@@ -28,6 +28,7 @@ fn two_settings_do_not_name_one_file() {
     ];
     let own = [
         "/run/r/state.json",
+        "/run/r/turn.json",
         "/run/r/edgerotate.lock",
         "/run/r/token.lock",
         "/run/r/pin-refused",

@@ -21,16 +21,16 @@
 //!   since applications' checkpoints wait behind it and the WAL grows.
 
 use std::{
-    fmt, fs,
-    os::unix::fs::MetadataExt,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::replica::{
-    heartbeat_store::{WRITABLE, look_at_rights},
+    heartbeat_store::WRITABLE,
+    sqlite::{self, DatabaseFile, Use, look_at_rights},
     wal_locks::{self, Readers, Slot},
 };
 
@@ -46,8 +46,8 @@ pub struct Guard {
     looking: Connection,
     version: i64,
     pins: bool,
-    /// Device and inode of the file that is open: a restore puts another one in its place.
-    file: (u64, u64),
+    /// The file that is open: a restore puts another one in its place.
+    file: Option<DatabaseFile>,
 }
 
 /// Why a database is not guarded. It says what to do, and names the file.
@@ -97,7 +97,7 @@ impl Guard {
         if let Err(what) = look_at_rights(path) {
             return Err(NotGuarded { path: path.to_owned(), what, remedy: WRITABLE });
         }
-        let looking = open(path).map_err(told)?;
+        let looking = sqlite::open(path, Use::Write, BUSY_TIMEOUT).map_err(told)?;
         let mode: String =
             looking.query_row("PRAGMA journal_mode", (), |row| row.get(0)).map_err(told)?;
         if !mode.eq_ignore_ascii_case("wal") {
@@ -107,8 +107,8 @@ impl Guard {
                 remedy: "run PRAGMA journal_mode=WAL on it, as Litestream does",
             });
         }
-        let holding = open(path).map_err(told)?;
-        let file = identity(path).unwrap_or_default();
+        let holding = sqlite::open(path, Use::Write, BUSY_TIMEOUT).map_err(told)?;
+        let file = DatabaseFile::at(path).ok();
         let mut guard =
             Self { path: path.to_owned(), holding, looking, version: 0, pins: false, file };
         guard.begin()?;
@@ -155,7 +155,7 @@ impl Guard {
 
     /// Whether the file at its path is still the one that is open.
     pub fn is_of_this_file(&self) -> bool {
-        identity(&self.path) == Some(self.file)
+        self.file.is_some() && DatabaseFile::at(&self.path).ok() == self.file
     }
 
     /// What was written so far is known to be safe, if `safe` says so after a look at how far that is.
@@ -225,7 +225,7 @@ pub fn checkpoint_where_larger(
     before: impl FnOnce(),
 ) -> Result<(), NotGuarded> {
     let told = |e| NotGuarded::new(path, &e);
-    let looking = open(path).map_err(told)?;
+    let looking = sqlite::open(path, Use::Write, BUSY_TIMEOUT).map_err(told)?;
     if wal(&looking).is_some_and(|wal| wal.bytes >= limit && !wal.copied) {
         before();
         copy(&looking).map_err(told)?;
@@ -250,21 +250,6 @@ fn wal(connection: &Connection) -> Option<Wal> {
 
 /// Before each page in a WAL.
 const FRAME_HEADER: i64 = 24;
-
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    // Before anything that could open the WAL.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    Ok(connection)
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    // A look at the name; nothing is opened, so nothing is closed.
-    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
 
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA data_version", (), |row| row.get(0))
