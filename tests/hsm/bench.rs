@@ -2,13 +2,14 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use crate::{
     modules::{Hsm, PIN, Pin},
+    newer::Newer,
     support::{
         Device, Generation,
         device::THING,
@@ -52,6 +53,17 @@ impl Bench {
                 device.set("PKCS11_PIN_FILE", pin.to_str().unwrap());
             }
             Pin::None => drop(device.unset("PKCS11_PIN_FILE")),
+        }
+        if let Some(newer) = Newer::of_environment() {
+            if newer.is_provider {
+                device.set("PKCS11_ROUTE", "provider");
+            }
+            // The gate runs it, and that root has no tools.
+            let litestream = device.scratch.join("litestream-program");
+            fs::copy(Generation::V05.program(), &litestream).unwrap();
+            device.set("LITESTREAM", litestream.to_str().unwrap());
+            let wrapper = [&newer.wrapper()[..], &[newer.root()]].concat();
+            device.run_as(&wrapper, Path::new("/edgerotate"));
         }
         if !hsm.wrapper.is_empty() {
             let wrapper: Vec<&str> = hsm.wrapper.iter().map(String::as_str).collect();

@@ -19,7 +19,7 @@ struct list {
     unsigned char version[2];
     void *function[68];
 };
-enum { GET_FUNCTION_LIST = 3, LOGIN = 18, SIGN = 43 };
+enum { GET_FUNCTION_LIST = 3, LOGIN = 18, SIGN = 43, SIGN_FINAL = 45 };
 
 static struct list *real, ours;
 
@@ -48,7 +48,7 @@ static rv login(rv session, rv user, unsigned char *pin, rv length)
     return answer;
 }
 
-static rv sign(rv session, unsigned char *data, rv length, unsigned char *signature, rv *size)
+static void signature_begins(void)
 {
     note("C_Sign");
     if (told("die-in-sign")) {
@@ -57,12 +57,33 @@ static rv sign(rv session, unsigned char *data, rv length, unsigned char *signat
         struct itimerval soon = {{0, 0}, {0, us ? atol(us) : 500}};
         setitimer(ITIMER_REAL, &soon, NULL);
     }
-    rv (*next)(rv, unsigned char *, rv, unsigned char *, rv *) =
-        (rv(*)(rv, unsigned char *, rv, unsigned char *, rv *))real->function[SIGN];
-    rv answer = next(session, data, length, signature, size);
+}
+
+static void signature_ends(void)
+{
     if (told("die-in-sign"))
         raise(SIGKILL);
     note("signed");
+}
+
+static rv sign(rv session, unsigned char *data, rv length, unsigned char *signature, rv *size)
+{
+    signature_begins();
+    rv (*next)(rv, unsigned char *, rv, unsigned char *, rv *) =
+        (rv(*)(rv, unsigned char *, rv, unsigned char *, rv *))real->function[SIGN];
+    rv answer = next(session, data, length, signature, size);
+    signature_ends();
+    return answer;
+}
+
+/* OpenSSL's provider lets a token hash as well, where it can. */
+static rv sign_final(rv session, unsigned char *signature, rv *size)
+{
+    signature_begins();
+    rv (*next)(rv, unsigned char *, rv *) =
+        (rv(*)(rv, unsigned char *, rv *))real->function[SIGN_FINAL];
+    rv answer = next(session, signature, size);
+    signature_ends();
     return answer;
 }
 
@@ -78,6 +99,7 @@ rv C_GetFunctionList(struct list **list)
         ours.function[GET_FUNCTION_LIST] = C_GetFunctionList;
         ours.function[LOGIN] = login;
         ours.function[SIGN] = sign;
+        ours.function[SIGN_FINAL] = sign_final;
     }
     *list = &ours;
     return 0;

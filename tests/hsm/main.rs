@@ -20,6 +20,7 @@ mod support;
 
 mod bench;
 mod modules;
+mod newer;
 mod storms;
 mod story;
 mod table;

@@ -24,8 +24,10 @@ use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    core::own_files,
-    core::pin_mark::{self as core, Answer, Kind, MOST, Memory, Outcome, Stop},
+    core::{
+        own_files,
+        pin_mark::{self as core, Answer, Kind, MOST, Memory, Outcome, Stop},
+    },
     fetch::material::io_words,
     problems::failure::{Cause, Failure},
     settings::{Config, Pin, PrivateKey, Provider, Token},

@@ -13,6 +13,7 @@ use std::{
     process::Command,
 };
 
+use crate::newer::Newer;
 use crate::support::{
     Scratch,
     device::THING,
@@ -130,11 +131,22 @@ impl Hsm {
     }
 }
 
-/// The version of a Debian package that is installed.
+/// The version of a Debian package, where edgerotate runs.
 pub fn version_of(package: &str) -> String {
-    let version = run(tied("dpkg-query").args(["-W", "-f", "${Version}", package]));
-    // Without the epoch and Debian's own revision.
-    let version = version.rsplit_once(':').map_or(version.as_str(), |(_, version)| version);
+    match Newer::of_environment() {
+        Some(newer) => upstream(&newer.version_of(package)),
+        None => version_here(package),
+    }
+}
+
+/// The same of what runs on this machine in any case.
+pub fn version_here(package: &str) -> String {
+    upstream(&run(tied("dpkg-query").args(["-W", "-f", "${Version}", package])))
+}
+
+/// Without the epoch and Debian's own revision.
+fn upstream(version: &str) -> String {
+    let version = version.rsplit_once(':').map_or(version, |(_, version)| version);
     version.split(['-', '+']).next().unwrap_or_default().to_owned()
 }
 

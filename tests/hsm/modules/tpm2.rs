@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    Backend, Hsm, Pin, make_directory, path_text, softhsm::URI, version_of, wait_for_socket,
+    Backend, Hsm, Pin, make_directory, path_text, softhsm::URI, version_here, version_of,
+    wait_for_socket,
 };
 use crate::support::{
     Process, SOON, Scratch, library,
@@ -102,7 +103,7 @@ pub fn with_limits(name: &str, key_type: &str, limits: Limits) -> Hsm {
     tpm.tool("tpm2_dictionarylockout", &["-s", "-n", &tries, "-t", &seconds, "-l", &seconds]);
     let hsm = Hsm {
         name: if key_type == RSA { "tpm2-pkcs11, RSA" } else { "tpm2-pkcs11" },
-        version: format!("{}, swtpm {}", version_of("libtpm2-pkcs11-1"), version_of("swtpm")),
+        version: format!("{}, swtpm {}", version_of("libtpm2-pkcs11-1"), version_here("swtpm")),
         module: library("pkcs11/libtpm2_pkcs11.so"),
         uri: URI,
         pin: Pin::Counted,
