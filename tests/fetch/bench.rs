@@ -22,7 +22,7 @@ use crate::support::{
     Cloud, Scratch, Token,
     cloud::Certificate,
     device::{THING, program},
-    process::{run, tied},
+    process::{make_program, run, tied},
     skip,
     token::{SOFTHSM, write_private},
 };
@@ -220,11 +220,11 @@ impl Bench {
         run(tied("chmod").args(["-R", "a+rwX"]).arg(&*self.scratch));
         // The program may be where only root can go.
         let copy = self.scratch.join("edgerotate-for-all");
-        fs::copy(program(), &copy).unwrap();
+        run(tied("install").args(["-m", "755"]).arg(program()).arg(&copy));
         let script = self.scratch.join("edgerotate");
         let nobody = "exec /usr/bin/setpriv --reuid 65534 --regid 65534 --clear-groups";
-        fs::write(&script, format!("#!/bin/sh\n{nobody} {} \"$@\"\n", copy.display())).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let text = format!("#!/bin/sh\n{nobody} {} \"$@\"\n", copy.display());
+        make_program(&script, text.as_bytes());
         self.launcher.program = script;
         true
     }
