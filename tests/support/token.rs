@@ -90,6 +90,14 @@ impl Token {
         self.with_login(&["--delete-object", "--type", "pubkey", "--label", label]);
     }
 
+    /// Gives the token another PIN.
+    pub fn change_pin(&self, from: &str, to: &str) {
+        let login = ["--token-label", &self.label, "--login", "--pin", "env:FROM"];
+        let change = ["--change-pin", "--new-pin", "env:TO"];
+        let mut command = self.pkcs11_tool(&[&login[..], &change].concat());
+        run(command.env("FROM", from).env("TO", to));
+    }
+
     /// A key from a PEM file, without its public half.
     pub fn import_key(&self, pem: &Path, label: &str, id: &str, further: &[&str]) {
         let der = self.directory.join("import.der");
