@@ -108,6 +108,22 @@ impl Token {
         self.with_login(&[&write[..], &["--label", label, "--id", id], further].concat());
     }
 
+    pub fn import_public_key(&self, pem: &Path, label: &str, id: &str) {
+        let convert = ["pkey", "-pubout", "-outform", "DER", "-in"];
+        self.write_object(&convert, pem, "pubkey", label, id);
+    }
+
+    pub fn write_certificate(&self, pem: &Path, label: &str, id: &str) {
+        self.write_object(&["x509", "-outform", "DER", "-in"], pem, "cert", label, id);
+    }
+
+    fn write_object(&self, convert: &[&str], pem: &Path, kind: &str, label: &str, id: &str) {
+        let der = self.directory.join("object.der");
+        run(self.command("openssl").args(convert).arg(pem).arg("-out").arg(&der));
+        let der = der.to_str().expect("a plain path");
+        self.with_login(&["--write-object", der, "--type", kind, "--label", label, "--id", id]);
+    }
+
     fn with_login(&self, arguments: &[&str]) {
         let login = ["--token-label", &self.label, "--login", "--pin", "env:PIN"];
         run(&mut self.pkcs11_tool(&[&login[..], arguments].concat()));
