@@ -34,6 +34,9 @@ pub const ENDPOINT_TOKEN: &str = "endpoint.json";
 /// Where programs are told to ask the endpoint.
 pub const ENDPOINT_ENVIRONMENT: &str = "endpoint.env";
 
+/// The same token and nothing else, for programs that read it only from a file (object_store, and what is made with it).
+pub const TOKEN_FOR_CLIENTS: &str = "endpoint.token";
+
 /// The daemon's credentials for `credential-process` of other users.
 pub const CLIENT_CREDENTIALS: &str = "credentials.json";
 
@@ -50,8 +53,8 @@ pub const SUSPECT_BROKEN: &str = "suspect.broken";
 /// Which Litestream replicated last.
 pub const LITESTREAM_VERSION: &str = "litestream-version";
 
-/// The directory that `edgerotate verify` restores into.
-pub const VERIFY: &str = "verify";
+/// What the names of the directories begin with that `edgerotate verify` restores into.
+pub const VERIFY_PREFIX: &str = "verify.";
 
 /// All that is written below the runtime directory, beside the environment file.
 pub const IN_RUNTIME_DIRECTORY: &[&str] = &[
@@ -71,8 +74,9 @@ pub const IN_RUNTIME_DIRECTORY: &[&str] = &[
 ];
 
 /// All that is written below the client directory.
-pub const IN_CLIENT_DIRECTORY: &[&str] = &[ENDPOINT_ENVIRONMENT, CLIENT_CREDENTIALS];
+pub const IN_CLIENT_DIRECTORY: &[&str] =
+    &[ENDPOINT_ENVIRONMENT, TOKEN_FOR_CLIENTS, CLIENT_CREDENTIALS];
 
 /// All that is written below the state directory.
 pub const IN_STATE_DIRECTORY: &[&str] =
-    &[PIN_REFUSED, PIN_ACCEPTED, SUSPECT, SUSPECT_BROKEN, LITESTREAM_VERSION, VERIFY];
+    &[PIN_REFUSED, PIN_ACCEPTED, SUSPECT, SUSPECT_BROKEN, LITESTREAM_VERSION];

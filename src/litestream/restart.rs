@@ -18,7 +18,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{core::boottime::Boottime, settings, system::process_group::KillOnDrop};
+use crate::{
+    core::boottime::Boottime,
+    settings,
+    system::{
+        child_environment::{self, OF_SESSION, PLAIN},
+        process_group::KillOnDrop,
+    },
+};
 
 /// Where systemd keeps its links (src/core/unit.c, unit_export_invocation_id).
 const UNITS: &str = "/run/systemd/units";
@@ -29,18 +36,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A start counts when Litestream still runs so long after it was seen: with a broken configuration, or an
 /// environment that it can't use, it starts and ends within a second.
 const STEADY: Duration = Duration::from_millis(1500);
-
-/// Variables of the daemon that are not for the command: where a PIN may stand, and what systemd meant for the daemon.
-const NOT_HANDED_ON: &[&str] = &[
-    "EDGEROTATE_PRIVATE_KEY",
-    "DEVICE_PRIVATE_KEY_PKCS11_PHRASE",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-];
 
 /// One start of Litestream, told from every other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,9 +260,7 @@ impl Service {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         command.process_group(0).kill_on_drop(true);
-        for name in NOT_HANDED_ON {
-            command.env_remove(name);
-        }
+        command.env_clear().envs(child_environment::listed(&[PLAIN, OF_SESSION]));
         // What it prints on standard error goes where ours goes: into the journal, under its own words.
         let mut child = command.spawn().map_err(|e| {
             format!("{program} cannot be run: {e}; look at EDGEROTATE_RESTART_COMMAND")

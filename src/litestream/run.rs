@@ -23,7 +23,7 @@ use crate::{
     core::environment_file,
     litestream::answer::{self, Output},
     problems::trouble::{NOT_THIS_USER, Trouble},
-    settings,
+    settings::{self, table},
     system::{signals::Signals, tied},
 };
 
@@ -87,7 +87,13 @@ impl<'a> Program<'a> {
             None => Command::new(self.file),
         };
         match self.environment {
-            Environment::Own => &mut command,
+            Environment::Own => {
+                // Litestream's own, but for settings of edgerotate's that may hold a secret.
+                for name in table::names_of_secrets() {
+                    command.env_remove(name);
+                }
+                &mut command
+            }
             Environment::Listed => {
                 let wanted =
                     |(name, _): &(OsString, OsString)| ENVIRONMENT.iter().any(|n| name == n);

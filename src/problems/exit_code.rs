@@ -18,6 +18,9 @@ pub const NOT_WRITTEN: u8 = 74;
 /// The provider, the network, S3 or the clock is away, or it is too early to tell: it passes by itself (EX_TEMPFAIL).
 pub const AWAY: u8 = 75;
 
+/// The fetch child was given an order of another version of edgerotate (EX_PROTOCOL).
+pub const OTHER_VERSION: u8 = 76;
+
 /// Not permitted: by the provider, the token or the file system (EX_NOPERM).
 pub const NOT_PERMITTED: u8 = 77;
 

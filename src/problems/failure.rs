@@ -70,10 +70,13 @@ causes! {
         "let edgerotate's user read the file and pass its directories";
     CertificateUnreadable "certificate-unreadable" Setup DEVICE
         "the device's certificate cannot be read"
-        "look at the file system it is on";
+        "name a file in EDGEROTATE_CERTIFICATE, or look at the file system it is on";
     CertificateNotPem "certificate-not-pem" Setup DEVICE
         "the device's certificate file holds no certificate in PEM"
-        "put the certificate there as PEM, with a -----BEGIN CERTIFICATE----- line";
+        "put the device's certificate there as AWS IoT gave it: PEM, between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----";
+    CertificateTooWeak "certificate-too-weak" Setup DEVICE
+        "this device's OpenSSL refuses the device's certificate"
+        "issue a certificate that is signed with SHA-256 or better, for an EC key (P-256, P-384, P-521) or an RSA key of 2048 bits or more";
     KeyFileMissing "key-file-missing" Setup DEVICE
         "the private key file is not there"
         "put it there, or correct EDGEROTATE_PRIVATE_KEY";
@@ -82,7 +85,7 @@ causes! {
         "let edgerotate's user, and nobody else, read the file";
     KeyFileUnreadable "key-file-unreadable" Setup DEVICE
         "the private key file cannot be read"
-        "look at the file system it is on";
+        "name a file in EDGEROTATE_PRIVATE_KEY, or look at the file system it is on";
     KeyFileNotPem "key-file-not-pem" Setup DEVICE
         "the private key file holds no unencrypted private key in PEM"
         "put the key there as PEM without a passphrase";
@@ -97,7 +100,7 @@ causes! {
         "let edgerotate's user read the file and pass its directories";
     CaFileUnreadable "ca-file-unreadable" Setup DEVICE
         "the file of trusted authorities cannot be read"
-        "look at the file system it is on";
+        "name a file in EDGEROTATE_CA_FILE, or look at the file system it is on";
     CaFileNotPem "ca-file-not-pem" Setup DEVICE
         "the file of trusted authorities holds no certificate in PEM"
         "put Amazon Root CA 1 there as PEM";
@@ -179,7 +182,7 @@ causes! {
         "let edgerotate's user, and nobody else, read the file";
     PinFileUnreadable "pin-file-unreadable" Setup DEVICE
         "the PIN file cannot be read"
-        "look at the file system it is on";
+        "name a file in EDGEROTATE_PKCS11_PIN_FILE, or look at the file system it is on";
     PinFileEmpty "pin-file-empty" Setup DEVICE
         "the PIN file is empty"
         "write the token's user PIN into it; for one in /run/credentials: into the file that LoadCredential= names, and restart edgerotate";
@@ -227,6 +230,18 @@ causes! {
     Unreachable "unreachable" Passing AWAY
         "the provider cannot be reached"
         "check the device's network and routes";
+    ProxyUnreachable "proxy-unreachable" Passing AWAY
+        "the proxy cannot be reached, or does not reach the provider"
+        "check EDGEROTATE_PROXY, and the proxy itself";
+    ProxyRefused "proxy-refused" Setup SETTINGS
+        "the proxy refuses the connection to the provider"
+        "have the proxy let CONNECT to this host and port through; where it asks for a user (407), check EDGEROTATE_PROXY_USER_FILE";
+    ProxyFileUnusable "proxy-file-unusable" Setup DEVICE
+        "the file with the proxy's user and password cannot be used"
+        "write one line USER:PASSWORD into the file that EDGEROTATE_PROXY_USER_FILE names, and let edgerotate's user, and nobody else, read it";
+    TlsStalled "tls-stalled" Passing AWAY
+        "the connection stands, and the TLS handshake gets no answer"
+        "look at the MTU on the way (large packets are lost: try ip link set dev DEVICE mtu 1280) and at firewalls that inspect TLS";
     ConnectTimeout "connect-timeout" Passing AWAY
         "no connection in time"
         "check the network, and that connections to this port are let through";
@@ -247,6 +262,9 @@ causes! {
     ServerOtherHost "server-other-host" Setup SETTINGS
         "the server's certificate is for another host"
         "check EDGEROTATE_ENDPOINT (aws iot describe-endpoint --endpoint-type iot:CredentialProvider)";
+    CaFileExpired "ca-file-expired" Setup DEVICE
+        "an authority in the CA file has expired"
+        "put the newer one (AWS: Amazon Root CA 1) into EDGEROTATE_CA_FILE; or set the device's clock if it is ahead";
     ServerCertificateExpired "server-certificate-expired" Passing AWAY
         "the server's certificate has expired"
         "set the device's clock if it is ahead; else the server must renew it";

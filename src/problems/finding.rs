@@ -137,6 +137,9 @@ findings! {
     DirectoryNotUsable "directory-not-usable" NOT_PERMITTED FailsAtLast
         "a directory of edgerotate's can't be written"
         "run check as the daemon's user; if it is that one, give it the directory: chown -R USER FILE";
+    DirectoryFull "directory-full" DEVICE Warns
+        "the file system of a directory of edgerotate's is full"
+        "make room there (df FILE says how much there is): what is kept in it can't be replaced, the credentials among it";
     SecretReadable "secret-readable" NOT_PERMITTED Warns
         "every user of this device can read a secret"
         "chmod o= FILE";

@@ -88,6 +88,10 @@ kinds! {
     StateNotWritten "state-not-written" AWAY
         "edgerotate runs and has not written down yet what it does"
         "look again in a few seconds; if it stays, journalctl -u edgerotate says why the file was not written";
+    DirectoryFull = DirectoryFull;
+    StateOld "state-old" DEVICE
+        "edgerotate runs, and what it wrote down is old: nothing more of it is shown"
+        "make room in its runtime directory (df), or see in journalctl -u edgerotate why it does not write it anew";
     CredentialsExpired "credentials-expired" AWAY
         "the credentials have expired, and there are no newer ones: Litestream can't upload"
         "see what keeps the next fetch from them, above; if nothing stands there, edgerotate fetch asks once by hand and says it";

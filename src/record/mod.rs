@@ -10,7 +10,7 @@ pub mod board;
 pub mod metrics;
 pub(crate) mod metrics_file;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ use crate::{
 
 /// The form of the record; a reader says so when it finds another one.
 pub const VERSION: u32 = 1;
+
+/// A daemon that runs writes it at least so often, whether or not anything has changed.
+pub const WRITTEN_EVERY: Duration = Duration::from_secs(30);
 
 /// Everything the daemon tells. A section that is `None` is not known, or not of this device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

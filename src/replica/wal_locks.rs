@@ -8,7 +8,7 @@
 //! /proc/locks tells all of this to anybody, and reading it opens no file of the database: closing a second descriptor
 //! of `-shm` would drop this process's locks.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use crate::{
     replica::sqlite::beside,
@@ -47,7 +47,27 @@ pub struct Readers {
 /// No `-shm`: nobody has it open in WAL mode; or no /proc.
 pub fn readers(path: &Path) -> io::Result<Readers> {
     let shm = fs::metadata(beside(path, "-shm"))?;
-    Ok(of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id()))
+    let mut readers = of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id());
+    // Another edgerotate, such as `edgerotate verify`, reads for seconds, and keeps nothing for Litestream.
+    readers.others.retain(|(process, _)| !is_edgerotate(*process));
+    Ok(readers)
+}
+
+/// Whether a process is this very program, or one that has its name.
+fn is_edgerotate(process: u32) -> bool {
+    let file = |process: &str| {
+        let found = fs::metadata(format!("/proc/{process}/exe")).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    let process = process.to_string();
+    match (file(&process), file("self")) {
+        (Some(its), Some(ours)) if its == ours => true,
+        // Another user's can't be seen; and after an upgrade the file is another.
+        _ => fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|words| {
+            let first = words.split(|byte| *byte == 0).next().unwrap_or_default();
+            first == b"edgerotate" || first.ends_with(b"/edgerotate")
+        }),
+    }
 }
 
 /// Shared POSIX locks only: a checkpoint locks slots exclusively for a moment, and reads nothing.

@@ -13,7 +13,7 @@ use crate::{
         check::{Check, UnknownKeys},
         config::{
             ClientSettings, Config, Delivery, GuardSettings, HeartbeatSettings, LitestreamSettings,
-            MendSettings, OutletSettings, Pin, PrivateKey, Provider, VerifySettings,
+            MendSettings, OutletSettings, Pin, PrivateKey, Provider, Proxy, VerifySettings,
         },
         duration,
         endpoint::ProviderEndpoint,
@@ -44,11 +44,7 @@ impl Config {
         let region = check.region(endpoint.as_ref());
         let provider = check.provider(endpoint);
         let runtime_directory = check.runtime_directory(layers.runtime_directory.as_deref());
-        let state_directory = check.directory(
-            &table::STATE_DIRECTORY,
-            layers.state_directory.as_deref(),
-            "/var/lib/edgerotate",
-        );
+        let state_directory = check.state_directory(layers.state_directory.as_deref());
         let litestream = check.litestream(region, &runtime_directory);
         let outlets = check.outlets();
         let heartbeat = check.heartbeat();
@@ -83,6 +79,13 @@ pub fn runtime_directory(layers: &Layers) -> PathBuf {
     Check::new(layers, UnknownKeys::Warn).runtime_directory(layers.runtime_directory.as_deref())
 }
 
+/// State and runtime directory, whatever is wrong with the other settings.
+pub fn directories(layers: &Layers) -> [PathBuf; 2] {
+    let mut check = Check::new(layers, UnknownKeys::Warn);
+    let state = check.state_directory(layers.state_directory.as_deref());
+    [state, check.runtime_directory(layers.runtime_directory.as_deref())]
+}
+
 impl MendSettings {
     /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's unit, whose
     /// `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
@@ -114,6 +117,10 @@ impl Check<'_> {
         self.directory(&table::RUNTIME_DIRECTORY, systemd, "/run/edgerotate")
     }
 
+    fn state_directory(&mut self, systemd: Option<&str>) -> PathBuf {
+        self.directory(&table::STATE_DIRECTORY, systemd, "/var/lib/edgerotate")
+    }
+
     /// The region that is set, else the one in the endpoint's name.
     fn region(&mut self, endpoint: Option<&ProviderEndpoint>) -> Option<String> {
         if self.entry(&table::REGION).is_some() {
@@ -137,6 +144,7 @@ impl Check<'_> {
             self.missing(&table::PRIVATE_KEY)
         };
         let ca_file = self.optional(&table::CA_FILE, values::file);
+        let proxy = self.proxy();
         let connect_timeout =
             self.duration(&table::CONNECT_TIMEOUT, second, 120 * second, 10 * second);
         let fetch_timeout = self.duration(&table::FETCH_TIMEOUT, second, 300 * second, 30 * second);
@@ -156,12 +164,20 @@ impl Check<'_> {
             certificate: certificate?,
             key: key?,
             ca_file,
+            proxy,
             connect_timeout,
             fetch_timeout,
             fetch_deadline,
             lead,
             boot_spread,
         })
+    }
+
+    /// The user's file is looked at where there is no proxy, too: what is wrong with it is told.
+    fn proxy(&mut self) -> Option<Proxy> {
+        let user_file = self.optional(&table::PROXY_USER_FILE, values::file);
+        let url = self.or(&table::PROXY, values::proxy, None)?;
+        Some(Proxy { url, user_file })
     }
 
     fn deadline_after_timeout(&mut self, timeout: Duration, deadline: Duration) {
@@ -365,6 +381,9 @@ fn files(config: &Config) -> Vec<NamedFile> {
     files.push(read(&table::CERTIFICATE, &config.provider.certificate));
     if let Some(path) = &config.provider.ca_file {
         files.push(read(&table::CA_FILE, path));
+    }
+    if let Some(path) = config.provider.proxy.as_ref().and_then(|proxy| proxy.user_file.as_ref()) {
+        files.push(read(&table::PROXY_USER_FILE, path));
     }
     match &config.provider.key {
         PrivateKey::File(path) => files.push(read(&table::PRIVATE_KEY, path)),

@@ -45,6 +45,8 @@ pub struct Provider {
     pub key: PrivateKey,
     /// PEM file of the authorities the server is checked against; the system's store if none.
     pub ca_file: Option<PathBuf>,
+    /// The way out, where the network has no other.
+    pub proxy: Option<Proxy>,
     pub connect_timeout: Duration,
     /// The whole request, once the key is at hand.
     pub fetch_timeout: Duration,
@@ -54,6 +56,15 @@ pub struct Provider {
     pub lead: Duration,
     /// After a boot the first fetch begins at a random moment within it; see [`crate::core::rotation::Policy::boot_spread`].
     pub boot_spread: Duration,
+}
+
+/// A proxy that makes a tunnel (CONNECT): TLS goes through it to the provider, unread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proxy {
+    /// `http://HOST:PORT` or `https://HOST:PORT`; nothing secret.
+    pub url: String,
+    /// One line, `USER:PASSWORD`.
+    pub user_file: Option<PathBuf>,
 }
 
 /// Where the device's private key is.

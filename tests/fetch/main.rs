@@ -35,6 +35,7 @@ macro_rules! cases {
 mod bench;
 mod files;
 mod provider;
+mod proxy;
 mod supervision;
 mod tls;
 mod token;
@@ -43,7 +44,7 @@ use edgerotate::problems::failure::Cause;
 
 /// Whose cases are real.
 const CASES: &[&[Cause]] =
-    &[files::CASES, provider::CASES, supervision::CASES, tls::CASES, token::CASES];
+    &[files::CASES, provider::CASES, proxy::CASES, supervision::CASES, tls::CASES, token::CASES];
 
 /// What no test here can bring about, and why; the words that libcurl or OpenSSL have for it are in the unit tests of
 /// src/fetch.

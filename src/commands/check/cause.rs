@@ -12,7 +12,7 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         Cause::CertificateMissing
         | Cause::CertificateNotPermitted
         | Cause::CertificateUnreadable => Step::CertificateFile,
-        Cause::CertificateNotPem => Step::Certificate,
+        Cause::CertificateNotPem | Cause::CertificateTooWeak => Step::Certificate,
         Cause::KeyFileMissing | Cause::KeyFileNotPermitted | Cause::KeyFileUnreadable => {
             Step::KeyFile
         }
@@ -21,6 +21,7 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         | Cause::CaFileNotPermitted
         | Cause::CaFileUnreadable
         | Cause::CaFileNotPem
+        | Cause::CaFileExpired
         | Cause::SystemCaMissing => Step::CaFile,
         Cause::OpensslMissing if is_file(provider) => Step::Key,
         Cause::OpensslMissing
@@ -63,12 +64,16 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         | Cause::ConnectRefused
         | Cause::Unreachable
         | Cause::ConnectTimeout
+        | Cause::ProxyUnreachable
+        | Cause::ProxyRefused
+        | Cause::ProxyFileUnusable
         | Cause::ConnectionCut
         | Cause::TransportOther => Step::Endpoint,
         Cause::ServerNotTrusted
         | Cause::ServerOtherHost
         | Cause::ServerCertificateExpired
         | Cause::ServerCertificateNotYetValid
+        | Cause::TlsStalled
         | Cause::TlsHandshake
         | Cause::TlsVersion
         | Cause::DeviceCertificateExpired
@@ -149,6 +154,12 @@ pub fn gate(cause: Cause) -> Gate {
         Cause::CertificateMissing
         | Cause::CertificateUnreadable
         | Cause::CertificateNotPem
+        | Cause::CertificateTooWeak
+        | Cause::CaFileExpired
+        | Cause::ProxyUnreachable
+        | Cause::ProxyRefused
+        | Cause::ProxyFileUnusable
+        | Cause::TlsStalled
         | Cause::KeyFileMissing
         | Cause::KeyFileUnreadable
         | Cause::KeyFileNotPem

@@ -29,7 +29,7 @@ use crate::{
         suspect::SuspectFile,
     },
     settings::Config,
-    system::volatile::is_volatile,
+    system::file_system::{Lasts, lasts},
 };
 
 /// How long another program's transaction is waited for. The heartbeat waits longer; a person does not.
@@ -64,8 +64,8 @@ fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Op
         return (Line::wrong(step, shown, found), None);
     }
     let mut found = Vec::new();
-    let volatile = is_volatile(path).unwrap_or(false);
-    if volatile && !config.heartbeat.allow_volatile_database {
+    let lasts = lasts(path).unwrap_or(Lasts::Always);
+    if lasts == Lasts::UntilReboot && !config.heartbeat.allow_volatile_database {
         found.push(Found::file(Finding::DatabaseVolatile, path, ""));
     }
     if matches!(path.try_exists(), Ok(false)) {
@@ -85,7 +85,14 @@ fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Op
     }
     match OpenDatabase::new(path) {
         Ok(opened) => match opened.look() {
-            Ok(Ok(seen)) => (Line::new(step, format!("{shown}: {seen}"), found), Some(opened)),
+            Ok(Ok(seen)) => {
+                let unknown = match lasts {
+                    Lasts::Unknown => "; whether its file system outlives a reboot is not known",
+                    Lasts::UntilReboot | Lasts::Always => "",
+                };
+                let line = Line::new(step, format!("{shown}: {seen}{unknown}"), found);
+                (line, Some(opened))
+            }
             Ok(Err(finding)) => {
                 opened.close();
                 found.push(finding.by(user));

@@ -20,7 +20,7 @@ use crate::{
     fetch::material::{CA_FILE, CERTIFICATE, FileCauses, KEY_FILE, PIN_FILE},
     problems::finding::Finding,
     settings::{Config, Pin, PrivateKey},
-    system::volatile::is_volatile,
+    system::file_system::{LEAST_ROOM, is_volatile, room},
 };
 
 /// All but the databases, which SQLite looks at.
@@ -94,6 +94,9 @@ fn directory(step: Step, path: &Path, user: &str) -> Line {
     } else if let Err(e) = access(path, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK) {
         let why = format!("({})", e.desc());
         found.push(Found::file(Finding::DirectoryNotUsable, path, &why).by(user));
+    }
+    if room(path).is_ok_and(|left| left < LEAST_ROOM) {
+        found.push(Found::file(Finding::DirectoryFull, path, "").by(user));
     }
     found.extend(replaceable(path, &metadata));
     match (step, is_volatile(path)) {

@@ -34,7 +34,7 @@ pub enum Command {
 }
 
 /// The settings' files that the command line names; the usual ones where it names none.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettingsFiles {
     pub named: Vec<PathBuf>,
     pub device: Option<PathBuf>,

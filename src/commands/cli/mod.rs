@@ -25,7 +25,10 @@ use crate::{
     problems::exit_code,
     replica::{mend, verify},
     settings::{self, Config, Layers, UnknownKeys, Warning},
-    system::{clock, core_dump, service_manager, tied},
+    system::{
+        clock, core_dump, service_manager, tied,
+        user::{self, THIS_PROGRAM},
+    },
 };
 
 use self::{
@@ -47,14 +50,26 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
                 Err(stopped) => stopped.into(),
             }
         }),
-        Ok(Command::Fetch(files)) => with_config(files, fetch),
+        Ok(Command::Fetch(files)) => as_owner(&files).unwrap_or_else(|| with_config(files, fetch)),
         Ok(Command::FetchChild) => child::child(),
-        Ok(Command::Check(files, options)) => check(files, options),
-        Ok(Command::Status { files, json, watch }) => status(files, json, watch),
-        Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
-            verify(&config, warnings, &program, json)
+        // It looks at files alone, which may be another machine's.
+        Ok(Command::Check(files, options)) if options.scope == check::Scope::ConfigOnly => {
+            check(files, options)
+        }
+        Ok(Command::Check(files, options)) => {
+            as_owner(&files).unwrap_or_else(|| check(files, options))
+        }
+        Ok(Command::Status { files, json, watch }) => {
+            as_owner(&files).unwrap_or_else(|| status(files, json, watch))
+        }
+        Ok(Command::Verify { files, json }) => as_owner(&files).unwrap_or_else(|| {
+            with_config(files, |config, warnings, program| {
+                verify(&config, warnings, &program, json)
+            })
         }),
-        Ok(Command::CredentialProcess(files)) => credential_process(files),
+        Ok(Command::CredentialProcess(files)) => {
+            as_owner(&files).unwrap_or_else(|| credential_process(files))
+        }
         Ok(Command::Mend(files)) => mend(files),
         Ok(Command::Become(words)) => tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
@@ -64,6 +79,20 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::from(exit_code::USAGE)
         }
     }
+}
+
+/// Root's command goes on as the user whose the state directory is: see [`user`]. Returns only if there is nobody to
+/// become, or if that fails.
+fn as_owner(files: &SettingsFiles) -> Option<ExitCode> {
+    let directories = settings::directories(&Layers::read(&files.clone().layers(), env::vars_os()));
+    let (owner, group) = user::owner_to_become(&directories)?;
+    let error = user::begin_anew_as(owner, group);
+    let name = user::name(owner);
+    complain(&format!(
+        "edgerotate: {} belongs to {name}, and this command can't become that user ({error}); run it as {name}",
+        directories[0].display()
+    ));
+    Some(ExitCode::from(exit_code::NOT_PERMITTED))
 }
 
 /// Reads and checks the settings, starts the log, and goes on.
@@ -81,13 +110,7 @@ fn with_layers(
     match Config::from_layers(layers, UnknownKeys::Warn) {
         Ok((config, warnings)) => {
             start_log(config.log);
-            match env::current_exe() {
-                Ok(program) => go_on(config, warnings, program),
-                Err(e) => {
-                    log::error!("edgerotate's own program file can't be found: {e}");
-                    ExitCode::from(exit_code::DEVICE)
-                }
-            }
+            go_on(config, warnings, THIS_PROGRAM.into())
         }
         Err(errors) => {
             start_log(LevelFilter::Info);
@@ -128,14 +151,7 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
 fn check(files: SettingsFiles, options: check::Options) -> ExitCode {
     // What is wrong is in the answer; of the modules' own words nobody asked for any.
     start_log(LevelFilter::Error);
-    let program = match env::current_exe() {
-        Ok(program) => program,
-        Err(e) => {
-            complain(&format!("edgerotate's own program file can't be found: {e}"));
-            return ExitCode::from(exit_code::DEVICE);
-        }
-    };
-    match check::run(&files.layers(), options, &program, &mut io::stdout()) {
+    match check::run(&files.layers(), options, Path::new(THIS_PROGRAM), &mut io::stdout()) {
         Ok(code) => ExitCode::from(code),
         // `edgerotate check | head` is no fault.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -220,8 +236,7 @@ fn mend(files: SettingsFiles) -> ExitCode {
     start_log(LevelFilter::Info);
     let config =
         settings::MendSettings::from_layers(&Layers::read(&files.layers(), env::vars_os()));
-    let mended = env::current_exe().and_then(|program| mend::run(&config, &program));
-    match mended {
+    match mend::run(&config, Path::new(THIS_PROGRAM)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(exit_code::AWAY),
         Err(e) => {

@@ -23,7 +23,6 @@ use crate::{
         version::LitestreamVersion,
     },
     outlets::state_file::{State, StateFile},
-    replica::guard,
     replica::mend::socket,
     settings::{Config, Warning},
     system::{clock, service_manager::ServiceManager, signals::Signals},
@@ -136,6 +135,7 @@ impl Daemon {
         loop {
             self.manager.status(self.report.status(&self.rotation, clock::boottime()));
             self.publisher.publish(&self.rotation);
+            self.outlets.expect(&self.rotation, clock::boottime());
             let longest_sleep = self.longest_sleep();
             tokio::select! {
                 name = signals.next() => {
@@ -193,6 +193,7 @@ impl Daemon {
                         self.tell(Event::RestartWanted);
                     }
                 }
+                () = self.outlets.wanted() => self.tell(Event::CredentialsWanted),
                 () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
@@ -257,7 +258,7 @@ impl Daemon {
             }
             Done::Guarded(guarded, in_time) => {
                 if !in_time {
-                    report::guard_is_late(guard::TAKEN_WITHIN);
+                    report::guard_is_late(self.guard.taken_within);
                 }
                 match guarded {
                     WaitsForGuard::Write(write) => {

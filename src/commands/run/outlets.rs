@@ -2,7 +2,12 @@
 //!
 //! Nothing that goes wrong here keeps the rotation from going on.
 
-use std::{env, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use zeroize::Zeroizing;
 
@@ -13,8 +18,10 @@ use super::{
 use crate::{
     core::{
         boottime::Boottime,
+        credentials,
         environment_file::{self, Contents},
-        own_files, rotation,
+        own_files,
+        rotation::{self, Acquiring, Rotation},
     },
     outlets::{
         endpoint::{
@@ -32,6 +39,9 @@ use crate::{
 /// The least lead where programs ask. Most SDKs ask again five minutes before expiry (boto3: from 15 on), and would before each of their requests
 /// if what they got had less than that left.
 const LEAD: Duration = Duration::from_secs(8 * 60);
+
+/// A request waits for credentials that are expected within this time.
+const SOON: Duration = Duration::from_secs(3);
 
 pub struct Outlets {
     opened: Option<OpenEndpoint>,
@@ -58,6 +68,8 @@ struct ForOthers {
     path: PathBuf,
     mode: u32,
     text: Zeroizing<String>,
+    /// A file with the token alone, where the programs can read one.
+    token: Option<(PathBuf, Zeroizing<String>)>,
 }
 
 impl Outlets {
@@ -107,7 +119,8 @@ impl Outlets {
 
     /// The endpoint as Litestream's environment file tells of it, where Litestream asks.
     pub fn told_to_litestream(&self) -> Option<Contents<'_>> {
-        Some(told(&self.asked_by_litestream()?.endpoint))
+        // Its user may not read the token's file, and needs none.
+        Some(told(&self.asked_by_litestream()?.endpoint, None))
     }
 
     /// Answers whoever asks, for as long as the daemon runs; nothing where there is no endpoint.
@@ -115,6 +128,21 @@ impl Outlets {
         let opened = self.opened.as_mut()?;
         let (endpoint, listener) = (Arc::clone(&opened.endpoint), opened.listener.take());
         Some(async move { match endpoint.run(listener).await {} })
+    }
+
+    /// What is known of the next fetch: whoever asks meanwhile waits for one that is under way or at hand.
+    pub fn expect(&self, rotation: &Rotation, now: Boottime) {
+        let Some(opened) = &self.opened else { return };
+        let is_due = || rotation.next_fetch().is_some_and(|at| at.since(now) <= SOON);
+        opened.endpoint.expect(rotation.acquiring() == Acquiring::Fetching || is_due());
+    }
+
+    /// Waits until a program asked for credentials, and there were none.
+    pub async fn wanted(&self) {
+        match &self.opened {
+            Some(opened) => opened.endpoint.wanted().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The newest credentials, for all who ask. Those who read a file get them by [`Self::write_owed`].
@@ -227,8 +255,8 @@ impl From<Consumer> for record::Consumer {
     }
 }
 
-fn told(endpoint: &Endpoint) -> Contents<'_> {
-    Contents::Endpoint { uri: endpoint.uri(), token: endpoint.token().secret() }
+fn told<'a>(endpoint: &'a Endpoint, token_file: Option<&'a Path>) -> Contents<'a> {
+    Contents::Endpoint { uri: endpoint.uri(), token: endpoint.token().secret(), token_file }
 }
 
 impl ForOthers {
@@ -237,16 +265,29 @@ impl ForOthers {
             Some(directory) => (directory, 0o640),
             None => (&config.runtime_directory, 0o600),
         };
+        // A program that may not read the file that is named would have no token at all.
+        let shared = config.outlets.client_directory.as_deref();
+        let token_file = shared.map(|directory| directory.join(own_files::TOKEN_FOR_CLIENTS));
+        let token_file = token_file.filter(|path| {
+            path.to_str().is_some_and(|path| path.chars().all(credentials::is_plain))
+        });
         let text = environment_file::text(
-            &told(endpoint),
+            &told(endpoint, token_file.as_deref()),
             &config.litestream.region,
             config.provider.thing_name.as_deref(),
         )?;
-        Ok(Self { path: directory.join(own_files::ENDPOINT_ENVIRONMENT), mode, text })
+        let token = Zeroizing::new(endpoint.token().secret().expose().to_owned());
+        let token = token_file.map(|path| (path, token));
+        Ok(Self { path: directory.join(own_files::ENDPOINT_ENVIRONMENT), mode, text, token })
     }
 
     fn write(&self) -> Result<(), String> {
-        atomic_file::replace(&self.path, self.text.as_bytes(), self.mode)
-            .map_err(|e| format!("{}: {e}", self.path.display()))
+        // What the environment names is there before it.
+        let token = self.token.iter().map(|(path, token)| (path, token));
+        for (path, text) in token.chain([(&self.path, &self.text)]) {
+            atomic_file::replace(path, text.as_bytes(), self.mode)
+                .map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+        Ok(())
     }
 }

@@ -28,7 +28,8 @@ const MODE: u32 = 0o640;
 pub struct Publisher {
     board: Board,
     file: PathBuf,
-    published: Option<Record>,
+    /// And when that was.
+    published: Option<(Record, Boottime)>,
     metrics: Option<MetricsFile>,
     failures: Repeats<String>,
 }
@@ -75,13 +76,19 @@ impl Publisher {
             let board = self.board.clone();
             metrics.show(&record, &clocks(), move || board.wake());
         }
-        if self.published.as_ref() == Some(&record) {
+        let now = clocks();
+        // Written anew now and then: a record that is older is one that can't be written.
+        let is_new = |(published, at): &(Record, Boottime)| {
+            *published == record && now.boottime.at.since(*at) < record::WRITTEN_EVERY
+        };
+        if self.published.as_ref().is_some_and(is_new) {
             return;
         }
-        self.published = Some(record.clone());
-        record.clocks = clocks();
+        let unstamped = record.clone();
+        record.clocks = now;
         match write(&self.file, &record) {
             Ok(()) => {
+                self.published = Some((unstamped, now.boottime.at));
                 self.failures.over();
             }
             Err(e) => {

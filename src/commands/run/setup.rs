@@ -13,8 +13,8 @@ use crate::{
     core::backoff,
     settings::{Config, Pin, PrivateKey, Token},
     system::{
+        file_system::{Lasts, is_volatile, lasts},
         instance::{Instance, NoInstance},
-        volatile::is_volatile,
     },
 };
 
@@ -36,12 +36,18 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
     warn_of_keys_for_all(config);
     let database = &config.heartbeat.database;
     if !config.heartbeat.allow_volatile_database {
-        match is_volatile(database) {
-            Ok(false) => {}
-            Ok(true) => {
+        match lasts(database) {
+            Ok(Lasts::Always) => {}
+            Ok(Lasts::Unknown) => log::warn!(
+                "EDGEROTATE_DATABASE: it is not known whether the file system of {} outlives a reboot; see that \
+                 it does, or put the database on the data partition",
+                database.display()
+            ),
+            Ok(Lasts::UntilReboot) => {
                 log::error!(
-                    "EDGEROTATE_DATABASE: {} is on tmpfs, in memory, and would be gone after a reboot; put it on the data \
-                     partition, or set EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
+                    "EDGEROTATE_DATABASE: {} is in memory (on tmpfs, or on an overlay that writes to one), and would be \
+                     gone after a reboot; put it on the data partition, or set \
+                     EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
                     database.display()
                 );
                 return Err(Stopped::Settings);

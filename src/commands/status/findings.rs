@@ -15,11 +15,18 @@ use crate::{
         span::span,
     },
     problems::{failure::Failure, kinds::Kind},
-    record::{GuardState, Record},
+    record::{self, GuardState, Moment, Record},
 };
 
 /// A restart of Litestream takes some two seconds, and the guard before it a few more at most.
 const USUAL_RESTART: Duration = Duration::from_secs(10);
+
+/// Before the expiry: when Go's SDKs, both Litestreams' among them, ask the endpoint again, and go on no longer without
+/// an answer.
+const ASKS_AGAIN: Duration = Duration::from_secs(5 * 60);
+
+/// A record is old so long after it should have been written anew.
+const OLD: Duration = Duration::from_secs(15);
 
 /// Neither written nor failed for so long beyond its interval, a heartbeat is stuck; the daemon's watchdog thinks so too.
 const SILENT: Duration = Duration::from_secs(60);
@@ -63,6 +70,10 @@ impl Seen {
 /// Everything that is wrong, the worst first.
 pub fn of(seen: &Seen) -> Vec<StatusFinding> {
     let mut findings = seen.settings.clone();
+    if seen.is_full {
+        let directory = seen.directory.display().to_string();
+        findings.push(StatusFinding::new(Kind::DirectoryFull, &directory).about(&seen.directory));
+    }
     let file = seen.directory.join(own_files::RECORD);
     let file = file.display();
     match &seen.lock {
@@ -94,16 +105,32 @@ pub fn of(seen: &Seen) -> Vec<StatusFinding> {
         Err(NoRecord::Missing) => {}
         Ok(record) => {
             let times = Times::new(&record.clocks, &record.daemon.boot_id, &seen.now);
-            if matches!(&seen.lock, DaemonLock::Held(pid) if *pid == record.daemon.pid) {
-                of_a_running_daemon(record, &times, &mut findings);
+            let runs = matches!(&seen.lock, DaemonLock::Held(pid) if *pid == record.daemon.pid);
+            match old(seen, record).filter(|_| runs && times.is_this_boot()) {
+                // What it tells may long be over.
+                Some(finding) => findings.push(finding),
+                None => {
+                    if runs {
+                        of_a_running_daemon(record, &times, &mut findings);
+                    }
+                    of_any(record, &times, &mut findings);
+                }
             }
-            of_any(record, &times, &mut findings);
         }
     }
     // A failed fetch, which has no place in the table, is the reason for what comes after it.
     let place = |name| Kind::ALL.iter().position(|kind| kind.name() == name);
     findings.sort_by_key(|finding| (finding.exit_code == 0, place(finding.name)));
     findings
+}
+
+/// A record that the daemon should long have written anew.
+fn old(seen: &Seen, record: &Record) -> Option<StatusFinding> {
+    let age = seen.now.boottime.since(record.clocks.boottime.at);
+    // Without room it is not written anew at all.
+    let limit = if seen.is_full { OLD } else { record::WRITTEN_EVERY + OLD };
+    (age > limit)
+        .then(|| StatusFinding::new(Kind::StateOld, &format!("it is of {} ago", span(age))))
 }
 
 fn not_running(seen: &Seen) -> StatusFinding {
@@ -131,8 +158,15 @@ fn not_running(seen: &Seen) -> StatusFinding {
             &format!("killed, or crashed; last seen at {}", times.show(last)),
         ),
     };
-    match record.credentials {
-        Some(held) if !times.is_over(held.expires) => finding.since(format!(
+    let Some(held) = record.credentials else { return finding };
+    // Who asks stops when nobody answers, though what it has is still good.
+    let asks_early = Moment::from(held.expires.at.before(ASKS_AGAIN));
+    match record.device.delivery.as_str() {
+        "endpoint" if !times.is_over(asks_early) => finding.since(format!(
+            "Litestream can upload until {}: then, five minutes before its credentials expire, it asks for newer ones",
+            times.show(asks_early)
+        )),
+        "environment-file" if !times.is_over(held.expires) => finding.since(format!(
             "Litestream can upload until its credentials expire at {}",
             times.show(held.expires)
         )),

@@ -9,7 +9,11 @@ use super::{finding::StatusFinding, settings::Settings, times::Now};
 use crate::{
     core::own_files,
     record::{self, Record},
-    system::{clock, instance},
+    system::{
+        clock,
+        file_system::{LEAST_ROOM, room},
+        instance,
+    },
 };
 
 /// What was found in the runtime directory, and when that was.
@@ -21,6 +25,8 @@ pub struct Seen {
     pub lock: DaemonLock,
     pub record: Result<Record, NoRecord>,
     pub now: Now,
+    /// The file system of the directory is full.
+    pub is_full: bool,
 }
 
 /// Whether the daemon runs, by its lock.
@@ -57,7 +63,8 @@ impl Seen {
             Ok(None) => DaemonLock::Free,
             Err(e) => DaemonLock::Unknown(e.to_string()),
         };
-        Self { directory: directory.to_owned(), settings: Vec::new(), lock, record, now }
+        let is_full = room(directory).is_ok_and(|left| left < LEAST_ROOM);
+        Self { directory: directory.to_owned(), settings: Vec::new(), lock, record, now, is_full }
     }
 
     /// The same, by the settings and with what is to be said of them.

@@ -83,6 +83,7 @@ mod tests {
                 wall: "2026-11-22T14:12:11+01:00".parse().unwrap(),
                 boot_id: String::new(),
             },
+            is_full: false,
         };
         let shown = |in_place| {
             let manner = Manner { json: false, color: false, in_place };

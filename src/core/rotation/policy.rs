@@ -66,6 +66,10 @@ pub(super) const PASSING: Backoff = Backoff {
     cap: Duration::from_secs(150),
 };
 
+/// Between a failed try and one that a program brings nearer by asking. A fleet whose programs all ask in an outage, each
+/// device from its own failure on, thus shows the provider 2 % of its devices in each second.
+pub(super) const WANTED_PAUSE: Duration = Duration::from_secs(50);
+
 /// A part of the device that does not answer is tried so often as if it passed, for two minutes at the most; after that as
 /// if a person must mend it.
 pub(super) const SOON_TRIES: u32 = 6;

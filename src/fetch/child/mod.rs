@@ -30,7 +30,7 @@ use openssl::pkey::{PKey, Private};
 
 use self::{
     answer::HttpAnswer,
-    isolation::Isolated,
+    isolation::{Isolated, NotEntered},
     proof::Certified,
     request::ClientIdentity,
     token::{TokenKey, TokenLock},
@@ -43,7 +43,10 @@ use crate::{
         pin_mark::{self, Source, attempt::attempt, with_words},
         protocol::{Envelope, FetchOrder, FetchReply, Purpose},
     },
-    problems::failure::{Cause, Failure},
+    problems::{
+        exit_code,
+        failure::{Cause, Failure},
+    },
     settings::{PrivateKey, Provider, Token},
     system::clock,
 };
@@ -53,7 +56,8 @@ use crate::{
 pub fn child() -> ExitCode {
     let Isolated { order, reply: pipe, printed } = match isolation::enter() {
         Ok(isolated) => isolated,
-        Err(what) => {
+        Err(NotEntered::OtherVersion) => return ExitCode::from(exit_code::OTHER_VERSION),
+        Err(NotEntered::Words(what)) => {
             // For whoever starts this by hand; the parent listens to the reply alone.
             let _ = writeln!(io::stderr(), "edgerotate: {what}");
             return ExitCode::FAILURE;

@@ -72,6 +72,8 @@ fn check(pin: &str) -> Result<(), &'static str> {
         Err("it is empty")
     } else if pin.contains('\0') {
         Err("it has a NUL in it")
+    } else if pin.starts_with('\u{feff}') {
+        Err("it begins with a byte order mark: save it as UTF-8 without one")
     } else if pin.contains(['\n', '\r']) {
         Err("it has more than one line")
     } else if pin.starts_with('\u{feff}') {
@@ -126,6 +128,7 @@ mod tests {
             ("g", b"648219\n648219\n", Cause::PinUnfit),
             ("h", b"6482\x0019", Cause::PinUnfit),
             ("i", b"\xff\xfe6482", Cause::PinUnfit),
+            ("k", b"\xef\xbb\xbf648219\r\n", Cause::PinUnfit),
             ("j", &[b'6'; 2000], Cause::PinUnfit),
             ("k", b"\xef\xbb\xbf648219\n", Cause::PinUnfit),
             ("l", b" 648219\n", Cause::PinUnfit),

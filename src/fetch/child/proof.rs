@@ -25,7 +25,7 @@ use super::{
     transport::signing_cause,
 };
 use crate::{
-    fetch::openssl::give_public_half,
+    fetch::{openssl::give_public_half, pem},
     problems::failure::{Cause, Failure},
 };
 
@@ -38,12 +38,15 @@ const MAX_WORDS: usize = 300;
 pub struct Certified<'a> {
     pub key: PKey<Public>,
     pub file: &'a Path,
+    /// It is no device's.
+    is_authority: bool,
 }
 
 impl<'a> Certified<'a> {
     pub fn of(chain: &[X509], file: &'a Path) -> Result<Self, Failure> {
+        let is_authority = chain.first().is_some_and(pem::is_authority);
         match chain.first().map(|leaf| leaf.public_key()) {
-            Some(Ok(key)) => Ok(Self { key, file }),
+            Some(Ok(key)) => Ok(Self { key, file, is_authority }),
             _ => {
                 let _ = take_queue();
                 Err(Failure::new(Cause::CertificateNotPem, file.display().to_string()))
@@ -52,7 +55,12 @@ impl<'a> Certified<'a> {
     }
 
     fn with(&self, cause: Cause, key_words: &str) -> Failure {
-        Failure::new(cause, format!("certificate {}, key {key_words}", self.file.display()))
+        let authority = match self.is_authority {
+            true => " (an authority's: the device's own is missing in it)",
+            false => "",
+        };
+        let file = self.file.display();
+        Failure::new(cause, format!("certificate {file}{authority}, key {key_words}"))
     }
 }
 
@@ -184,7 +192,7 @@ mod tests {
 
     fn certified(key: &PKey<Private>) -> Certified<'static> {
         let key = PKey::public_key_from_der(&key.public_key_to_der().unwrap()).unwrap();
-        Certified { key, file: Path::new("/c.pem") }
+        Certified { key, file: Path::new("/c.pem"), is_authority: false }
     }
 
     #[test]

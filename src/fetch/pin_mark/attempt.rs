@@ -154,7 +154,7 @@ impl Attempt<'_> {
             // A tentative mark that stays counts as a refusal, which is on the safe side.
             let _ = match before {
                 Some(text) if fs::read(&mark).is_ok_and(|now| now == text) => Ok(()),
-                Some(text) => atomic_file::replace(&mark, &text, MARK_MODE),
+                Some(text) => atomic_file::replace_for_owner(&mark, &text, MARK_MODE),
                 None => fs::remove_file(&mark),
             };
         }

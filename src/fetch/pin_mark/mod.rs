@@ -20,13 +20,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use nix::{
-    sys::statfs::{
-        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, JFFS2_SUPER_MAGIC,
-        XFS_SUPER_MAGIC, fstatfs,
-    },
-    unistd::{AccessFlags, access},
-};
+use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -37,25 +31,14 @@ use crate::{
     fetch::material::io_words,
     problems::failure::{Cause, Failure},
     settings::{Config, Pin, PrivateKey, Provider, Token},
-    system::{atomic_file, clock},
+    system::{
+        atomic_file, clock,
+        file_system::{Lasts, lasts_as_it_is},
+    },
 };
 
 /// Readable to all, so that the daemon sees the mark that root's fetch by hand has left in its directory.
 const MARK_MODE: u32 = 0o644;
-
-/// File systems whose inodes and times stay the same across boots as long as the file does. On any other (tmpfs,
-/// overlay, systemd's credentials, FAT) a boot would look like a changed PIN, and cost the token a try.
-const LASTING: &[FsType] = &[
-    EXT4_SUPER_MAGIC,
-    XFS_SUPER_MAGIC,
-    BTRFS_SUPER_MAGIC,
-    F2FS_SUPER_MAGIC,
-    UBIFS,
-    JFFS2_SUPER_MAGIC,
-];
-
-/// UBIFS_SUPER_MAGIC of linux/magic.h, which libc leaves out.
-const UBIFS: FsType = FsType(0x2405_1905);
 
 /// Where a PIN came from, as far as it can be told again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,7 +285,7 @@ fn write(content: &impl Serialize, path: &Path) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    atomic_file::replace(path, &text, MARK_MODE)
+    atomic_file::replace_for_owner(path, &text, MARK_MODE)
 }
 
 /// A failure, and what became of its mark where that is not on the data partition.
@@ -406,7 +389,9 @@ impl Source {
     }
 
     pub(super) fn of(file: &File) -> io::Result<Self> {
-        let lasting = fstatfs(file).is_ok_and(|fs| LASTING.contains(&fs.filesystem_type()));
+        // On any other file system (tmpfs, overlay, systemd's credentials, FAT) a boot would look like a changed PIN,
+        // and cost the token a try.
+        let lasting = lasts_as_it_is(file).is_ok_and(|lasts| lasts == Lasts::Always);
         let identity = Identity::of(&file.metadata()?);
         Ok(if lasting { Self::Lasting(identity) } else { Self::Passing(identity) })
     }

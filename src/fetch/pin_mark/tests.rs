@@ -1,8 +1,7 @@
 //! Marks, what makes them go, and what they must survive.
 
 use super::{attempt::attempt, *};
-use crate::core::pin_mark::Flags;
-use crate::core::secret::Secret;
+use crate::core::{pin_mark::Flags, secret::Secret};
 
 struct Directory(PathBuf);
 
@@ -130,6 +129,7 @@ fn provider(pin: Pin) -> Provider {
             module_environment: Vec::new(),
         }),
         ca_file: None,
+        proxy: None,
         connect_timeout: second,
         fetch_timeout: second,
         fetch_deadline: second,

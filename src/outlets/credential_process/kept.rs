@@ -19,7 +19,7 @@ use crate::{
     core::own_files,
     outlets::state_file::State,
     settings::{Config, PrivateKey},
-    system::{atomic_file, volatile::is_volatile},
+    system::{atomic_file, file_system::is_volatile},
 };
 
 const MODE: u32 = 0o600;

@@ -3,7 +3,7 @@
 //! For each database it is one of three: Litestream holds its own read transaction, and this thread watches that
 //! process; or it does not, and the guard is held; or the guard can't be had. The daemon tells when a restart is about to
 //! begin and how it ended; what Litestream does by itself is seen here. SQLite may wait for locks and disks, so it is a
-//! thread of its own, and the daemon waits for the guard no longer than [`TAKEN_WITHIN`].
+//! thread of its own, and the daemon waits for the guard no longer than [`GuardThread::taken_within`].
 
 pub mod transaction;
 
@@ -47,12 +47,17 @@ use self::{orders::GuardOrder, watcher::Watcher};
 
 pub use self::orders::News;
 
-/// How long the daemon waits for all guards; then the rotation goes on without.
-pub const TAKEN_WITHIN: Duration = Duration::from_secs(15);
+/// How long the daemon waits for the guard of the heartbeat's database; then the rotation goes on without.
+const TAKEN_WITHIN: Duration = Duration::from_secs(15);
+
+/// How much longer for each further database: they are guarded one after the other.
+const FOR_EACH_FURTHER: Duration = Duration::from_secs(2);
 
 /// The running thread, from the outside.
 #[derive(Debug)]
 pub struct GuardThread {
+    /// How long the daemon waits for all guards.
+    pub taken_within: Duration,
     /// Dropped, it tells the thread to end.
     orders: Sender<GuardOrder>,
     news: UnboundedReceiver<News>,
@@ -105,7 +110,9 @@ impl GuardThread {
         thread::Builder::new()
             .name("guard".to_owned())
             .spawn(move || watcher.run_until_stopped(&ordered))?;
-        Ok(Self { orders, news })
+        let further = u32::try_from(config.guard.databases.len()).unwrap_or(u32::MAX);
+        let taken_within = TAKEN_WITHIN.saturating_add(FOR_EACH_FURTHER.saturating_mul(further));
+        Ok(Self { taken_within, orders, news })
     }
 
     /// Takes the guard on each database; `false` if that did not come to an end in time. `again`: for a restart that
@@ -113,7 +120,8 @@ impl GuardThread {
     pub fn take(&self, again: bool) -> impl Future<Output = bool> + use<> {
         let (taken, is_taken) = oneshot::channel();
         let _ = self.orders.send(GuardOrder::Take { again, taken });
-        async { matches!(timeout(TAKEN_WITHIN, is_taken).await, Ok(Ok(()))) }
+        let taken_within = self.taken_within;
+        async move { matches!(timeout(taken_within, is_taken).await, Ok(Ok(()))) }
     }
 
     /// The restart that the guard was taken for is over.

@@ -10,7 +10,7 @@ pub(crate) mod socket;
 
 use std::{
     ffi::OsStr,
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,6 +26,7 @@ use crate::{
     core::{own_files, span::span},
     litestream::{answer, run::Program},
     settings,
+    system::directory::Directory,
 };
 
 /// Longer than the daemon seeks a guard, which it may be doing just then.
@@ -176,21 +177,25 @@ async fn mend(
 
 /// Litestream 0.3 has no forced snapshot. Without its note of the generation it begins a new one, with a snapshot.
 fn begin_anew(database: &Path) -> Result<(), String> {
-    let generation = generation_file(database);
-    match fs::remove_file(&generation) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(format!("{}: {e}", generation.display()))
+    let notes = notes_of_litestream(database);
+    // As root this may stand beside a hostile user: what is a link, or becomes one, is not followed.
+    let remove = || -> io::Result<()> {
+        let directory = Directory::open(database.parent().unwrap_or(Path::new("/")))?;
+        let name = notes.file_name().unwrap_or_default();
+        if directory.look(name)?.is_none() {
+            return Ok(());
         }
-        _ => Ok(()),
-    }
+        directory.open_below(name)?.remove_file(OsStr::new("generation"))
+    };
+    remove().map_err(|e| format!("{}: {e}", notes.join("generation").display()))
 }
 
-/// Where Litestream 0.3 keeps the name of the generation.
-fn generation_file(database: &Path) -> PathBuf {
+/// The directory in which Litestream keeps its notes.
+fn notes_of_litestream(database: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(database.file_name().unwrap_or_default());
     name.push("-litestream");
-    database.with_file_name(name).join("generation")
+    database.with_file_name(name)
 }
 
 async fn force_snapshot(
@@ -257,9 +262,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_where_litestream_0_3_keeps_its_generation() {
-        let file = generation_file(Path::new("/data/app/orders.db"));
-        assert_eq!(file, Path::new("/data/app/.orders.db-litestream/generation"));
+    fn finds_where_litestream_keeps_its_notes() {
+        let notes = notes_of_litestream(Path::new("/data/app/orders.db"));
+        assert_eq!(notes, Path::new("/data/app/.orders.db-litestream"));
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ fn the_least_that_is_needed_gives_the_defaults() {
             certificate: "/data/device.crt".into(),
             key: PrivateKey::File("/data/device.key".into()),
             ca_file: None,
+            proxy: None,
             connect_timeout: Duration::from_secs(10),
             fetch_timeout: Duration::from_secs(30),
             fetch_deadline: Duration::from_secs(60),
@@ -192,6 +193,8 @@ fn a_bad_value_is_told_in_one_line() {
         ),
         ("ENDPOINT", "127.0.0.1", NO_ADDRESS),
         ("GUARD_DATABASES", "/data/a.db b.db", "must be an absolute path"),
+        ("GUARD_DATABASES", "/data/a.db,/data/b.db", "must be separated by blanks, not by commas"),
+        ("GUARD_DATABASES", "/data/a.db, /data/b.db", "must be separated by blanks, not by commas"),
         ("GUARD_DATABASES", "/data/a.db '/b", "opens a ' and does not close it"),
         ("GUARD_MAX_WAL", "64", SIZE),
         ("GUARD_MAX_WAL", "M", SIZE),
@@ -321,6 +324,35 @@ fn what_could_be_a_secret_is_not_shown() {
 }
 
 /// What is wrong with one setting hides no other.
+/// A proxy's value may well hold a password.
+#[test]
+fn a_proxy_is_told_without_what_it_was() {
+    for (value, what) in [
+        ("proxy:3128", "must be http://HOST:PORT, https://HOST:PORT or none"),
+        ("http://proxy", "names no port"),
+        ("http://proxy:0", "must be http://HOST:PORT, https://HOST:PORT or none"),
+        ("socks5://proxy:1080", "is a SOCKS proxy; http and https proxies are known"),
+        ("http://user:hunter2@proxy:3128", "must not hold a user and a password"),
+    ] {
+        let lines = lines(&check_with(&[("EDGEROTATE_PROXY", value)]));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].starts_with(&format!("environment: EDGEROTATE_PROXY: {what}")),
+            "{lines:?}"
+        );
+        assert!(!lines[0].contains(value), "{lines:?}");
+    }
+    let config = config(check_with(&[
+        ("EDGEROTATE_PROXY", "HTTPS://proxy.plant:3129/"),
+        ("EDGEROTATE_PROXY_USER_FILE", "/data/proxy-user"),
+    ]));
+    let proxy = config.provider.proxy.unwrap();
+    assert_eq!(proxy.url, "https://proxy.plant:3129");
+    assert_eq!(proxy.user_file.as_deref(), Some(Path::new("/data/proxy-user")));
+    let none = super::config(check_with(&[("EDGEROTATE_PROXY", "none")]));
+    assert_eq!(none.provider.proxy, None);
+}
+
 #[test]
 fn every_setting_that_is_wrong_is_told() {
     let wrong: Vec<_> = SETTINGS.iter().map(|setting| (setting.name, "!")).collect();

@@ -111,6 +111,7 @@ fn seen(record: Record) -> Seen {
         lock: DaemonLock::Held(PID),
         record: Ok(record),
         now: Now { boottime: at(0).at, wall: WALL.parse().unwrap(), boot_id: "this".to_owned() },
+        is_full: false,
     }
 }
 
@@ -316,6 +317,21 @@ fn a_start() {
 }
 
 #[test]
+fn a_record_that_is_old_is_said_and_not_believed() {
+    let mut expired = record();
+    expired.credentials = Some(CredentialsSection { fetched: at(-900), expires: at(-1) });
+    expired.clocks.boottime = at(-40);
+    let names = |seen: &Seen| seen.findings().iter().map(|f| f.name).collect::<Vec<_>>();
+    assert!(names(&seen(expired.clone())).contains(&"credentials-expired"));
+    expired.clocks.boottime = at(-46);
+    assert_eq!(names(&seen(expired.clone())), ["state-old"]);
+    // As when /run is full of a journal.
+    let full = Seen { is_full: true, ..seen(expired) };
+    assert_eq!(names(&full), ["directory-full", "state-old"]);
+    assert!(full.findings()[0].remedy.contains("df /run/edgerotate"));
+}
+
+#[test]
 fn a_daemon_that_is_down() {
     let mut killed = seen(record());
     killed.lock = DaemonLock::Free;
@@ -325,6 +341,14 @@ fn a_daemon_that_is_down() {
     stopped.daemon.stopped = Some(StoppedBy { at: at(-600), by: "SIGTERM".to_owned() });
     let mut stopped = Seen { lock: DaemonLock::Free, ..seen(stopped) };
     assert_screen("stopped", 69, &stopped);
+
+    // Who asks the endpoint stops earlier than who has the credentials in its environment.
+    let mut asked = record();
+    asked.device.delivery = "endpoint".to_owned();
+    let asked = Seen { lock: DaemonLock::Free, ..seen(asked) };
+    let finding = &asked.findings()[0];
+    let since = finding.since.as_deref().unwrap();
+    assert!(since.starts_with("Litestream can upload until 14:59:11 (in 47 min): "), "{since}");
 
     // Where the runtime directory is on a disk.
     stopped.now.boot_id = "another".to_owned();

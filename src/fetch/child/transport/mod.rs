@@ -36,6 +36,8 @@ pub struct ServerCertificate {
     pub words: String,
     pub subject: String,
     pub issuer: String,
+    /// An authority that signed itself, and not the server's own certificate.
+    pub is_root: bool,
     pub names: Vec<String>,
     pub not_before: String,
     pub not_after: String,
@@ -50,6 +52,8 @@ pub struct TransportFault<'a> {
     pub queue: Vec<QueueEntry>,
     /// The answer went past a bound and was given up.
     pub too_large: bool,
+    /// What the proxy answered to CONNECT; 0 if nothing, or if there is none.
+    pub proxy_status: u32,
     pub server: Option<ServerCertificate>,
     /// The device's own certificate, in words.
     pub certificate: String,
@@ -71,6 +75,9 @@ pub fn explain(fault: &TransportFault) -> Failure {
             },
         )
     };
+    if let Some(failure) = of_proxy(fault) {
+        return failure;
+    }
     if fault.too_large {
         return at(Cause::AnswerTooLarge, "given up after 64 KiB of body or 16 KiB of headers");
     }
@@ -112,6 +119,12 @@ pub fn explain(fault: &TransportFault) -> Failure {
         _ if fault.queue.iter().any(|e| is_version_reason(&e.reason)) => {
             at(Cause::TlsVersion, &in_words(&fault.queue))
         }
+        // Through an https proxy's TLS libcurl only sees the handshake end, not that this side did not trust the server.
+        curl_sys::CURLE_SSL_CONNECT_ERROR
+            if fault.server.as_ref().is_some_and(|server| server.verdict != 0) =>
+        {
+            not_verified(fault, at)
+        }
         curl_sys::CURLE_SSL_CONNECT_ERROR => {
             // A cut in the middle has nothing in the queue but the end of the stream.
             let cut =
@@ -129,6 +142,30 @@ pub fn explain(fault: &TransportFault) -> Failure {
             Cause::TransportOther,
             &format!("libcurl code {code}: {} {}", fault.words, in_words(&fault.queue)),
         ),
+    }
+}
+
+/// What the proxy is to blame for.
+fn of_proxy(fault: &TransportFault) -> Option<Failure> {
+    let Provider { host, port, .. } = fault.provider;
+    let proxy = &fault.provider.proxy.as_ref()?.url;
+    let at = |cause, words: &str| {
+        let words = printable(words, MAX_WORDS);
+        Some(Failure::new(cause, format!("{host}:{port} by way of {proxy} ({words})")))
+    };
+    match (fault.proxy_status, fault.code) {
+        (200..=299, _) => None,
+        (0, curl_sys::CURLE_OPERATION_TIMEDOUT) => {
+            at(Cause::ProxyUnreachable, &format!("no tunnel in time: {}", fault.words))
+        }
+        // Until the tunnel stands, all that fails is between this device and the proxy.
+        (0, _) if !fault.too_large => at(Cause::ProxyUnreachable, &fault.words),
+        (0, _) => None,
+        (status @ 500..=599, _) => at(Cause::ProxyUnreachable, &format!("it answers {status}")),
+        (407, _) => {
+            at(Cause::ProxyRefused, "it answers 407: it wants a user and a password, or others")
+        }
+        (status, _) => at(Cause::ProxyRefused, &format!("it answers {status}")),
     }
 }
 
@@ -156,6 +193,10 @@ fn timed_out(fault: &TransportFault, at: impl Fn(Cause, &str) -> Failure) -> Fai
     match fault.phase {
         Phase::Lookup => at(Cause::Dns, &fault.words),
         // Which of the two it was libcurl's times do not tell, its words do.
+        Phase::Connect | Phase::Handshake if fault.words.starts_with("SSL ") => at(
+            Cause::TlsStalled,
+            &format!("no handshake within {connect} s of the start: {}", fault.words),
+        ),
         Phase::Connect | Phase::Handshake => {
             at(Cause::ConnectTimeout, &format!("not up within {connect} s: {}", fault.words))
         }
@@ -174,6 +215,15 @@ fn not_verified(fault: &TransportFault, at: impl Fn(Cause, &str) -> Failure) -> 
             Cause::ServerCertificateNotYetValid,
             &format!("{} is valid from {}; here it is {now}", server.subject, server.not_before),
         ),
+        // X509_V_ERR_CERT_HAS_EXPIRED, and it is a root: those come out of the CA file, not from the server.
+        10 if server.is_root && fault.provider.ca_file.is_some() => {
+            let path = fault.provider.ca_file.iter().map(|path| path.display().to_string());
+            let words = format!(
+                "{} was valid until {}; here it is {now}",
+                server.subject, server.not_after
+            );
+            Failure::new(Cause::CaFileExpired, format!("{} ({words})", path.collect::<String>()))
+        }
         // X509_V_ERR_CERT_HAS_EXPIRED
         10 => at(
             Cause::ServerCertificateExpired,
@@ -262,13 +312,18 @@ fn is_version_reason(reason: &str) -> bool {
 }
 
 impl ServerCertificate {
-    pub fn of(certificate: &X509Ref, verdict: i32, words: String) -> Self {
+    pub fn of(certificate: &X509Ref, verdict: i32, words: String, depth: u32) -> Self {
         let names = certificate.subject_alt_names().into_iter().flatten();
         Self {
             verdict,
             words,
             subject: name_words(certificate.subject_name()),
             issuer: name_words(certificate.issuer_name()),
+            is_root: depth > 0
+                && certificate
+                    .subject_name()
+                    .try_cmp(certificate.issuer_name())
+                    .is_ok_and(|order| order.is_eq()),
             names: names
                 .filter_map(|name| name.dnsname().map(|name| printable(name, 100)))
                 .take(MAX_NAMES)
