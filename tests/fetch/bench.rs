@@ -13,7 +13,11 @@ use std::{
 
 use edgerotate::{
     core::{credentials::Credentials, secret::Secret},
-    fetch::{parent::Launcher, pin_mark::Directories, protocol::FetchReply},
+    fetch::{
+        parent::Launcher,
+        pin_mark::Directories,
+        protocol::{FetchReply, Looked},
+    },
     problems::failure::{Cause, Failure},
     settings::{ModuleVariable, Pin, PrivateKey, Provider, Route, Token as TokenSettings},
 };
@@ -152,6 +156,13 @@ impl Bench {
             FetchReply::Credentials { credentials, .. } => Ok(credentials),
             FetchReply::Failed { failure, .. } => Err(failure),
         }
+    }
+
+    /// Looks at all that goes before the network, as `check` does.
+    pub fn look(&self) -> Looked {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let unreapable = |id| panic!("process {id} can't be reaped");
+        runtime.block_on(self.launcher.look(&self.provider, true, unreapable))
     }
 
     pub fn fetch_credentials(&self) -> Credentials {

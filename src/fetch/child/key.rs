@@ -1,6 +1,6 @@
 //! The key of a fetch: opened, with the marks of the PIN around its login, and kept until the reply is out.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{env, os::fd::OwnedFd, time::Duration};
 
 use openssl::pkey::{PKey, Private};
 
@@ -9,7 +9,7 @@ use super::{
     token::{self, TokenKey, TokenLock},
 };
 use crate::{
-    core::class::Class,
+    core::{class::Class, secret::Secret},
     fetch::{
         material,
         openssl::Module,
@@ -25,6 +25,8 @@ use crate::{
 /// logs out and ends its sessions, and then the next may use the token.
 #[derive(Default)]
 pub(super) struct ChildState {
+    /// What the module was given in its environment, which may be or hold a PIN.
+    secrets: Vec<Secret>,
     pin: Option<pin::HeldPin>,
     key: Option<TokenKey>,
     module: Option<Module>,
@@ -32,9 +34,22 @@ pub(super) struct ChildState {
 }
 
 impl ChildState {
-    /// What was printed, without the PIN.
+    pub(super) fn new(order: &FetchOrder) -> Self {
+        let token = match &order.provider.key {
+            PrivateKey::Token(token) => Some(token),
+            PrivateKey::File(_) => None,
+        };
+        let variables = token.into_iter().flat_map(|token| &token.module_environment);
+        let values = variables.filter_map(|variable| env::var(&variable.name).ok());
+        // A path is no secret, and often just what a module complains of.
+        let secrets = values.filter(|value| !value.is_empty() && !value.starts_with('/'));
+        Self { secrets: secrets.map(Secret::new).collect(), ..Self::default() }
+    }
+
+    /// What was printed, without the PIN and other secrets.
     pub(super) fn notes(&self, printed: OwnedFd) -> String {
-        notes::collect(printed, self.pin.as_ref().map(|held| held.pin.expose()))
+        let pin = self.pin.as_ref().map(|held| held.pin.expose());
+        notes::collect(printed, pin, &self.secrets)
     }
 
     /// Looks at module and token without a login.

@@ -55,7 +55,7 @@ pub fn child() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut kept = ChildState::default();
+    let mut kept = ChildState::new(&order);
     let sent = match order.purpose {
         Purpose::Look | Purpose::LookAtFiles => {
             let mut reply = look::look(&order, &mut kept);
