@@ -8,6 +8,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod core;
 pub mod core_dump;
 pub mod credential_process;
 pub mod credentials;

@@ -1,0 +1,1 @@
+//! Each rule taken out in turn.
