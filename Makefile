@@ -12,7 +12,7 @@ test: ## all that must pass before a change goes in
 	@tests/prepare test && tests/run
 
 check: ## the quick loop: format, lints, unit tests
-	@tests/prepare build && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked --lib --bins
+	@tests/prepare build && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked --lib --bins --test house
 
 .PHONY: nix-check nix-eval
 nix-check: ## the Nix flake: evaluated, and the package built, with a stand-in for nixpkgs

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    edgerotate::cli::main(std::env::args_os().skip(1))
+    edgerotate::commands::cli::main(std::env::args_os().skip(1))
 }

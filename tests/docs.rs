@@ -5,12 +5,13 @@
 use std::{collections::BTreeMap, env, fs, path::Path};
 
 use edgerotate::{
-    failure::{Cause, Class},
-    finding::{Finding, Gate},
-    status::{
+    core::class::Class,
+    problems::{
+        failure::Cause,
+        finding::{Finding, Gate},
         kinds::Kind,
-        metrics::{FAMILIES, Family},
     },
+    record::metrics::{FAMILIES, Family},
 };
 
 #[test]
@@ -56,7 +57,8 @@ fn status_has_every_metric_as_it_is() {
 fn the_readme_shows_screens_as_they_are() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let screen = |name| fs::read_to_string(root.join("src/status/screens").join(name)).unwrap();
+    let screen =
+        |name| fs::read_to_string(root.join("src/commands/status/screens").join(name)).unwrap();
     assert!(readme.contains(&screen("well")));
     let denied = screen("denied");
     let (findings, _) = denied.split_once("\n\n  daemon").unwrap();

@@ -14,7 +14,7 @@ use openssl::{
 };
 use zeroize::Zeroizing;
 
-use crate::failure::{Cause, Failure};
+use crate::problems::failure::{Cause, Failure};
 
 /// What becomes of a file that is missing, forbidden, unreadable.
 pub struct FileCauses {

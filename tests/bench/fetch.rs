@@ -9,9 +9,8 @@ use std::{
 };
 
 use edgerotate::{
-    config::{Config, LayerFile, Layers, Provider, UnknownKeys},
-    fetch_child::Launcher,
-    fetch_reply::FetchReply,
+    fetch::{parent::Launcher, protocol::FetchReply},
+    settings::{Config, LayerFile, Layers, Provider, UnknownKeys},
 };
 use nix::sys::resource::{UsageWho, getrusage};
 use tokio::runtime::{Builder, Runtime};

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use edgerotate::{
-    heartbeat::Ids,
-    heartbeat_store::{HeartbeatStore, is_volatile},
-    restart_guard::Guard,
+    core::heartbeat::Ids,
+    replica::{guard::transaction::Guard, heartbeat_store::HeartbeatStore},
+    system::volatile::is_volatile,
 };
 
 use crate::{

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use edgerotate::finding::{Finding, Level};
+use edgerotate::problems::finding::{Finding, Level};
 
 use crate::{
     harness::{Bench, By, Mend},

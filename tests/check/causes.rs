@@ -2,7 +2,7 @@
 
 use std::{fs, thread, time::Duration};
 
-use edgerotate::failure::Cause;
+use edgerotate::problems::failure::Cause;
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::json;
 

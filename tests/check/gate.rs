@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use edgerotate::config::SETTINGS;
+use edgerotate::settings::SETTINGS;
 use nix::{
     fcntl::{Flock, FlockArg},
     sys::signal::Signal,

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use edgerotate::finding::Finding;
+use edgerotate::problems::finding::Finding;
 use serde_json::{Value, json};
 
 use crate::{

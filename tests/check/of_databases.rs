@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use edgerotate::finding::Finding;
+use edgerotate::problems::finding::Finding;
 use rusqlite::Connection;
 
 use crate::{
@@ -151,7 +151,7 @@ pub const CASES: &[Case] = &[
             put(bench.state_directory.join("suspect"), &text)
         },
         line: "WRONG replica a replica may lack rows: DEVICE/data/device.db (nobody kept its WAL)",
-        remedy: edgerotate::suspect::REMEDY,
+        remedy: edgerotate::core::suspect::REMEDY,
         ..CASE
     },
     Case {

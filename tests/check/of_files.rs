@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use edgerotate::finding::Finding;
+use edgerotate::problems::finding::Finding;
 
 use crate::{
     cases::{CASE, Case},

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command, thread, time::Duration};
 
-use edgerotate::finding::Finding;
+use edgerotate::problems::finding::Finding;
 
 use crate::{
     cases::{CASE, Case},

@@ -12,13 +12,10 @@ use std::{
 };
 
 use edgerotate::{
-    config::{ModuleVariable, Pin, PrivateKey, Provider, Route, Token as TokenSettings},
-    credentials::Credentials,
-    failure::{Cause, Failure},
-    fetch::refused_pin::Directories,
-    fetch_child::Launcher,
-    fetch_reply::FetchReply,
-    secret::Secret,
+    core::{credentials::Credentials, secret::Secret},
+    fetch::{parent::Launcher, pin_mark::Directories, protocol::FetchReply},
+    problems::failure::{Cause, Failure},
+    settings::{ModuleVariable, Pin, PrivateKey, Provider, Route, Token as TokenSettings},
 };
 
 use crate::support::{

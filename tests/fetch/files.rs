@@ -7,8 +7,8 @@ use std::{
 };
 
 use edgerotate::{
-    config::{Pin, PrivateKey},
-    failure::Cause,
+    problems::failure::Cause,
+    settings::{Pin, PrivateKey},
 };
 
 use crate::{

@@ -18,14 +18,14 @@ mod support;
 /// Tests, each with the causes of failure that it shows: it fails where one of them was not really met.
 macro_rules! cases {
     ($($name:ident: $($cause:ident)*;)*) => {
-        pub const CASES: &[edgerotate::failure::Cause] =
-            &[$($(edgerotate::failure::Cause::$cause,)*)*];
+        pub const CASES: &[edgerotate::problems::failure::Cause] =
+            &[$($(edgerotate::problems::failure::Cause::$cause,)*)*];
 
         mod case {
             $(
                 #[test]
                 fn $name() {
-                    use edgerotate::failure::Cause;
+                    use edgerotate::problems::failure::Cause;
                     crate::bench::assert_shows(super::$name, &[$(Cause::$cause),*]);
                 }
             )*
@@ -39,7 +39,7 @@ mod supervision;
 mod tls;
 mod token;
 
-use edgerotate::failure::Cause;
+use edgerotate::problems::failure::Cause;
 
 /// Whose cases are real.
 const CASES: &[&[Cause]] =

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edgerotate::{failure::Cause, fetch_reply::FetchReply};
+use edgerotate::{fetch::protocol::FetchReply, problems::failure::Cause};
 use serde_json::json;
 
 use crate::bench::Bench;

@@ -9,11 +9,11 @@ use std::{
 };
 
 use edgerotate::{
-    config::Pin,
-    failure::Cause,
-    fetch_child::by_hand,
-    fetch_reply::{Order, Purpose},
-    secret::Secret,
+    commands::fetch::by_hand,
+    core::secret::Secret,
+    fetch::protocol::{Order, Purpose},
+    problems::failure::Cause,
+    settings::Pin,
 };
 use nix::fcntl::{Flock, FlockArg};
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use edgerotate::{config::PrivateKey, failure::Cause};
+use edgerotate::{problems::failure::Cause, settings::PrivateKey};
 use openssl::{
     asn1::Asn1Time,
     hash::MessageDigest,

@@ -7,10 +7,10 @@ use std::{
 };
 
 use edgerotate::{
-    config::{Pin, PrivateKey, Route},
-    failure::Cause,
-    fetch::refused_pin,
-    secret::Secret,
+    core::secret::Secret,
+    fetch::pin_mark,
+    problems::failure::Cause,
+    settings::{Pin, PrivateKey, Route},
 };
 
 use crate::{
@@ -84,19 +84,19 @@ fn a_wrong_pin_is_tried_once() {
     // It logs every PKCS#11 call, PINs included, so its log stays in the test's directory.
     bench.token_settings().module = library("pkcs11-spy.so");
 
-    assert!(refused_pin::applies(&bench.provider, bench.marks()).is_none());
+    assert!(pin_mark::applies(&bench.provider, bench.marks()).is_none());
     bench.assert_fails(Cause::PinIncorrect, &["token=device", "PIN incorrect"]);
     assert_eq!(count(&spied, ": C_Login"), 1);
     for _ in 0..2 {
         bench.assert_fails(Cause::PinRefusedEarlier, &[bench.mark().to_str().unwrap()]);
     }
     assert_eq!(count(&spied, ": C_Login"), 1, "the token was not asked again");
-    let refused = refused_pin::applies(&bench.provider, bench.marks()).unwrap();
+    let refused = pin_mark::applies(&bench.provider, bench.marks()).unwrap();
     assert_eq!(refused.failure().cause, Cause::PinRefusedEarlier);
 
     // Whoever corrects the file has nothing else to do.
     write_private(&bench.token.pin_file, &format!("{}\n", bench.token.pin()));
-    let changed = refused_pin::applies(&bench.provider, bench.marks()).is_none();
+    let changed = pin_mark::applies(&bench.provider, bench.marks()).is_none();
     // On tmpfs a file is new at each boot: there a person removes the mark.
     if !changed {
         fs::remove_file(bench.mark()).unwrap();

@@ -2,10 +2,10 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
 
-use edgerotate::{
+use edgerotate::core::{
     backoff::Random,
-    clock::Boottime,
-    failure::Class,
+    boottime::Boottime,
+    class::Class,
     rotation::{Action, Delivery, Event, Fetch, Left, Policy, Rotation},
 };
 

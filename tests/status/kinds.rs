@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use edgerotate::status::kinds::Kind;
+use edgerotate::problems::kinds::Kind;
 use nix::sys::signal::Signal;
 use serde_json::json as value;
 

@@ -3,8 +3,8 @@
 use std::{fs, os::unix::fs::MetadataExt, time::Duration};
 
 use edgerotate::{
-    rotation::{Acquiring, HandingOver},
-    status::record::{GuardState, Record},
+    core::rotation::{Acquiring, HandingOver},
+    record::{GuardState, Record},
 };
 
 use crate::support::{Device, Generation, SOON};

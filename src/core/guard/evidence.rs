@@ -10,8 +10,9 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Reason, Rule, Rules,
     look::{Before, Look, Notes, Position, Read, Salts, Tail, Wal},
+    rules::{Rule, Rules},
+    steps::Reason,
 };
 
 /// What is remembered from one look to the next, and left to the next daemon.

@@ -27,12 +27,17 @@ mod pace;
 mod rules;
 #[cfg(test)]
 mod simulation;
+mod steps;
 #[cfg(test)]
 mod tests;
 
-use evidence::Evidence;
-use look::{Awake, FileId, Lock, Look, Notes, Position, Run, Slot};
-use rules::{Rule, Rules};
+use self::{
+    evidence::Evidence,
+    look::{Awake, FileId, Lock, Look, Notes, Position, Run, Slot},
+    rules::{Rule, Rules},
+};
+
+pub use self::steps::{Action, Ask, Event, Keeper, Limits, Proof, Reason};
 
 /// Litestream 0.5 with S3 out of reach holds its lock for as long as the SDK's ten tries take: 110 to 118 s were measured.
 pub const OUTLIVES_S3: Duration = Duration::from_secs(150);
@@ -53,100 +58,6 @@ const ASK_AGAIN_AT_MOST: Duration = Duration::from_secs(24 * 3600);
 /// A guard that can't be had is sought again after this, and ever more rarely.
 const SEEK_AGAIN: Duration = Duration::from_secs(5);
 const SEEK_AGAIN_AT_MOST: Duration = Duration::from_secs(300);
-
-/// Up to where a guard is held.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Litestream runs for so long and gives no sign of reading this database.
-    pub time: Duration,
-    /// Bytes of the WAL that are in use.
-    pub wal: u64,
-    /// Something waits to be read for so long: it stands still.
-    pub still: Duration,
-}
-
-impl Limits {
-    /// Where heartbeats pause, and where nobody guards a checkpoint is made.
-    pub fn large(&self) -> u64 {
-        self.wal / 4 * 3
-    }
-}
-
-/// Who keeps a WAL from being begun anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Keeper {
-    Guard,
-    Litestream,
-    /// The guard could not be had.
-    Nobody,
-    /// The guard was let go at a limit.
-    GivenUp,
-}
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    Looked(Look),
-    /// The guard was taken, or renewed.
-    Taken,
-    /// It could not be had. `missing`: there is no database.
-    NotTaken { missing: bool },
-    /// Litestream is about to be restarted.
-    RestartBegins,
-    RestartOver,
-    /// `replicate -once` has run, and Litestream's own start follows.
-    Mended,
-    /// `replicate -once` begins.
-    MendingBegins,
-}
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Take the guard, or renew it; the answer is [`Event::Taken`] or [`Event::NotTaken`].
-    Take,
-    LetGo(Proof),
-    /// Let it go without a proof.
-    GiveUp,
-    /// The replica may lack rows.
-    Mark(Reason),
-    /// Copy the WAL into the database: the replica is marked already, and the disk must not fill.
-    Checkpoint,
-    /// Give Litestream something to read, in a table of its own.
-    Nudge,
-    AskForRestart(Ask),
-    /// The WAL is beyond its limit, and Litestream keeps it.
-    SayLarge,
-}
-
-/// Why the guard is let go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    Read,
-    Lock,
-}
-
-/// Why Litestream is to be restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// It keeps to a file that was exchanged.
-    Exchanged,
-    /// It runs, and reads nothing of what is written.
-    StandsStill,
-}
-
-/// Why a replica may lack rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    Unread,
-    Unproven,
-    Exchanged,
-    /// Litestream started while the guard could not be had.
-    Unguarded,
-    TooLong,
-    TooLarge,
-    Copied,
-}
 
 /// What one daemon leaves to the next of the same boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -413,13 +324,7 @@ impl Machine {
         Vec::new()
     }
 
-    fn hold(
-        &mut self,
-        look: &Look,
-        bytes: u64,
-        paused: Option<Awake>,
-        now: Awake,
-    ) -> Vec<Action> {
+    fn hold(&mut self, look: &Look, bytes: u64, paused: Option<Awake>, now: Awake) -> Vec<Action> {
         let limits = &self.limits;
         let is_up = self.is_up();
         let silent = if self.rules.holds(Rule::OnlySilenceCounts) {
@@ -460,10 +365,16 @@ impl Machine {
     /// A Litestream that has read all can't show that it reads on, unless it is given something to read. On a WAL that
     /// is all copied, and that nobody pins, this write begins the WAL anew: only where all of it was read.
     fn wants_nudge(&self, look: &Look, now: Awake) -> bool {
-        let waits = self.lock.is_some_and(|(_, since)| now.saturating_sub(since) >= STEADY_STRANGER);
+        let waits =
+            self.lock.is_some_and(|(_, since)| now.saturating_sub(since) >= STEADY_STRANGER);
         let is_due = self.nudged.is_none_or(|at| now.saturating_sub(at) >= NUDGE);
         let is_away = self.is_restarting || self.is_mending;
-        waits && is_due && !is_away && !self.is_heartbeats && self.unread.is_none() && look.wal.is_some()
+        waits
+            && is_due
+            && !is_away
+            && !self.is_heartbeats
+            && self.unread.is_none()
+            && look.wal.is_some()
     }
 
     fn proof(&self, look: &Look, now: Awake) -> Option<Proof> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Keeper,
     look::{Awake, Wal},
+    steps::Keeper,
 };
 
 /// Around a restart.

@@ -1,9 +1,9 @@
 //! Litestream, as it was read in its source (db.go of 0.5.16 and 0.3.13) and seen to behave (0.5.17).
 
 use super::wal::{Log, Reader, bytes, salts};
-use crate::{
+use crate::core::{
     backoff::Random,
-    core::guard::look::{Before, Notes, Position, Read, Tail},
+    guard::look::{Before, Notes, Position, Read, Tail},
 };
 
 /// How S3 answers.
@@ -31,9 +31,16 @@ struct File {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Database {
     /// Refused; it tries again.
-    Closed { next: u64, backoff: u64 },
+    Closed {
+        next: u64,
+        backoff: u64,
+    },
     /// It holds its lock, and has asked S3.
-    Asking { until: u64, good: bool, backoff: u64 },
+    Asking {
+        until: u64,
+        good: bool,
+        backoff: u64,
+    },
     Open,
     /// `litestream stop`.
     Stopped,
@@ -166,8 +173,8 @@ impl Litestream {
         };
         let is_same = last.salts == header;
         let is_cut = last.end > log.file.len();
-        let last_matches =
-            last.end > 0 && log.file.get(last.end - 1).is_some_and(|frame| frame.salts == last.salts);
+        let last_matches = last.end > 0
+            && log.file.get(last.end - 1).is_some_and(|frame| frame.salts == last.salts);
         let whole = if is_cut {
             !(self.synced_to_end && self.notes == Notes::Ltx)
         } else if last.end == 0 || (self.notes == Notes::Ltx && last.end == 1) {
@@ -203,7 +210,8 @@ impl Litestream {
 
     fn keep(&mut self, salts: u32, end: usize, whole: bool, rows: usize, log: &Log, from: usize) {
         let last = self.files.last();
-        let is_next = last.is_none_or(|last| self.notes == Notes::Ltx || last.salts != salts || whole);
+        let is_next =
+            last.is_none_or(|last| self.notes == Notes::Ltx || last.salts != salts || whole);
         let serial = last.map_or(1, |last| last.serial + u64::from(is_next));
         let was_whole = !is_next && self.files.pop().is_some_and(|file| file.whole);
         self.files.push(File { serial, salts, end, whole: whole || was_whole });

@@ -1,7 +1,7 @@
 //! What goes wrong, and how often.
 
 use super::{HOUR, Happens, MINUTE, S3, SECOND};
-use crate::{backoff::Random, core::guard::look::Notes};
+use crate::core::{backoff::Random, guard::look::Notes};
 
 /// How an application writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,29 @@
+//! Why the daemon ends by itself, and the exit code of it.
+
+use std::{io, process::ExitCode};
+
+/// Why the daemon could not run. Each has been logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    Settings,
+    OtherInstance,
+    Device,
+}
+
+impl From<Stopped> for ExitCode {
+    fn from(stopped: Stopped) -> Self {
+        Self::from(match stopped {
+            Stopped::Settings => 78,
+            Stopped::OtherInstance => 75,
+            Stopped::Device => 69,
+        })
+    }
+}
+
+/// Logs why the daemon can't run.
+pub fn device(what: &'static str) -> impl Fn(io::Error) -> Stopped {
+    move |e| {
+        log::error!("{what}: {e}");
+        Stopped::Device
+    }
+}

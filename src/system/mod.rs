@@ -1,0 +1,14 @@
+//! The kernel and systemd, one file for each of their facts: clocks, locks, processes, signals, files that are whole.
+//!
+//! May import: core.
+
+pub mod atomic_file;
+pub mod clock;
+pub mod core_dump;
+pub mod instance;
+pub mod kernel_locks;
+pub mod process_group;
+pub mod service_manager;
+pub mod signals;
+pub mod tied;
+pub mod volatile;
