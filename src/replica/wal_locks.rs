@@ -13,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::system::kernel_locks::{self, Access, FileId, Kind, Lock};
+use crate::{
+    core::guard::look::Slot,
+    system::kernel_locks::{self, Access, FileId, Kind, Lock},
+};
 
 /// The slot of readers that need nothing of the WAL.
 const SLOT_0: u64 = 123;
@@ -23,15 +26,6 @@ const PINNING: std::ops::RangeInclusive<u64> = 124..=127;
 
 /// A lock that every connection holds as long as it has the WAL index open (UNIX_SHM_DMS of os_unix.c).
 const OPEN: u64 = 128;
-
-/// How a process reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Slot {
-    /// From the database alone.
-    Zero,
-    /// It needs the WAL, and keeps it from being begun anew.
-    Pins,
-}
 
 /// The readers of one database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod core_dump;
 pub mod instance;
 pub mod kernel_locks;
+pub mod process_end;
 pub mod process_group;
 pub mod service_manager;
 pub mod signals;

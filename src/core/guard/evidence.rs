@@ -25,9 +25,22 @@ pub struct Evidence {
     read: Option<Read>,
     /// This WAL is over, and was seen to have been read to its end.
     closed: Option<Salts>,
+    /// That rows of this WAL were not read was told. What mends the replica since, mends that.
+    told: Option<Salts>,
 }
 
 impl Evidence {
+    /// Whether the two differ in no more than how far the same WAL has grown and was read. A little less of that can make a
+    /// judgement less certain, and none wrong.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let names = |evidence: &Self| {
+            let read = evidence.read.map(|read| (read.notes, read.salts, read.whole));
+            let wal = evidence.wal.map(|wal| wal.salts);
+            (wal, evidence.holder, read, evidence.closed, evidence.told)
+        };
+        names(self) == names(other)
+    }
+
     /// Judges what happened since the look before.
     pub(super) fn judge(&mut self, look: &Look, rules: Rules) -> Option<Reason> {
         let wal = look.wal?;
@@ -45,7 +58,11 @@ impl Evidence {
                 {
                     self.closed = Some(read.salts);
                 }
-                before.lost(read, &wal, look.tail, rules)
+                let lost = before.lost(read, &wal, look.tail, rules);
+                if lost == Some(Reason::Unread) && wal.salts != Some(read.salts) {
+                    self.told = Some(read.salts);
+                }
+                lost
             }
             // A new one will begin with a copy of all, or show that it did not.
             Position::Nothing if before.read.is_some() => None,
@@ -62,12 +79,8 @@ impl Evidence {
         // The WAL began anew, and Litestream has not read on yet. 0.5 never looks back; 0.3 does, and where nothing can be
         // told, both begin with a copy of all: what follows will show.
         let is_behind = wal.salts.is_some_and(|salts| salts != read.salts);
-        if is_behind
-            && tail == Tail::Unread
-            && read.notes == Notes::Ltx
-            && rules.holds(Rule::MarkUnreadTail)
-        {
-            return Some(Reason::Unread);
+        if is_behind && tail == Tail::Unread && read.notes == Notes::Ltx {
+            return (self.told != Some(read.salts)).then_some(Reason::Unread);
         }
         let Some(last) = &self.read else {
             // The first look.
@@ -80,6 +93,13 @@ impl Evidence {
         if !rules.holds(Rule::JudgeEachBeginning) {
             return None;
         }
+        if read.notes == Notes::Shadow {
+            // 0.3 copies the end of the old WAL before it turns to the new one, or begins with a copy of all. So it is
+            // enough that no WAL was left out.
+            let wals = u64::from(read.salts.0.wrapping_sub(last.salts.0));
+            let was_each_read = read.serial.checked_sub(last.serial) == Some(wals);
+            return (!was_each_read).then_some(Reason::Unproven);
+        }
         let Some(before) = read.before.filter(|before| before.salts == last.salts) else {
             return Some(Reason::Unproven);
         };
@@ -87,6 +107,7 @@ impl Evidence {
             return Some(Reason::Unproven);
         }
         match before.tail {
+            _ if self.told == Some(before.salts) => None,
             Tail::Read => None,
             Tail::Unread => Some(Reason::Unread),
             Tail::Gone if self.closed == Some(before.salts) => None,

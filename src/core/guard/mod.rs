@@ -48,6 +48,9 @@ const STEADY: Duration = Duration::from_millis(300);
 /// Whoever reads for so long may be Litestream, where nobody can tell.
 const STEADY_STRANGER: Duration = Duration::from_secs(1);
 
+/// A Litestream that S3 refused tries again after five minutes at the latest. Before that its silence means nothing.
+const TRIES_AGAIN: Duration = Duration::from_secs(330);
+
 /// So often a Litestream that may have nothing to read is given something.
 const NUDGE: Duration = Duration::from_secs(15);
 
@@ -68,6 +71,14 @@ pub struct Memory {
     evidence: Evidence,
 }
 
+impl Memory {
+    /// Whether it is not worth to keep the one where the other is kept.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let names = |memory: &Self| (memory.keeper, memory.file, memory.run);
+        names(self) == names(other) && self.evidence.is_like(&other.evidence)
+    }
+}
+
 /// The machine of one database. See the module's documentation.
 #[derive(Debug)]
 pub struct Machine {
@@ -83,8 +94,9 @@ pub struct Machine {
     /// What it had read when it was first seen; it proves itself by more.
     base: Option<Position>,
     lock: Option<(Lock, Awake)>,
-    /// When Litestream last gave a sign that it reads this database.
+    /// When Litestream last gave a sign that it reads this database, and whether this one ever did.
     sign: Awake,
+    has_signed: bool,
     is_restarting: bool,
     is_mending: bool,
     /// Since when something has waited to be read, and nothing was.
@@ -94,7 +106,8 @@ pub struct Machine {
     owes_restart: bool,
     asked: (u32, Awake),
     sought: (u32, Awake),
-    large_said: bool,
+    /// Since when the WAL has been beyond its limit while Litestream keeps it, and whether that was said.
+    large: Option<(Awake, bool)>,
     /// Since when heartbeats have paused for this guard.
     paused: Option<Awake>,
     pace: pace::Pace,
@@ -107,7 +120,11 @@ impl Machine {
             limits,
             is_heartbeats,
             rules: Rules::default(),
-            keeper: memory.map_or(Keeper::Nobody, |memory| memory.keeper),
+            // Whatever else kept it ended with that daemon.
+            keeper: match memory {
+                Some(Memory { keeper: Keeper::Litestream, .. }) => Keeper::Litestream,
+                _ => Keeper::Nobody,
+            },
             evidence: memory.map(|memory| memory.evidence).unwrap_or_default(),
             file: memory.and_then(|memory| memory.file),
             run: memory.map_or(Run::Stopped, |memory| memory.run),
@@ -115,6 +132,7 @@ impl Machine {
             base: None,
             lock: None,
             sign: now,
+            has_signed: false,
             is_restarting: false,
             is_mending: false,
             unread: None,
@@ -123,7 +141,7 @@ impl Machine {
             owes_restart: false,
             asked: (0, Awake::ZERO),
             sought: (0, Awake::ZERO),
-            large_said: false,
+            large: None,
             paused: None,
             pace: pace::Pace::default(),
         }
@@ -147,7 +165,7 @@ impl Machine {
 
     /// Whether the WAL is beyond its limit.
     pub fn is_large(&self) -> bool {
-        self.large_said
+        self.large.is_some_and(|(_, is_said)| is_said)
     }
 
     /// When it wants to be told of the next look, whatever else happens.
@@ -169,7 +187,8 @@ impl Machine {
             Event::NotTaken { missing } => {
                 let is_news = self.keeper != Keeper::Nobody;
                 self.keeper = Keeper::Nobody;
-                self.sought = (self.sought.0.saturating_add(1), now);
+                let times = if missing { 0 } else { self.sought.0.saturating_add(1) };
+                self.sought = (times, now);
                 // Nothing is lost with a database that is not there yet.
                 if !missing && (self.is_restarting || (is_news && self.is_up())) {
                     return vec![Action::Mark(Reason::Unguarded)];
@@ -200,7 +219,7 @@ impl Machine {
             self.evidence = Evidence::default();
             self.owes_restart = matches!(look.run, Run::Running(_));
             self.lock = None;
-            if self.rules.holds(Rule::MarkExchanged) && look.was_replicated {
+            if look.was_replicated {
                 actions.push(Action::Mark(Reason::Exchanged));
             }
             actions.push(Action::Take);
@@ -236,6 +255,7 @@ impl Machine {
             self.owes_restart = false;
             self.run_since = now;
             self.sign = now;
+            self.has_signed = false;
             self.unread = None;
             if self.keeper == Keeper::Litestream && self.rules.holds(Rule::NewStartProvesAnew) {
                 // It has to be seen to read on before it is trusted again.
@@ -254,6 +274,7 @@ impl Machine {
         }
         if self.lock.is_some() {
             self.sign = now;
+            self.has_signed = true;
         }
     }
 
@@ -284,12 +305,12 @@ impl Machine {
     /// Who is to keep the WAL from here on.
     fn keep(&mut self, look: &Look, now: Awake) -> Vec<Action> {
         let bytes = look.wal.map_or(0, |wal| wal.end);
-        if bytes < self.limits.large() {
-            self.large_said = false;
+        if bytes < self.limits.wal || self.keeper != Keeper::Litestream {
+            self.large = None;
         }
         let pause = mem::take(&mut self.paused);
         if self.keeper == Keeper::Litestream {
-            return self.left_to_litestream(look, bytes);
+            return self.left_to_litestream(look, bytes, now);
         }
         if let Some(proof) = self.proof(look, now) {
             self.keeper = Keeper::Litestream;
@@ -311,32 +332,38 @@ impl Machine {
         }
     }
 
-    fn left_to_litestream(&mut self, look: &Look, bytes: u64) -> Vec<Action> {
+    fn left_to_litestream(&mut self, look: &Look, bytes: u64, now: Awake) -> Vec<Action> {
         if look.lock.is_none() && self.rules.holds(Rule::LookingNeverEnds) {
             // The same Litestream may take it again; it has to prove itself by what it reads then.
             self.base = Some(look.position);
             return vec![Action::Take];
         }
-        if bytes >= self.limits.wal && !self.large_said {
-            self.large_said = true;
-            return vec![Action::SayLarge];
+        if bytes < self.limits.wal {
+            return Vec::new();
         }
-        Vec::new()
+        // Litestream checkpoints by itself, and may have a larger WAL in mind: only what stays is said.
+        let (since, is_said) = *self.large.get_or_insert((now, false));
+        if is_said || now.saturating_sub(since) < self.limits.still {
+            return Vec::new();
+        }
+        self.large = Some((since, true));
+        vec![Action::SayLarge]
     }
 
     fn hold(&mut self, look: &Look, bytes: u64, paused: Option<Awake>, now: Awake) -> Vec<Action> {
         let limits = &self.limits;
         let is_up = self.is_up();
-        let silent = if self.rules.holds(Rule::OnlySilenceCounts) {
-            now.saturating_sub(self.sign.max(self.run_since))
-        } else {
-            now.saturating_sub(self.run_since)
+        let (since, silent_for) = match self.has_signed {
+            _ if !self.rules.holds(Rule::OnlySilenceCounts) => (self.run_since, limits.time),
+            true => (self.sign.max(self.run_since), limits.time.max(TRIES_AGAIN)),
+            false => (self.sign.max(self.run_since), limits.time),
         };
+        let silent = now.saturating_sub(since);
         let is_away = self.is_restarting || self.is_mending || !is_up;
         let waited = paused.is_some_and(|since| now.saturating_sub(since) >= limits.time);
         let reason = if bytes >= limits.wal || waited {
             Some(Reason::TooLarge)
-        } else if !is_away && silent >= limits.time {
+        } else if !is_away && silent >= silent_for {
             Some(Reason::TooLong)
         } else {
             None
@@ -352,7 +379,7 @@ impl Machine {
         }
         let pins_nothing = look.own != Some(Slot::Pins);
         let has_frames = look.wal.is_some_and(|wal| !wal.copied);
-        if pins_nothing && has_frames && self.rules.holds(Rule::RenewWhatPinsNothing) {
+        if pins_nothing && has_frames {
             return vec![Action::Take];
         }
         if self.wants_nudge(look, now) {
@@ -383,7 +410,7 @@ impl Machine {
         }
         let (lock, since) = self.lock?;
         let held_for = now.saturating_sub(since);
-        let pins = lock.slot == Slot::Pins || !self.rules.holds(Rule::SlotZeroMustHaveReadAll);
+        let pins = lock.slot == Slot::Pins;
         let stranger = self.run == Run::Unseen;
         let steady = held_for >= if stranger { STEADY_STRANGER } else { STEADY };
         let outlives =

@@ -13,20 +13,12 @@ pub(super) enum Rule {
     NewStartProvesAnew,
     /// Nobody is Litestream while a restart is under way.
     NobodyDuringRestart,
-    /// A guard that pins nothing is taken again once something is written.
-    RenewWhatPinsNothing,
-    /// Litestream in slot 0 keeps a WAL only if it has read all of it.
-    SlotZeroMustHaveReadAll,
-    /// Frames of a WAL that is over, which nobody has read, are missing rows.
-    MarkUnreadTail,
     /// Each WAL that began anew is judged by what Litestream had read of the one before.
     JudgeEachBeginning,
     /// What can't be shown any more counts as lost.
     MarkWhatIsGone,
     /// The same where Litestream's position is not known.
     MarkUnprovenBeginning,
-    /// Another file in the database's place is a database that has no replica.
-    MarkExchanged,
     /// A Litestream that keeps the file that was exchanged, or reads no more, is restarted.
     RestartWhatStandsStill,
     /// A guard has an end.

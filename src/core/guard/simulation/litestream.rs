@@ -87,6 +87,22 @@ impl Litestream {
         (self.whole..rows).filter(|row| !self.has.get(*row).is_some_and(|has| *has)).count()
     }
 
+    /// The newest that it has read.
+    pub fn newest(&self) -> Option<(u64, usize)> {
+        self.files.last().map(|file| (file.serial, file.end))
+    }
+
+    /// Whether it has read of the WAL of now: what it has not read of those before, it never will.
+    pub fn is_in(&self, log: &Log) -> bool {
+        self.files.last().is_some_and(|file| Some(file.salts) == log.header())
+    }
+
+    /// How many of these rows the replica lacks.
+    pub fn lacks(&self, rows: &[usize]) -> usize {
+        let has = |row: &usize| *row < self.whole || self.has.get(*row).is_some_and(|has| *has);
+        rows.iter().filter(|row| !has(row)).count()
+    }
+
     pub fn start(&mut self, run: u64, s3: S3, now: u64, log: &mut Log, random: &mut Random) {
         self.is_deaf = false;
         self.synced_to_end = false;
@@ -253,9 +269,6 @@ impl Litestream {
             write(log, between);
         }
         log.checkpoint();
-        if !self.has_barrier {
-            write(log, between);
-        }
         log.begin(Reader::Litestream);
         if self.has_barrier {
             write(log, between);

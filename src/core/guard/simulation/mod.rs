@@ -4,6 +4,8 @@
 //! The world is a queue of things that will happen. It steps from one to the next, so nothing sleeps; its seed is printed
 //! by a failing check, and repeats the run.
 
+#![allow(clippy::print_stderr, reason = "figures, for whoever asks for them with GUARD_FIGURES=1")]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
@@ -37,7 +39,8 @@ enum Happens {
     Write,
     Truncate,
     Rotation,
-    /// The restart's second half: Litestream starts.
+    /// The restart's second half: the old Litestream has ended, and the new one starts.
+    Stopped,
     Start,
     RestartOver,
     Kill,
@@ -62,6 +65,14 @@ pub(super) struct Count {
     marks: u64,
     asked: u64,
     missing: usize,
+    /// Rows that were overwritten before Litestream had read them, whatever became of it.
+    overwritten: usize,
+    /// For how long rows were lost and not marked at most, in milliseconds.
+    silent: u64,
+    /// The most frames that the WAL ever had.
+    largest: usize,
+    /// For how long something waited to be read at most, in milliseconds.
+    longest: u64,
 }
 
 struct World {
@@ -82,6 +93,11 @@ struct World {
     machine: Option<Machine>,
     memory: Option<Memory>,
     plan: u64,
+    /// When Litestream was last seen to read on, and how far it was.
+    moved: (u64, Option<(u64, usize)>),
+    /// Rows that were overwritten unread, and since when that is not marked.
+    lost: Vec<usize>,
+    silent: Option<u64>,
     marked: Option<Reason>,
     count: Count,
 }
@@ -115,6 +131,9 @@ impl World {
             machine: None,
             memory: None,
             plan: 0,
+            moved: (SECOND, None),
+            lost: Vec::new(),
+            silent: None,
             marked: None,
             count: Count { rows: 1, ..Count::default() },
         };
@@ -151,8 +170,40 @@ impl World {
             let ((at, _), what) = entry.remove_entry();
             self.now = self.now.max(at);
             self.happen(what);
+            self.take_stock();
         }
         self.now = self.now.max(end);
+    }
+
+    fn take_stock(&mut self) {
+        if !self.log.overwritten.is_empty() {
+            let overwritten = std::mem::take(&mut self.log.overwritten);
+            self.count.overwritten += self.litestream.lacks(&overwritten);
+            self.lost.extend(overwritten);
+        }
+        if !self.lost.is_empty() {
+            self.look_for_silence();
+        }
+        self.count.largest = self.count.largest.max(self.log.frames);
+        let newest = self.litestream.newest();
+        if newest != self.moved.1 || self.machine.is_none() {
+            self.moved = (self.now - self.slept, newest);
+        }
+        self.count.longest = self.count.longest.max(self.now - self.slept - self.moved.0);
+    }
+
+    /// Rows that are lost for good, as Litestream has gone on behind them, and not marked: for how long is that so?
+    fn look_for_silence(&mut self) {
+        let litestream = &self.litestream;
+        self.lost.retain(|row| litestream.lacks(&[*row]) > 0);
+        let is_silent = !self.lost.is_empty()
+            && litestream.is_in(&self.log)
+            && self.marked.is_none()
+            && self.machine.is_some();
+        let now = self.now - self.slept;
+        self.silent = if is_silent { self.silent.or(Some(now)) } else { None };
+        let silent = self.silent.map_or(0, |since| now - since);
+        self.count.silent = self.count.silent.max(silent);
     }
 
     /// Nothing bad happens any more, and there are rows now and then.
@@ -193,6 +244,11 @@ impl World {
             Happens::Write => self.write(),
             Happens::Truncate => self.log.truncate(),
             Happens::Rotation => self.restart_begins(),
+            Happens::Stopped => {
+                self.litestream.stop(&mut self.log, self.count.rows);
+                self.litestream.kill(&mut self.log);
+                self.plan_about(SECOND, Happens::Start);
+            }
             Happens::Start => {
                 self.start_litestream();
                 self.plan(1500, Happens::RestartOver);
@@ -316,9 +372,7 @@ impl World {
         }
         self.stopping = true;
         self.tell(Event::RestartBegins);
-        self.litestream.stop(&mut self.log, self.count.rows);
-        self.litestream.kill(&mut self.log);
-        self.plan_about(SECOND, Happens::Start);
+        self.plan_about(2 * SECOND, Happens::Stopped);
     }
 
     /// What `edgerotate mend` does at each start.
@@ -376,7 +430,7 @@ impl World {
             return;
         }
         let limits = Limits {
-            time: Duration::from_secs(300),
+            time: Duration::from_secs(120),
             wal: wal::bytes(self.weather.limit),
             still: Duration::from_secs(300),
         };
@@ -388,7 +442,7 @@ impl World {
 
     /// Something changed that wakes the thread, some time later.
     fn wake_daemon(&mut self) {
-        if self.machine.is_some() && !self.weather.is_blind() {
+        if self.machine.is_some() && !self.weather.blind {
             self.plan += 1;
             let plan = self.plan;
             let late = self.random.next_u64() % self.weather.late.max(1);
@@ -415,7 +469,7 @@ impl World {
     }
 
     fn found(&self) -> Look {
-        let blind = self.weather.is_blind();
+        let blind = self.weather.blind;
         let run = self.litestream.process.map_or(Run::Stopped, |(run, _)| Run::Running(run));
         let slot = self.log.slot(Reader::Litestream).or_else(|| {
             // With `exec:` the application is a child of Litestream's process.

@@ -35,13 +35,23 @@ pub struct Log {
     pub frames: usize,
     pub copied: usize,
     changes: u32,
+    /// Rows of the WAL that was overwritten last; who looks takes them away.
+    pub overwritten: Vec<usize>,
     /// The marks of the readers: how many frames each needs; `None` in slot 0.
     readers: [Option<Option<usize>>; 3],
 }
 
 impl Log {
     pub fn new() -> Self {
-        Self { salts: 7, file: Vec::new(), frames: 0, copied: 0, changes: 0, readers: [None; 3] }
+        Self {
+            salts: 7,
+            file: Vec::new(),
+            frames: 0,
+            copied: 0,
+            changes: 0,
+            overwritten: Vec::new(),
+            readers: [None; 3],
+        }
     }
 
     pub fn begin(&mut self, reader: Reader) {
@@ -64,9 +74,7 @@ impl Log {
 
     pub fn write(&mut self, row: Option<usize>) {
         if self.frames > 0 && self.copied == self.frames && !self.is_pinned() {
-            self.salts += 1;
-            self.frames = 0;
-            self.copied = 0;
+            self.begin_anew();
         }
         let frame = Frame { salts: self.salts, row };
         if self.frames < self.file.len() {
@@ -92,11 +100,16 @@ impl Log {
     pub fn truncate(&mut self) {
         self.checkpoint();
         if self.copied == self.frames && !self.is_pinned() && !self.file.is_empty() {
-            self.salts += 1;
+            self.begin_anew();
             self.file.clear();
-            self.frames = 0;
-            self.copied = 0;
         }
+    }
+
+    fn begin_anew(&mut self) {
+        self.overwritten.extend(self.file[..self.frames].iter().filter_map(|frame| frame.row));
+        self.salts += 1;
+        self.frames = 0;
+        self.copied = 0;
     }
 
     /// As the header of the file says it.

@@ -22,7 +22,7 @@ impl Writes {
         match self {
             Self::Rare => (1, 30 * SECOND + draw % MINUTE),
             Self::Calm => (1 + draw % 3, SECOND + draw % (10 * SECOND)),
-            Self::Steps => (1 + draw % 10, 300 + draw % 500),
+            Self::Steps => (1 + draw % 6, SECOND + draw % (2 * SECOND)),
             Self::Bursts if draw % 20 == 0 => (50 + draw % 1500, SECOND + draw % (30 * SECOND)),
             Self::Bursts => (draw % 3, SECOND + draw % (20 * SECOND)),
         }
@@ -60,6 +60,8 @@ pub struct Weather {
     pub late: u64,
     /// EDGEROTATE_GUARD_MAX_WAL, in frames.
     pub limit: usize,
+    /// Nothing in it is a reason for a mark.
+    pub spares: bool,
 }
 
 /// Rotations each hour, an application that writes a little and checkpoints, and nothing wrong.
@@ -85,6 +87,7 @@ pub const QUIET: Weather = Weather {
     blind: false,
     late: 50,
     limit: 16_000,
+    spares: true,
 };
 
 /// Rotations each few minutes, and small steps with a checkpoint in each.
@@ -93,19 +96,17 @@ pub const BUSY: Weather = Weather {
     checkpoints: 0.5,
     rotations: 5 * MINUTE,
     readers: 20 * SECOND,
+    spares: false,
     ..QUIET
 };
 
 impl Weather {
-    pub fn is_blind(&self) -> bool {
-        self.blind
-    }
-
     /// The same with nothing that goes wrong.
     pub fn calm(&self) -> Self {
         Self {
             notes: self.notes,
             has_barrier: self.has_barrier,
+            executes: self.executes,
             blind: self.blind,
             limit: self.limit,
             checkpoints: 0.0,
