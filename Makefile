@@ -22,6 +22,7 @@ nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that ha
 	@tests/prepare test && tests/nix/check with_nixos "$(NIXOS)" "$(LIB)"
 
 test-all: test demo ## the tests with those that take ten minutes, the demo with both generations of Litestream, armv7, and Nix's aarch64
+	@tests/prepare hsm && cargo test --locked --test hsm -- --ignored && TEST=hsm tests/provider-route provider softhsm_2 p_256
 	@cargo test --locked --test guard -- --ignored --skip soak && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
 	@tests/cross test armv7

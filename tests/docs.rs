@@ -171,6 +171,7 @@ fn assert_rows(file: &str, section: &str, rows: BTreeMap<&str, String>) {
 fn row(cause: Cause) -> String {
     let again = match cause.class() {
         Class::Passing => "soon",
+        Class::Device => "soon, then slowly",
         Class::Setup => "slowly",
         Class::PinRefused => "never",
     };

@@ -53,6 +53,17 @@ fn no_files_import_each_other_in_a_circle() {
     assert!(imports.is_empty(), "in a circle: {imports:#?}");
 }
 
+/// A connection that is opened elsewhere can forget what keeps Litestream's replica whole.
+#[test]
+fn databases_are_opened_in_one_place() {
+    let opens = files(&source()).into_iter().filter(|file| {
+        let module = name(file).unwrap_or_default();
+        !is_test(&module) && product(file).contains("Connection::open")
+    });
+    let opens: Vec<_> = opens.filter_map(|file| name(&file)).collect();
+    assert_eq!(opens, ["replica::sqlite"]);
+}
+
 /// What the files import of each other, but for their tests.
 fn imports() -> Imports {
     let modules: BTreeMap<_, _> =
@@ -65,13 +76,17 @@ fn imports() -> Imports {
         Some(path.to_owned())
     };
     let imports = modules.iter().filter(|(module, _)| !is_test(module)).map(|(module, file)| {
-        let text = fs::read_to_string(file).unwrap();
-        let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-        let paths = paths(product).into_iter().map(|path| absolute(&path, module));
+        let paths = paths(&product(file)).into_iter().map(|path| absolute(&path, module));
         let imported = paths.filter_map(|path| known(&path)).filter(|other| other != module);
         (module.clone(), imported.collect())
     });
     imports.collect()
+}
+
+/// The text of a file, without its tests.
+fn product(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
 }
 
 /// Every path of the crate in a text: those of `use`, with their groups taken apart, and those in the code.

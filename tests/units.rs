@@ -21,7 +21,7 @@ use support::{
     root, skip,
 };
 
-const UNITS: [&str; 8] = [
+const UNITS: [&str; 10] = [
     "edgerotate.service",
     "edgerotate.socket",
     "edgerotate-health.service",
@@ -29,6 +29,8 @@ const UNITS: [&str; 8] = [
     "edgerotate-restart.path",
     "edgerotate-restart@litestream.service",
     "edgerotate-settings.path",
+    "edgerotate-certificate.path",
+    "edgerotate-pin.path",
     "litestream.service",
 ];
 
@@ -57,12 +59,60 @@ fn a_set_is_installed_below_the_prefix() {
 }
 
 #[test]
+fn what_a_person_wrote_is_neither_overwritten_nor_removed() {
+    let root = Scratch::new("install-again");
+    let sets = ["edgerotate", "litestream-0.5", "hsm-softhsm"];
+    run(&mut install(&root, &sets));
+    let all = files_below(&root);
+    let written = ["etc/litestream.yml", "usr/lib/edgerotate/edgerotate.env"];
+    for name in written {
+        fs::write(root.join(name), "# mine\n").expect("a file of a person");
+    }
+    let unit = root.join("usr/lib/systemd/system/edgerotate.service");
+    fs::write(&unit, "of an older version\n").expect("a unit");
+
+    let (succeeded, said) = try_run(&mut install(&root, &sets));
+    assert!(succeeded, "{said}");
+    for name in written {
+        assert_eq!(fs::read_to_string(root.join(name)).expect(name), "# mine\n");
+        assert!(said.contains(&format!("{name} differs from what is shipped")), "{said}");
+        assert!(root.join(format!("{name}.new")).exists(), "{name}.new");
+    }
+    assert!(fs::read_to_string(&unit).expect("a unit").contains("[Service]"));
+    let (_, again) = try_run(&mut install(&root, &sets));
+    assert_eq!(again, "", "what was said once is not said again");
+
+    run(install(&root, &["--remove"]).args(sets));
+    let left = files_below(&root).into_iter().collect::<Vec<_>>();
+    assert_eq!(left, written);
+    for name in written {
+        fs::remove_file(root.join(name)).expect(name);
+    }
+    run(&mut install(&root, &sets));
+    assert_eq!(files_below(&root), all);
+    run(install(&root, &["--remove"]).args(sets));
+    assert!(files_below(&root).is_empty());
+}
+
+#[test]
 fn systemd_finds_nothing_wrong() {
     for hsm in hsms() {
         let Some(root) = image(&hsm) else { return };
         run(&mut install(&root, &["endpoint", "pin-credential", "reboot-on-failure"]));
         let (succeeded, said) = try_run(analyze(&root).arg("verify").args(UNITS));
         assert!(succeeded && said.is_empty(), "{hsm}: {said}");
+    }
+}
+
+/// So that `sudo -u edgerotate edgerotate check` reaches the HSM as the unit does.
+#[test]
+fn edgerotate_is_in_the_group_of_the_hsm() {
+    for (hsm, group) in [("hsm-atecc608", "i2c"), ("hsm-tpm2", "tss"), ("hsm-optee", "teeclnt")] {
+        let Some(root) = image(hsm) else { return };
+        run(tied("systemd-sysusers").arg("--root").arg(&*root));
+        let groups = fs::read_to_string(root.join("etc/group")).expect("groups");
+        let members = groups.lines().find(|line| line.starts_with(&format!("{group}:")));
+        assert!(members.is_some_and(|line| line.ends_with(":edgerotate")), "{hsm}: {groups}");
     }
 }
 

@@ -13,6 +13,7 @@ let
   secret = {
     "pkcs11.pinFile" = cfg.pkcs11.pinFile;
     "pkcs11.pinCredential" = cfg.pkcs11.pinCredential;
+    "proxy.userFile" = cfg.proxy.userFile;
     inherit (cfg) privateKey;
   };
   byToken = cfg.privateKey != null && lib.hasPrefix "pkcs11:" cfg.privateKey;

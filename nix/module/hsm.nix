@@ -15,6 +15,12 @@
     config = {
       # The group tss, and the rule that gives it the device.
       security.tpm2.enable = true;
+      users.users.edgerotate.extraGroups = [ "tss" ];
+      # As in systemd/hsm/tpm2.env: for edgerotate's commands by hand.
+      services.edgerotate.pkcs11.moduleEnvironment = lib.mkDefault [
+        "TPM2_PKCS11_TCTI=device:/dev/tpmrm0"
+        "TPM2_PKCS11_STORE=/data/edgerotate/tpm2"
+      ];
       environment.systemPackages = [ pkgs.tpm2-pkcs11 ];
     };
   };
@@ -29,10 +35,12 @@
   optee = {
     module = "${lib.getLib pkgs.optee-client}/lib/libckteec.so";
     config.users.groups.teeclnt = { };
+    config.users.users.edgerotate.extraGroups = [ "teeclnt" ];
   };
   # nixpkgs has no cryptoauthlib: its path is yours to give.
   atecc608 = {
     module = null;
     config.hardware.i2c.enable = true;
+    config.users.users.edgerotate.extraGroups = [ "i2c" ];
   };
 }

@@ -48,6 +48,13 @@ in
   (setting "caFile" "EDGEROTATE_CA_FILE" (types.either file types.package)
     "PEM file with the authorities that the endpoint's certificate is checked against; default: the system's."
   )
+  (setting "proxy.url" "EDGEROTATE_PROXY" (types.strMatching "none|https?://[^@/]+:[0-9]+")
+    "Proxy by which the provider is asked: `http://HOST:PORT` or `https://HOST:PORT`."
+  )
+  (setting "proxy.userFile" "EDGEROTATE_PROXY_USER_FILE" file ''
+    File with one line `USER:PASSWORD`, where the proxy asks for them, readable to edgerotate's user alone. Only its path
+    is written to the store.
+  '')
   (setting "region" "EDGEROTATE_REGION" word
     "Region handed to Litestream; default: the one in the endpoint's name."
   )

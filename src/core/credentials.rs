@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::core::secret::Secret;
+use crate::core::{
+    by_name::{ByName, TextField},
+    secret::Secret,
+};
 
 /// The largest answer that is read, in bytes; today's is about 1.1 KB and grows with session tags.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -28,46 +31,56 @@ impl Credentials {
     /// credential provider".
     pub fn from_answer(body: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
-        struct Answer {
-            credentials: Fields,
+        struct ProviderAnswer {
+            credentials: ByName<Fields>,
         }
         #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
+        #[serde(rename_all = "camelCase", default)]
+        #[derive(Default)]
         struct Fields {
-            access_key_id: Option<String>,
-            secret_access_key: Option<Secret>,
-            session_token: Option<Secret>,
-            expiration: Option<String>,
+            access_key_id: TextField,
+            secret_access_key: TextField,
+            session_token: TextField,
+            expiration: TextField,
         }
 
         if body.len() > MAX_ANSWER_BYTES {
             return Err(format!("more than {MAX_ANSWER_BYTES} bytes"));
         }
-        // serde_json quotes what it found, which may be a secret: only the place is handed on.
-        let fields = serde_json::from_slice::<Answer>(body)
-            .map_err(|e| {
-                let what = match e.classify() {
-                    serde_json::error::Category::Data => {
-                        "JSON, but not of the form {\"credentials\":{…}}"
-                    }
-                    _ => "not JSON",
-                };
-                format!("{what} (line {}, column {})", e.line(), e.column())
-            })?
-            .credentials;
-
-        let access_key_id = fields.access_key_id.ok_or("accessKeyId is missing")?;
-        let secret_access_key = fields.secret_access_key.ok_or("secretAccessKey is missing")?;
-        let session_token = fields.session_token.ok_or("sessionToken is missing")?;
-        let expiration = fields.expiration.ok_or("expiration is missing")?;
+        if body.trim_ascii().is_empty() {
+            return Err("an empty body".to_owned());
+        }
+        let answer: ByName<ProviderAnswer> = serde_json::from_slice(body).map_err(in_words)?;
+        let fields = answer.0.credentials.0;
+        let access_key_id = fields.access_key_id.text("accessKeyId")?.expose().to_owned();
+        let secret_access_key = fields.secret_access_key.text("secretAccessKey")?;
+        let session_token = fields.session_token.text("sessionToken")?;
+        let expiration = fields.expiration.text("expiration")?;
         check("accessKeyId", &access_key_id)?;
         check("secretAccessKey", secret_access_key.expose())?;
         check("sessionToken", session_token.expose())?;
-        let expiration = DateTime::parse_from_rfc3339(&expiration)
+        let expiration = DateTime::parse_from_rfc3339(expiration.expose())
             .map_err(|_| "expiration is not a time such as 2018-01-18T09:18:06Z")?
             .with_timezone(&Utc);
         Ok(Self { access_key_id, secret_access_key, session_token, expiration })
     }
+}
+
+/// serde_json quotes what it found, which may be a secret: only the place is handed on, and of a field that comes
+/// twice its name, which is one of ours.
+fn in_words(e: serde_json::Error) -> String {
+    let said = e.to_string();
+    let what = match e.classify() {
+        serde_json::error::Category::Data if said.starts_with("duplicate field `") => {
+            let name = said.split('`').nth(1).unwrap_or_default();
+            format!("JSON in which {name} comes twice")
+        }
+        serde_json::error::Category::Data => {
+            "JSON, but not of the form {\"credentials\":{…}}".to_owned()
+        }
+        _ => "not JSON".to_owned(),
+    };
+    format!("{what} (line {}, column {})", e.line(), e.column())
 }
 
 /// Whether a character may stand in a value of the environment file.
@@ -132,6 +145,26 @@ mod tests {
         let body = r#"{"credentials":"wJalrSECRET"}"#;
         let error = Credentials::from_answer(body.as_bytes()).unwrap_err();
         assert!(!error.contains("SECRET"), "{error}");
+    }
+
+    #[test]
+    fn a_list_is_no_object_and_a_field_is_text_and_comes_once() {
+        let refused = |body: &str| Credentials::from_answer(body.as_bytes()).unwrap_err();
+        let form = "JSON, but not of the form {\"credentials\":{…}}";
+        let list = r#"["ASIAEXAMPLE","wJalr","AgoGb3","2018-01-18T09:18:06Z"]"#;
+        for body in [format!("[{list}]"), format!(r#"{{"credentials":{list}}}"#), "[]".to_owned()] {
+            assert!(refused(&body).starts_with(form), "{body}: {}", refused(&body));
+        }
+        for (value, what) in
+            [("7", "a number"), ("null", "null"), ("[1]", "a list"), (r#"{"a":1}"#, "an object")]
+        {
+            let body = GOOD.replace(r#""AgoGb3JpZ2lu""#, value);
+            assert_eq!(refused(&body), format!("sessionToken is {what} and not text"));
+        }
+        let twice = GOOD.replace(r#""sessionToken""#, r#""accessKeyId":"SECRET","sessionToken""#);
+        let said = refused(&twice);
+        assert!(said.starts_with("JSON in which accessKeyId comes twice (line "), "{said}");
+        assert_eq!(refused(" \n"), "an empty body");
     }
 
     #[test]

@@ -1,11 +1,20 @@
 //! The text of Litestream's environment file.
 
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
 use crate::core::{
     credentials::{Credentials, is_plain},
     secret::Secret,
 };
+
+/// For whoever reads the file: three clients take a proxy of the environment for the way to the endpoint.
+const NO_PROXY: &str =
+    "# A program that has HTTP_PROXY as well needs NO_PROXY=127.0.0.1 in its environment.\n";
+
+/// The longest path of Linux.
+const MAX_PATH: usize = 4096;
 
 /// What such a file gives to a program.
 pub enum Contents<'a> {
@@ -14,6 +23,8 @@ pub enum Contents<'a> {
     Endpoint {
         uri: String,
         token: &'a Secret,
+        /// A file that holds the token and nothing else, for the clients that read it only from one.
+        token_file: Option<&'a Path>,
     },
 }
 
@@ -44,12 +55,19 @@ pub fn text(
             add(&mut text, "AWS_SECRET_ACCESS_KEY", secret_access_key, is_plain)?;
             add(&mut text, "AWS_SESSION_TOKEN", session_token, is_plain)?;
         }
-        Contents::Endpoint { uri, token } => {
-            text = Zeroizing::new(String::with_capacity(1024));
+        Contents::Endpoint { uri, token, token_file } => {
+            text = Zeroizing::new(String::with_capacity(1024 + MAX_PATH));
+            text.push_str(NO_PROXY);
             add(&mut text, "AWS_CONTAINER_CREDENTIALS_FULL_URI", uri, with_colon)?;
             add(&mut text, "AWS_CONTAINER_AUTHORIZATION_TOKEN", token.expose(), is_plain)?;
+            if let Some(file) = token_file {
+                let file = file.to_str().unwrap_or_default();
+                add(&mut text, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file, is_plain)?;
+            }
         }
     }
+    // The JavaScript SDK reads the first alone, older ones the second.
+    add(&mut text, "AWS_REGION", region, is_plain)?;
     add(&mut text, "AWS_DEFAULT_REGION", region, is_plain)?;
     add(&mut text, "AWS_EC2_METADATA_DISABLED", "true", is_plain)?;
     if let Some(thing_name) = thing_name {
@@ -107,6 +125,7 @@ mod tests {
             "AWS_ACCESS_KEY_ID=ASIAEXAMPLE\n\
              AWS_SECRET_ACCESS_KEY=wJalr/X+=\n\
              AWS_SESSION_TOKEN=AgoGb3JpZ2lu==\n\
+             AWS_REGION=eu-central-1\n\
              AWS_DEFAULT_REGION=eu-central-1\n\
              AWS_EC2_METADATA_DISABLED=true\n\
              EDGEROTATE_THING_NAME=line-7:press\n"
@@ -119,11 +138,15 @@ mod tests {
         let contents = Contents::Endpoint {
             uri: "http://127.0.0.1:9170/credentials".to_owned(),
             token: &token,
+            token_file: Some(Path::new("/run/edgerotate-clients/endpoint.token")),
         };
+        let text = text(&contents, "eu-central-1", None).unwrap();
         assert_eq!(
-            *text(&contents, "eu-central-1", None).unwrap(),
+            text.strip_prefix(NO_PROXY).unwrap(),
             "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:9170/credentials\n\
                  AWS_CONTAINER_AUTHORIZATION_TOKEN=00112233\n\
+                 AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=/run/edgerotate-clients/endpoint.token\n\
+                 AWS_REGION=eu-central-1\n\
                  AWS_DEFAULT_REGION=eu-central-1\n\
                  AWS_EC2_METADATA_DISABLED=true\n"
         );
@@ -133,10 +156,10 @@ mod tests {
     fn gives_back_what_it_was_made_of() {
         let text = of("wJalr/X+=", "eu-central-1", Some("line-7:press")).unwrap();
         let variables = variables(&text);
-        assert_eq!(variables.len(), 6);
+        assert_eq!(variables.len(), 7);
         let pairs: Vec<_> = variables.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(pairs[1], ("AWS_SECRET_ACCESS_KEY", "wJalr/X+="));
-        assert_eq!(pairs[5], ("EDGEROTATE_THING_NAME", "line-7:press"));
+        assert_eq!(pairs[6], ("EDGEROTATE_THING_NAME", "line-7:press"));
     }
 
     #[test]

@@ -5,12 +5,15 @@
 
 pub mod backoff;
 pub mod boottime;
+pub mod by_name;
 pub mod class;
 pub mod credentials;
 pub mod environment_file;
 pub mod guard;
 pub mod heartbeat;
 pub mod lifetime;
+pub mod own_files;
+pub mod pin_mark;
 pub mod pkcs11_uri;
 pub mod repeats;
 pub mod rotation;

@@ -8,6 +8,7 @@
 //! May import: core, problems, settings, system.
 
 pub mod parent;
+mod pem;
 pub mod protocol;
 
 pub mod child;

@@ -25,9 +25,14 @@ use zeroize::Zeroizing;
 use crate::{
     fetch::{
         pin_mark::{self, Directories},
-        protocol::{Envelope, FetchReply, Looked, MAX_REPLY_BYTES, Order, Purpose, REPLY_END},
+        protocol::{
+            Envelope, FetchOrder, FetchReply, Looked, MAX_REPLY_BYTES, Purpose, REPLY_END, VERSION,
+        },
     },
-    problems::failure::{Cause, Failure},
+    problems::{
+        exit_code,
+        failure::{Cause, Failure},
+    },
     settings::{Config, Pin, PrivateKey, Provider, Route, Token},
 };
 
@@ -50,6 +55,9 @@ const ENVIRONMENT: &[&str] = &[
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 ];
+
+/// Where programs that use them find a proxy for https.
+const PROXIES: &[&str] = &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 const OPENSSL_CONF: &str = "OPENSSL_CONF";
 
@@ -123,7 +131,8 @@ impl Launcher {
                 return Failure::new(Cause::FetchNotStarted, what).into();
             }
         };
-        let order = Order {
+        let order = FetchOrder {
+            version: VERSION,
             parent: std::process::id(),
             purpose,
             provider: provider.clone(),
@@ -142,15 +151,40 @@ impl Launcher {
             Ok(Err(e)) => Failure::new(Cause::FetchBroken, e.to_string()).into(),
             Err(_) => Failure::new(Cause::FetchHung, hung(provider)).into(),
         };
+        if let Some(failure) = reply.failure() {
+            failure.detail += &self.unused_proxy(provider, failure.cause);
+        }
         let now = pin_mark::unanswered(marks);
         if let (Some(failure), true) = (reply.failure(), now > unanswered) {
-            failure.detail += &pin_mark::possible_refusal(now);
+            failure.detail += &now.words();
+            if now.is_doubtful() {
+                let before = failure.cause.what();
+                *failure =
+                    Failure::new(Cause::LoginUnanswered, format!("{before} {}", failure.detail));
+            }
         }
         reply
     }
 
+    /// Who sets a proxy in the environment and gets no connection is told that it is not used.
+    fn unused_proxy(&self, provider: &Provider, cause: Cause) -> String {
+        let is_of_network =
+            [Cause::Dns, Cause::ConnectRefused, Cause::Unreachable, Cause::ConnectTimeout];
+        let set = PROXIES.iter().find(|name| {
+            self.environment.iter().any(|(set, value)| set == *name && !value.is_empty())
+        });
+        match set {
+            Some(name) if provider.proxy.is_none() && is_of_network.contains(&cause) => {
+                format!("; {name} in the environment is not used, EDGEROTATE_PROXY names a proxy")
+            }
+            _ => String::new(),
+        }
+    }
+
     fn spawn(&self, provider: &Provider) -> io::Result<Child> {
         let mut command = Command::new(&self.program);
+        // By its name in a list of processes, and not as /proc/self/exe.
+        command.arg0("edgerotate");
         command.args(["fetch", "--child"]).env_clear().envs(self.environment_for(provider));
         command
             .stdin(Stdio::piped())
@@ -250,7 +284,7 @@ impl Drop for Tied {
 }
 
 /// Hands the order over and takes the reply, up to its end.
-async fn talk(child: &mut Tied, order: &Order) -> io::Result<Zeroizing<Vec<u8>>> {
+async fn talk(child: &mut Tied, order: &FetchOrder) -> io::Result<Zeroizing<Vec<u8>>> {
     let (Some(mut stdin), Some(mut stdout)) = (child.child.stdin.take(), child.child.stdout.take())
     else {
         return Err(io::Error::other("no pipes"));
@@ -315,6 +349,10 @@ fn judge<R: Reply>(text: &[u8], status: &io::Result<ExitStatus>) -> R {
                 let name =
                     Signal::try_from(signal).map_or("an unknown signal", |signal| signal.as_str());
                 Failure::new(Cause::FetchCrashed, format!("by {name}")).into()
+            }
+            None if status.code() == Some(exit_code::OTHER_VERSION.into()) => {
+                let what = "its program is of another version than this one: restart edgerotate";
+                Failure::new(Cause::FetchBroken, what).into()
             }
             None => {
                 Failure::new(Cause::FetchBroken, format!("{status}, {} bytes of reply", text.len()))

@@ -13,9 +13,14 @@ pub const MAX_REPLY_BYTES: usize = crate::core::credentials::MAX_ANSWER_BYTES + 
 /// What a whole reply ends with; JSON on one line has none inside.
 pub const REPLY_END: u8 = b'\n';
 
+/// The form of order and reply. Parent and child are the same build: the child is started from the parent's own file,
+/// also where another one took its place. It is one more with each change that the other side would not understand.
+pub const VERSION: u32 = 1;
+
 /// What the child reads from its standard input, so that nothing secret is in its arguments or environment.
 #[derive(Serialize, Deserialize)]
-pub struct Order {
+pub struct FetchOrder {
+    pub version: u32,
     /// Who must still be the child's parent; another one means that the parent died before it could be watched.
     pub parent: u32,
     pub purpose: Purpose,

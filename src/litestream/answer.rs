@@ -7,21 +7,26 @@ use zeroize::Zeroizing;
 
 use crate::problems::trouble::Trouble;
 
+/// AWS's keys have 40 characters, and tokens hundreds.
+const SHORTEST_SECRET: usize = 8;
+
 /// Of its last line, so much is shown.
 const LONGEST_LINE: usize = 600;
 
 /// What a run of it printed, and how it ended.
-pub struct Answer {
+pub struct Output {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Answer {
+impl Output {
     /// With every credential struck out, whatever Litestream or S3 may have repeated of them.
     pub fn without(mut self, credentials: &[(String, Zeroizing<String>)]) -> Self {
         for (name, value) in credentials {
-            if name.contains("SECRET") || name.contains("TOKEN") {
+            // An empty one is in every text; so short a one is no credential.
+            let is_secret = name.contains("SECRET") || name.contains("TOKEN");
+            if is_secret && value.len() >= SHORTEST_SECRET {
                 for text in [&mut self.stdout, &mut self.stderr] {
                     *text = text.replace(value.as_str(), "[secret]");
                 }
@@ -99,13 +104,17 @@ mod tests {
 
     #[test]
     fn strikes_out_the_credentials() {
-        let answer = Answer {
+        let answer = Output {
             status: ExitStatus::default(),
             stdout: String::new(),
-            stderr: "Error: AccessDenied for s3cr3t/+ with t0k3n==\n".to_owned(),
+            stderr: "Error: AccessDenied for s3cr3t/+ with t0k3n14==\n".to_owned(),
         };
-        let credentials = [("AWS_SECRET_ACCESS_KEY", "s3cr3t/+"), ("AWS_SESSION_TOKEN", "t0k3n==")]
-            .map(|(name, value)| (name.to_owned(), Zeroizing::new(value.to_owned())));
+        let credentials = [
+            ("AWS_SECRET_ACCESS_KEY", "s3cr3t/+"),
+            ("AWS_SESSION_TOKEN", "t0k3n14=="),
+            ("AWS_SESSION_TOKEN", ""),
+        ]
+        .map(|(name, value)| (name.to_owned(), Zeroizing::new(value.to_owned())));
         let trouble = answer.without(&credentials).trouble();
         assert_eq!(trouble.what, "litestream: AccessDenied for [secret] with [secret]");
     }

@@ -18,7 +18,14 @@ use tokio::{
 };
 
 use super::process::{PARENTS, Process, TICK, is_named, name_of, parent, runs_once};
-use crate::{core::boottime::Boottime, settings, system::process_group::KillOnDrop};
+use crate::{
+    core::boottime::Boottime,
+    settings,
+    system::{
+        child_environment::{self, OF_SESSION, PLAIN},
+        process_group::KillOnDrop,
+    },
+};
 
 /// Where systemd keeps its links (src/core/unit.c, unit_export_invocation_id).
 const UNITS: &str = "/run/systemd/units";
@@ -29,18 +36,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A start counts when Litestream still runs so long after it was seen: with a broken configuration, or an
 /// environment that it can't use, it starts and ends within a second.
 const STEADY: Duration = Duration::from_millis(1500);
-
-/// Variables of the daemon that are not for the command: where a PIN may stand, and what systemd meant for the daemon.
-const NOT_HANDED_ON: &[&str] = &[
-    "EDGEROTATE_PRIVATE_KEY",
-    "DEVICE_PRIVATE_KEY_PKCS11_PHRASE",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-];
 
 /// One start of Litestream, told from every other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,10 +64,10 @@ pub struct Written {
 
 /// The Litestream that takes the credentials.
 #[derive(Debug)]
-pub struct Litestream {
+pub struct Service {
     command: Vec<String>,
     timeout: Duration,
-    place: Place,
+    place: UnitPlace,
     /// Litestream's program, as the kernel names a process that runs it.
     name: String,
     /// A start was seen at the place at least once, so it is the right place.
@@ -83,7 +78,7 @@ pub struct Litestream {
 
 /// Where a start is seen.
 #[derive(Debug)]
-enum Place {
+enum UnitPlace {
     PidFile(PathBuf),
     Unit { name: String, link: PathBuf },
 }
@@ -91,11 +86,11 @@ enum Place {
 /// Why a restart counts as failed. One line, with what to do.
 pub type RestartError = String;
 
-impl Litestream {
-    pub fn new(config: &settings::Litestream) -> Self {
+impl Service {
+    pub fn new(config: &settings::LitestreamSettings) -> Self {
         let place = match &config.pid_file {
-            Some(path) => Place::PidFile(path.clone()),
-            None => Place::Unit {
+            Some(path) => UnitPlace::PidFile(path.clone()),
+            None => UnitPlace::Unit {
                 name: config.unit.clone(),
                 link: Path::new(UNITS).join(format!("invocation:{}", config.unit)),
             },
@@ -113,19 +108,19 @@ impl Litestream {
     /// Whether a start of Litestream can be seen at all here.
     pub fn can_be_seen(&self) -> bool {
         match &self.place {
-            Place::PidFile(_) => true,
-            Place::Unit { .. } => Path::new(UNITS).is_dir(),
+            UnitPlace::PidFile(_) => true,
+            UnitPlace::Unit { .. } => Path::new(UNITS).is_dir(),
         }
     }
 
     /// Where it is looked for, and the setting that says so.
     pub fn place(&self) -> String {
         match &self.place {
-            Place::PidFile(path) => format!(
+            UnitPlace::PidFile(path) => format!(
                 "the process that {} names; look at EDGEROTATE_LITESTREAM_PID_FILE",
                 path.display()
             ),
-            Place::Unit { name, .. } => format!("{name}; look at EDGEROTATE_LITESTREAM_UNIT"),
+            UnitPlace::Unit { name, .. } => format!("{name}; look at EDGEROTATE_LITESTREAM_UNIT"),
         }
     }
 
@@ -137,8 +132,8 @@ impl Litestream {
     /// The start that Litestream runs from now, if it runs.
     pub fn current_start(&self) -> Option<Start> {
         let start = match &self.place {
-            Place::PidFile(path) => process_start(path)?,
-            Place::Unit { link, .. } => {
+            UnitPlace::PidFile(path) => process_start(path)?,
+            UnitPlace::Unit { link, .. } => {
                 Start::Invocation(fs::read_link(link).ok()?.to_string_lossy().into_owned())
             }
         };
@@ -155,18 +150,18 @@ impl Litestream {
             return Some(false);
         }
         match &self.place {
-            Place::PidFile(path) => {
+            UnitPlace::PidFile(path) => {
                 // Without a pid file no Litestream runs, and nobody else is one.
                 let Some(main) = read_pid(path) else { return Some(false) };
                 // What is started may be a script that runs Litestream.
                 let parents = std::iter::successors(Some(pid), |pid| parent(*pid));
                 Some(parents.take(PARENTS).any(|pid| pid == main))
             }
-            Place::Unit { name, .. } if self.can_be_seen() => {
+            UnitPlace::Unit { name, .. } if self.can_be_seen() => {
                 let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
                 Some(groups.lines().flat_map(|line| line.split('/')).any(|part| part == name))
             }
-            Place::Unit { .. } => None,
+            UnitPlace::Unit { .. } => None,
         }
     }
 
@@ -256,9 +251,7 @@ impl Litestream {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         command.process_group(0).kill_on_drop(true);
-        for name in NOT_HANDED_ON {
-            command.env_remove(name);
-        }
+        command.env_clear().envs(child_environment::listed(&[PLAIN, OF_SESSION]));
         // What it prints on standard error goes where ours goes: into the journal, under its own words.
         let mut child = command.spawn().map_err(|e| {
             format!("{program} cannot be run: {e}; look at EDGEROTATE_RESTART_COMMAND")
@@ -277,11 +270,11 @@ impl Litestream {
     fn not_seen(&self) -> RestartError {
         let wait = format!("{} s", self.timeout.as_secs());
         let place = match &self.place {
-            Place::PidFile(path) => format!(
+            UnitPlace::PidFile(path) => format!(
                 "a process that started since and lives, named by {} (EDGEROTATE_LITESTREAM_PID_FILE)",
                 path.display()
             ),
-            Place::Unit { name, .. } => {
+            UnitPlace::Unit { name, .. } => {
                 format!("a new invocation of {name} (EDGEROTATE_LITESTREAM_UNIT)")
             }
         };

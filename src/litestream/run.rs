@@ -21,9 +21,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     core::environment_file,
-    litestream::answer::{self, Answer},
+    litestream::answer::{self, Output},
     problems::trouble::{NOT_THIS_USER, Trouble},
-    settings,
+    settings::{self, table},
     system::{signals::Signals, tied},
 };
 
@@ -87,7 +87,13 @@ impl<'a> Program<'a> {
             None => Command::new(self.file),
         };
         match self.environment {
-            Environment::Own => &mut command,
+            Environment::Own => {
+                // Litestream's own, but for settings of edgerotate's that may hold a secret.
+                for name in table::names_of_secrets() {
+                    command.env_remove(name);
+                }
+                &mut command
+            }
             Environment::Listed => {
                 let wanted =
                     |(name, _): &(OsString, OsString)| ENVIRONMENT.iter().any(|n| name == n);
@@ -111,7 +117,7 @@ impl<'a> Program<'a> {
         &self,
         arguments: &[&OsStr],
         variables: &[(String, Zeroizing<String>)],
-    ) -> io::Result<Answer> {
+    ) -> io::Result<Output> {
         let mut command = self.command(variables);
         command.args(arguments).stdout(Stdio::piped());
         let mut run = Run::start(command)?;
@@ -144,14 +150,14 @@ impl<'a> Program<'a> {
 }
 
 /// Litestream's program as the settings name it, with its configuration and the unit's variables.
-pub struct Client<'a> {
+pub struct LitestreamCli<'a> {
     pub program: Program<'a>,
     pub configuration: &'a Path,
     pub environment_file: &'a Path,
 }
 
-impl<'a> Client<'a> {
-    pub fn new(edgerotate: &'a Path, config: &'a settings::Litestream) -> Self {
+impl<'a> LitestreamCli<'a> {
+    pub fn new(edgerotate: &'a Path, config: &'a settings::LitestreamSettings) -> Self {
         Self {
             program: Program {
                 file: &config.program,
@@ -173,7 +179,7 @@ impl<'a> Client<'a> {
             version = self.program.version(&variables) => {
                 version.map_err(|e| Trouble::not_run(self.program.file, &e))
             }
-            () = signals.next() => Err(Trouble::interrupted()),
+            _ = signals.next() => Err(Trouble::interrupted()),
         }
     }
 
@@ -194,7 +200,7 @@ impl<'a> Client<'a> {
         let arguments = [arguments[0], arguments[1], self.configuration.as_os_str()];
         let answer = tokio::select! {
             answer = self.program.ask(&arguments, &variables) => self.started(answer)?,
-            () = signals.next() => return Err(Trouble::interrupted()),
+            _ = signals.next() => return Err(Trouble::interrupted()),
         };
         if !answer.status.success() {
             return Err(answer.trouble());
@@ -218,7 +224,7 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// It was not started.
-    pub fn started(&self, answer: io::Result<Answer>) -> Result<Answer, Trouble> {
+    pub fn started(&self, answer: io::Result<Output>) -> Result<Output, Trouble> {
         let answer = answer.map_err(|e| Trouble::not_run(self.program.file, &e))?;
         if tied::was_not_started(answer.status) {
             return Err(Trouble::not_run(self.program.file, &answer.stderr.trim()));
@@ -258,13 +264,13 @@ impl Run {
     ///
     /// # Errors
     /// As the system gives them.
-    pub async fn end(&mut self) -> io::Result<Answer> {
+    pub async fn end(&mut self) -> io::Result<Output> {
         let (stdout, stderr) = (self.child.stdout.as_mut(), self.child.stderr.as_mut());
         let (out, err) =
             tokio::join!(take_in(stdout, &mut self.stdout), take_in(stderr, &mut self.stderr));
         out.and(err)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Answer {
+        Ok(Output {
             status: self.child.wait().await?,
             stdout: text(&self.stdout),
             stderr: text(&self.stderr),

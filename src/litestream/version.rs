@@ -10,9 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{litestream::run::Program, system::atomic_file};
-
-const FILE_NAME: &str = "litestream-version";
+use crate::{core::own_files, litestream::run::Program, system::atomic_file};
 
 const MODE: u32 = 0o600;
 
@@ -33,7 +31,7 @@ impl LitestreamVersion {
     pub fn new(program: &Path, state_directory: &Path) -> Self {
         Self {
             program: program.to_owned(),
-            kept: state_directory.join(FILE_NAME),
+            kept: state_directory.join(own_files::LITESTREAM_VERSION),
             asked: None,
             found: None,
         }
@@ -102,7 +100,7 @@ mod tests {
         let program = directory.join("litestream");
         fs::write(&program, "#!/bin/sh\necho v0.5.17\n").unwrap();
         fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        fs::write(directory.join(FILE_NAME), "0.3.13\n").unwrap();
+        fs::write(directory.join(own_files::LITESTREAM_VERSION), "0.3.13\n").unwrap();
         for _ in 0..2 {
             // Killed before it was marked.
             let mut version = LitestreamVersion::new(&program, &directory);

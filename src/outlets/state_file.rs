@@ -16,17 +16,14 @@ use crate::{
     core::{
         boottime::Boottime,
         credentials::Credentials,
+        own_files,
         rotation::{Held, Resumed},
     },
     system::atomic_file,
 };
 
-const FILE_NAME: &str = "state.json";
-
 /// Only its owner: it holds the credentials.
 const MODE: u32 = 0o600;
-
-const CLIENTS_FILE_NAME: &str = "credentials.json";
 
 /// The group that the image gave their directory.
 const CLIENTS_MODE: u32 = 0o640;
@@ -86,12 +83,12 @@ pub struct StateFile {
 
 impl StateFile {
     pub fn in_directory(directory: &Path) -> Self {
-        Self { path: directory.join(FILE_NAME), mode: MODE }
+        Self { path: directory.join(own_files::STATE), mode: MODE }
     }
 
     /// Where other users' programs find the daemon's credentials, by `credential-process`.
     pub fn for_clients(directory: &Path) -> Self {
-        Self { path: directory.join(CLIENTS_FILE_NAME), mode: CLIENTS_MODE }
+        Self { path: directory.join(own_files::CLIENT_CREDENTIALS), mode: CLIENTS_MODE }
     }
 
     /// The state that an earlier daemon of the boot `boot_id` left, if it left any.

@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::class::Class;
+use crate::{core::class::Class, problems::exit_code};
 
 /// Why a fetch gave no credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,18 +18,6 @@ pub struct Failure {
     pub detail: String,
     /// What the provider asked for with `Retry-After`.
     pub retry_after: Option<Duration>,
-}
-
-/// Exit codes after sysexits.h.
-mod exit {
-    /// A part of this device is broken.
-    pub const DEVICE: u8 = 69;
-    /// Provider, network or clock away.
-    pub const AWAY: u8 = 75;
-    /// Not permitted: by the provider, the token or the file system.
-    pub const NOT_PERMITTED: u8 = 77;
-    /// Settings, here or in AWS.
-    pub const SETTINGS: u8 = 78;
 }
 
 macro_rules! causes {
@@ -56,7 +44,7 @@ macro_rules! causes {
 
             /// What a command that ends with it exits with.
             pub fn exit_code(self) -> u8 {
-                match self { $(Self::$cause => exit::$exit),* }
+                match self { $(Self::$cause => exit_code::$exit),* }
             }
 
             /// What happened, without what was found here.
@@ -82,10 +70,13 @@ causes! {
         "let edgerotate's user read the file and pass its directories";
     CertificateUnreadable "certificate-unreadable" Setup DEVICE
         "the device's certificate cannot be read"
-        "look at the file system it is on";
+        "name a file in EDGEROTATE_CERTIFICATE, or look at the file system it is on";
     CertificateNotPem "certificate-not-pem" Setup DEVICE
         "the device's certificate file holds no certificate in PEM"
-        "put the certificate there as PEM, with a -----BEGIN CERTIFICATE----- line";
+        "put the device's certificate there as AWS IoT gave it: PEM, between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----";
+    CertificateTooWeak "certificate-too-weak" Setup DEVICE
+        "this device's OpenSSL refuses the device's certificate"
+        "issue a certificate that is signed with SHA-256 or better, for an EC key (P-256, P-384, P-521) or an RSA key of 2048 bits or more";
     KeyFileMissing "key-file-missing" Setup DEVICE
         "the private key file is not there"
         "put it there, or correct EDGEROTATE_PRIVATE_KEY";
@@ -94,7 +85,7 @@ causes! {
         "let edgerotate's user, and nobody else, read the file";
     KeyFileUnreadable "key-file-unreadable" Setup DEVICE
         "the private key file cannot be read"
-        "look at the file system it is on";
+        "name a file in EDGEROTATE_PRIVATE_KEY, or look at the file system it is on";
     KeyFileNotPem "key-file-not-pem" Setup DEVICE
         "the private key file holds no unencrypted private key in PEM"
         "put the key there as PEM without a passphrase";
@@ -109,7 +100,7 @@ causes! {
         "let edgerotate's user read the file and pass its directories";
     CaFileUnreadable "ca-file-unreadable" Setup DEVICE
         "the file of trusted authorities cannot be read"
-        "look at the file system it is on";
+        "name a file in EDGEROTATE_CA_FILE, or look at the file system it is on";
     CaFileNotPem "ca-file-not-pem" Setup DEVICE
         "the file of trusted authorities holds no certificate in PEM"
         "put Amazon Root CA 1 there as PEM";
@@ -139,9 +130,12 @@ causes! {
     ModuleNotPkcs11 "module-not-pkcs11" Setup DEVICE
         "the PKCS#11 module is a library of another kind"
         "name the library that has C_GetFunctionList in EDGEROTATE_PKCS11_MODULE";
-    ModuleNotStarted "module-not-started" Setup DEVICE
+    ModuleNotStarted "module-not-started" Device DEVICE
         "the PKCS#11 module does not start"
-        "look at its own settings (EDGEROTATE_MODULE_ENVIRONMENT names where they are), its device node and bus, and the rights of edgerotate's user to them";
+        "look at what stands behind it: the chip and its bus, its device node and the rights of edgerotate's user to it, its daemon (pcscd, pkcsslotd, tpm2-abrmd, tee-supplicant, a p11-kit server), its own settings; docs/hsm.md has what each module's codes mean";
+    ModuleRefuses "module-refuses" Setup DEVICE
+        "the PKCS#11 module refuses to start"
+        "look at its own settings: EDGEROTATE_MODULE_ENVIRONMENT names where they are, and docs/hsm.md has what each module's codes mean";
     TokenLockUnusable "token-lock-unusable" Setup NOT_PERMITTED
         "the lock that orders the token's users cannot be taken"
         "let edgerotate's user write to its runtime directory";
@@ -150,7 +144,13 @@ causes! {
         "it passes by itself, as a rule; if it stays, fuser -v with the lock's path names the process that holds it";
     TokenMissing "token-missing" Setup DEVICE
         "no such token"
-        "correct token= in EDGEROTATE_PRIVATE_KEY; if there are no tokens at all, look first at the rights of edgerotate's user to the device or to the token's files, and only then set one up";
+        "correct token= in EDGEROTATE_PRIVATE_KEY";
+    TokenAbsent "token-absent" Device DEVICE
+        "the PKCS#11 module sees no token at all"
+        "look at the HSM, at what stands behind the module (pcscd, pkcsslotd, tpm2-abrmd, tee-supplicant, a p11-kit server), and at the rights of edgerotate's user to the device; only then set a token up";
+    TokenNotInitialized "token-not-initialized" Setup DEVICE
+        "the token is not initialized"
+        "look first at the rights of edgerotate's user to the token's files, and at where its module looks for them; then set the token up as docs/hsm.md says (an ATECC608 looks so until its data zone is locked)";
     TokenAmbiguous "token-ambiguous" Setup SETTINGS
         "more than one token fits the key's URI"
         "add serial=… to EDGEROTATE_PRIVATE_KEY; the PIN is not tried on several tokens";
@@ -160,9 +160,15 @@ causes! {
     KeyObjectMissing "key-object-missing" Setup DEVICE
         "the token has no such private key"
         "correct object= or id= in EDGEROTATE_PRIVATE_KEY (pkcs11-tool --list-objects shows what is there)";
-    TokenFault "token-fault" Passing DEVICE
+    PublicKeyMissing "public-key-missing" Setup DEVICE
+        "the token has the private key and not its public half"
+        "write the device's certificate into the token, with the key's id: pkcs11-tool --write-object device.der --type cert --id …";
+    SignatureMismatch "signature-mismatch" Setup DEVICE
+        "the key's signature does not fit the certificate"
+        "install the certificate that was issued for this key, or name the right key; if they belong together, the token signs wrongly";
+    TokenFault "token-fault" Device DEVICE
         "the token failed"
-        "if it stays, look at the HSM, its bus and its vendor's log";
+        "if it stays, look at the HSM, its bus, who else uses it, and its vendor's log";
 
     // The PIN.
     PinFileMissing "pin-file-missing" Setup DEVICE
@@ -173,13 +179,13 @@ causes! {
         "let edgerotate's user, and nobody else, read the file";
     PinFileUnreadable "pin-file-unreadable" Setup DEVICE
         "the PIN file cannot be read"
-        "look at the file system it is on";
+        "name a file in EDGEROTATE_PKCS11_PIN_FILE, or look at the file system it is on";
     PinFileEmpty "pin-file-empty" Setup DEVICE
         "the PIN file is empty"
         "write the token's user PIN into it; for one in /run/credentials: into the file that LoadCredential= names, and restart edgerotate";
     PinUnfit "pin-unfit" Setup DEVICE
         "the PIN cannot be one"
-        "the PIN is one line of UTF-8 text and nothing else; it was not tried";
+        "the PIN is one line of UTF-8 text and nothing else, without blanks or quotes around it; it was not tried";
     PinNeeded "pin-needed" Setup SETTINGS
         "the token asks for a PIN and the settings name none"
         "name a PIN file in EDGEROTATE_PKCS11_PIN_FILE";
@@ -195,6 +201,12 @@ causes! {
     PinLocked "pin-locked" PinRefused NOT_PERMITTED
         "the token is locked after too many wrong PINs"
         "unlock it with the SO PIN, correct the PIN file, then run edgerotate check --pin-changed";
+    TokenLockedOut "token-locked-out" Setup NOT_PERMITTED
+        "the token is locked for a time: too many wrong PINs, or power cuts, which a TPM counts as such"
+        "it unlocks itself, and the PIN is tried again slowly; sooner by tpm2_dictionarylockout --clear-lockout (docs/hsm.md tells how to set its limits)";
+    LoginUnanswered "login-unanswered" Setup DEVICE
+        "logins to the token end without an answer, one after the other"
+        "the PIN was taken before and is tried slowly: look at what ends the login (the PKCS#11 module, the HSM's bus, its daemon)";
     PinExpired "pin-expired" PinRefused NOT_PERMITTED
         "the token's PIN has expired"
         "set a new user PIN, then write it into the PIN file";
@@ -215,6 +227,18 @@ causes! {
     Unreachable "unreachable" Passing AWAY
         "the provider cannot be reached"
         "check the device's network and routes";
+    ProxyUnreachable "proxy-unreachable" Passing AWAY
+        "the proxy cannot be reached, or does not reach the provider"
+        "check EDGEROTATE_PROXY, and the proxy itself";
+    ProxyRefused "proxy-refused" Setup SETTINGS
+        "the proxy refuses the connection to the provider"
+        "have the proxy let CONNECT to this host and port through; where it asks for a user (407), check EDGEROTATE_PROXY_USER_FILE";
+    ProxyFileUnusable "proxy-file-unusable" Setup DEVICE
+        "the file with the proxy's user and password cannot be used"
+        "write one line USER:PASSWORD into the file that EDGEROTATE_PROXY_USER_FILE names, and let edgerotate's user, and nobody else, read it";
+    TlsStalled "tls-stalled" Passing AWAY
+        "the connection stands, and the TLS handshake gets no answer"
+        "look at the MTU on the way (large packets are lost: try ip link set dev DEVICE mtu 1280) and at firewalls that inspect TLS";
     ConnectTimeout "connect-timeout" Passing AWAY
         "no connection in time"
         "check the network, and that connections to this port are let through";
@@ -235,6 +259,9 @@ causes! {
     ServerOtherHost "server-other-host" Setup SETTINGS
         "the server's certificate is for another host"
         "check EDGEROTATE_ENDPOINT (aws iot describe-endpoint --endpoint-type iot:CredentialProvider)";
+    CaFileExpired "ca-file-expired" Setup DEVICE
+        "an authority in the CA file has expired"
+        "put the newer one (AWS: Amazon Root CA 1) into EDGEROTATE_CA_FILE; or set the device's clock if it is ahead";
     ServerCertificateExpired "server-certificate-expired" Passing AWAY
         "the server's certificate has expired"
         "set the device's clock if it is ahead; else the server must renew it";

@@ -4,6 +4,8 @@
 //! docs/troubleshooting.md read them, so that none of them can say something else; and `status`, where it finds the same
 //! ([`crate::problems::kinds`]).
 
+use crate::problems::exit_code;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -15,7 +17,7 @@ pub enum Level {
 
 impl Level {
     pub fn of(exit_code: u8) -> Self {
-        if exit_code == exit::FINE { Self::Warning } else { Self::Error }
+        if exit_code == exit_code::FINE { Self::Warning } else { Self::Error }
     }
 
     /// As `--json` has it.
@@ -38,15 +40,6 @@ pub enum Gate {
     Warns,
 }
 
-/// Exit codes after sysexits.h, as for a fetch.
-mod exit {
-    pub const FINE: u8 = 0;
-    pub const DEVICE: u8 = 69;
-    pub const AWAY: u8 = 75;
-    pub const NOT_PERMITTED: u8 = 77;
-    pub const SETTINGS: u8 = 78;
-}
-
 macro_rules! findings {
     ($($finding:ident $name:literal $exit:ident $gate:ident $what:literal $remedy:expr;)*) => {
         /// The findings that are told apart. The names in kebab case are stable: `--json` carries them.
@@ -66,7 +59,7 @@ macro_rules! findings {
 
             /// What the command exits with when nothing worse was found; 0 for a warning.
             pub fn exit_code(self) -> u8 {
-                match self { $(Self::$finding => exit::$exit),* }
+                match self { $(Self::$finding => exit_code::$exit),* }
             }
 
             /// Whether `check --gate` fails on it.
@@ -94,7 +87,7 @@ impl Finding {
 
     /// What `check` exits with: it looks at what the daemon needs, also before its first start.
     pub fn code_of_check(self) -> u8 {
-        if self == Self::DaemonNotRunning { exit::FINE } else { self.exit_code() }
+        if self == Self::DaemonNotRunning { exit_code::FINE } else { self.exit_code() }
     }
 }
 
@@ -144,6 +137,9 @@ findings! {
     DirectoryNotUsable "directory-not-usable" NOT_PERMITTED FailsAtLast
         "a directory of edgerotate's can't be written"
         "run check as the daemon's user; if it is that one, give it the directory: chown -R USER FILE";
+    DirectoryFull "directory-full" DEVICE Warns
+        "the file system of a directory of edgerotate's is full"
+        "make room there (df FILE says how much there is): what is kept in it can't be replaced, the credentials among it";
     SecretReadable "secret-readable" NOT_PERMITTED Warns
         "every user of this device can read a secret"
         "chmod o= FILE";

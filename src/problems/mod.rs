@@ -2,6 +2,7 @@
 //!
 //! May import: core.
 
+pub mod exit_code;
 pub mod failure;
 pub mod finding;
 pub mod kinds;

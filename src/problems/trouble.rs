@@ -6,6 +6,8 @@
 
 use std::{fmt, io, path::Path};
 
+use crate::problems::exit_code::{AWAY, DATA, DEVICE, NOT_PERMITTED, SETTINGS};
+
 /// Why `edgerotate verify` can't tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -16,21 +18,6 @@ pub struct Trouble {
     pub what: String,
     pub remedy: &'static str,
 }
-
-/// A part of this device is broken (EX_UNAVAILABLE).
-pub const DEVICE: u8 = 69;
-
-/// The replica is not what it must be (EX_DATAERR).
-pub const DATA: u8 = 65;
-
-/// Away, or too early to tell (EX_TEMPFAIL).
-pub const AWAY: u8 = 75;
-
-/// Not permitted (EX_NOPERM).
-const NOT_PERMITTED: u8 = 77;
-
-/// Settings, here, in litestream.yml or in AWS (EX_CONFIG).
-const SETTINGS: u8 = 78;
 
 /// That there is no replica yet is an answer, not a fault.
 pub const NO_REPLICA: &str = "no-replica";

@@ -16,7 +16,7 @@ use crate::{
         span::span,
     },
     record::{Clocks, Record, metrics},
-    system::{atomic_file, volatile::is_volatile},
+    system::{atomic_file, file_system::is_volatile},
 };
 
 /// No secret is in it, and the collector has a user of its own.
@@ -68,7 +68,7 @@ impl MetricsFile {
     /// `over` is called at its end, when news that came meanwhile can be shown.
     pub fn show(&mut self, record: &Record, clocks: &Clocks, over: impl FnOnce() + Send + 'static) {
         let now = clocks.boottime.at;
-        if self.is_under_way(now) {
+        if !self.take_in_end(now) {
             return;
         }
         let text = metrics::text(record, clocks);
@@ -98,8 +98,9 @@ impl MetricsFile {
         true
     }
 
-    fn is_under_way(&mut self, now: Boottime) -> bool {
-        let Some(writing) = &mut self.writing else { return false };
+    /// Takes in what came of the write, if it has ended. Whether there is none under way now.
+    fn take_in_end(&mut self, now: Boottime) -> bool {
+        let Some(writing) = &mut self.writing else { return true };
         match writing.ended.try_recv() {
             Err(oneshot::error::TryRecvError::Empty) => {
                 let since = now.since(writing.begun);
@@ -111,13 +112,13 @@ impl MetricsFile {
                         span(since)
                     );
                 }
-                return true;
+                return false;
             }
             Err(oneshot::error::TryRecvError::Closed) => {}
             Ok(result) => self.came_of(result, now),
         }
         self.writing = None;
-        false
+        true
     }
 
     fn came_of(&mut self, result: io::Result<()>, now: Boottime) {
@@ -168,7 +169,7 @@ mod tests {
             file.show(&record, &clocks, || ());
             assert_eq!(file.written, shown);
             let later = Boottime::from_millis(100_000_000);
-            assert!(file.is_under_way(later) && file.writing.as_ref().unwrap().is_told);
+            assert!(!file.take_in_end(later) && file.writing.as_ref().unwrap().is_told);
 
             fs::write(&path, "").unwrap();
             assert!(file.settled(later).await);

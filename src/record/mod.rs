@@ -10,7 +10,7 @@ pub mod board;
 pub mod metrics;
 pub(crate) mod metrics_file;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -25,30 +25,30 @@ use crate::{
     problems::failure::Cause,
 };
 
-/// The record's name in the runtime directory.
-pub const FILE_NAME: &str = "status.json";
-
 /// The form of the record; a reader says so when it finds another one.
 pub const VERSION: u32 = 1;
+
+/// A daemon that runs writes it at least so often, whether or not anything has changed.
+pub const WRITTEN_EVERY: Duration = Duration::from_secs(30);
 
 /// Everything the daemon tells. A section that is `None` is not known, or not of this device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub version: u32,
     pub clocks: Clocks,
-    pub daemon: Daemon,
+    pub daemon: DaemonSection,
     pub device: Device,
-    pub credentials: Option<Credentials>,
-    pub fetch: Fetch,
-    pub hand_over: HandOver,
-    pub litestream: Litestream,
-    pub heartbeat: Heartbeat,
+    pub credentials: Option<CredentialsSection>,
+    pub fetch: FetchSection,
+    pub hand_over: HandOverSection,
+    pub litestream: LitestreamSection,
+    pub heartbeat: HeartbeatSection,
     /// One for each guarded database.
     pub guard: Option<Vec<Guarded>>,
     /// `None`: the file can't be read.
     pub suspect: Option<Suspect>,
     pub clock: Option<Clock>,
-    pub uploads: Option<Uploads>,
+    pub uploads: Option<UploadsSection>,
     pub consumers: Option<Vec<Consumer>>,
 }
 
@@ -82,17 +82,17 @@ impl From<Boottime> for Moment {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Daemon {
+pub struct DaemonSection {
     pub pid: u32,
     pub version: String,
     pub boot_id: String,
     pub started: Moment,
     /// Nothing where it runs, or ended without a word.
-    pub stopped: Option<Stopped>,
+    pub stopped: Option<StoppedBy>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopped {
+pub struct StoppedBy {
     pub at: Moment,
     /// The signal's name.
     pub by: String,
@@ -109,7 +109,7 @@ pub struct Device {
 
 /// The credentials that are held, expired or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Credentials {
+pub struct CredentialsSection {
     /// When they were asked for; maybe by an earlier daemon.
     pub fetched: Moment,
     pub expires: Moment,
@@ -117,7 +117,7 @@ pub struct Credentials {
 
 /// Getting credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fetch {
+pub struct FetchSection {
     pub state: Acquiring,
     /// When the next one begins.
     pub next: Option<Moment>,
@@ -125,23 +125,24 @@ pub struct Fetch {
     pub succeeded: u64,
     pub last_success: Option<Moment>,
     /// How many failed since the daemon's start.
-    pub failed: Failed,
+    pub failed: FailedFetches,
     /// The last failure, also when it is over.
     pub failure: Option<FetchFailure>,
 }
 
 /// Failed fetches, by how they are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failed {
+pub struct FailedFetches {
+    /// Those of a device that does not answer among them.
     pub passing: u64,
     pub setup: u64,
     pub pin_refused: u64,
 }
 
-impl Failed {
+impl FailedFetches {
     pub fn count(&mut self, class: Class) {
         *match class {
-            Class::Passing => &mut self.passing,
+            Class::Passing | Class::Device => &mut self.passing,
             Class::Setup => &mut self.setup,
             Class::PinRefused => &mut self.pin_refused,
         } += 1;
@@ -163,7 +164,7 @@ pub struct FetchFailure {
 
 /// Handing the newest credentials to Litestream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HandOver {
+pub struct HandOverSection {
     pub state: HandingOver,
     /// When the next step begins.
     pub next: Option<Moment>,
@@ -174,7 +175,7 @@ pub struct HandOver {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Litestream {
+pub struct LitestreamSection {
     /// Whether its start can be seen here at all.
     pub can_be_seen: bool,
     /// What it runs as: `process 4711`, or `invocation …` of its unit. Nothing where it was not seen to run.
@@ -185,7 +186,7 @@ pub struct Litestream {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heartbeat {
+pub struct HeartbeatSection {
     pub database: PathBuf,
     pub interval_ms: u64,
     pub last: Option<Moment>,
@@ -249,7 +250,7 @@ pub struct Clock {
 
 /// Litestream's uploads, where they can be watched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Uploads {
+pub struct UploadsSection {
     /// When the replica was last seen to move.
     pub last_moved: Option<Moment>,
     /// Since when something has been waiting for the replica.

@@ -7,18 +7,16 @@
 
 use std::{
     fmt, fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use nix::{
-    errno::Errno,
-    unistd::{AccessFlags, access},
-};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
 
-use crate::core::heartbeat::{Ids, rows_to_prune};
+use crate::{
+    core::heartbeat::{Ids, rows_to_prune},
+    replica::sqlite::{self, DatabaseFile, Use, look_at_rights},
+};
 
 /// How long a write waits for another program's. Longer than a healthy application's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,7 +36,7 @@ pub struct HeartbeatStore {
     connection: Connection,
     path: PathBuf,
     /// Device and inode of the file that is open: a restore puts another one in its place.
-    file: (u64, u64),
+    file: DatabaseFile,
     /// As counted when it was opened and kept up since.
     rows: u64,
 }
@@ -64,11 +62,8 @@ impl HeartbeatStore {
             return Err(HeartbeatError { path: path.to_owned(), what, remedy: WRITABLE });
         }
         let told = |e| HeartbeatError::new(path, &e);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(told)?;
-        let file = identity(path).map_err(|e| HeartbeatError::from_io(path, &e))?;
+        let connection = sqlite::open(path, Use::Create, BUSY_TIMEOUT).map_err(told)?;
+        let file = DatabaseFile::at(path).map_err(|e| HeartbeatError::from_io(path, &e))?;
         prepare(&connection).map_err(told)?;
         // A table of millions takes a while to count, and only pruning needs it.
         let rows = if keep == 0 { 0 } else { count(&connection).map_err(told)? };
@@ -81,7 +76,7 @@ impl HeartbeatStore {
     /// As for [`Self::open`]. Nothing is written then, and the store is to be opened anew: the fault may be
     /// with the file that is open.
     pub fn beat(&mut self, ids: &mut Ids, keep: u64) -> Result<i64, HeartbeatError> {
-        match identity(&self.path) {
+        match DatabaseFile::at(&self.path) {
             Ok(file) if file == self.file => {}
             Ok(_) => return Err(HeartbeatError::replaced(&self.path)),
             Err(e) => return Err(HeartbeatError::from_io(&self.path, &e)),
@@ -137,16 +132,12 @@ impl HeartbeatStore {
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Before anything that could open the WAL: closing after a failure must not checkpoint either.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
         let why = format!("journal mode stays {mode}, but Litestream needs WAL");
         let code = ffi::Error::new(ffi::SQLITE_PROTOCOL);
         return Err(rusqlite::Error::SqliteFailure(code, Some(why)));
     }
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // A row that was acknowledged survives the power.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.execute_batch(TABLE)
@@ -156,28 +147,6 @@ fn count(connection: &Connection) -> rusqlite::Result<u64> {
     let rows: i64 =
         connection.query_row("SELECT count(*) FROM HealthCheck", (), |row| row.get(0))?;
     Ok(u64::try_from(rows).unwrap_or(0))
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    // A look at the name; nothing is opened, so nothing is closed.
-    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-/// Whether this process may write all files of the database that are there; else, in words, which it may not.
-///
-/// To be asked before SQLite opens them. What it may only read, SQLite opens to read, and the `-shm` stays so for all
-/// connections of this process, those that come later too, until the last one is closed.
-pub fn look_at_rights(path: &Path) -> Result<(), String> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        match access(Path::new(&file), AccessFlags::W_OK) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) if suffix.is_empty() => return Err(errno.desc().to_owned()),
-            Err(errno) => return Err(format!("its {suffix}: {}", errno.desc())),
-        }
-    }
-    Ok(())
 }
 
 impl HeartbeatError {

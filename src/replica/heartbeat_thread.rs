@@ -33,12 +33,12 @@ pub type Beat = Result<i64, HeartbeatError>;
 /// The running thread, from the outside.
 #[derive(Debug)]
 pub struct HeartbeatThread {
-    orders: Sender<Order>,
+    orders: Sender<HeartbeatOrder>,
     beats: UnboundedReceiver<Beat>,
 }
 
 #[derive(Debug)]
-enum Order {
+enum HeartbeatOrder {
     Stop,
     /// Write a row at once, tell when that is over, and stand still until the other end is dropped.
     BeatAndStandStill {
@@ -50,7 +50,7 @@ enum Order {
 
 /// For the guard: who reads the database is known by process only, so the heartbeat must not read just then.
 #[derive(Clone, Debug)]
-pub struct HeartbeatHandle(Sender<Order>);
+pub struct HeartbeatHandle(Sender<HeartbeatOrder>);
 
 /// Dropped, it lets the heartbeat go on.
 #[derive(Debug)]
@@ -61,14 +61,14 @@ impl HeartbeatHandle {
     /// within `wait`.
     pub fn beat_and_stand_still(&self, wait: Duration) -> Option<StandStill> {
         let ((over, is_over), (stay, go_on)) = (channel(), channel());
-        self.0.send(Order::BeatAndStandStill { over, go_on }).ok()?;
+        self.0.send(HeartbeatOrder::BeatAndStandStill { over, go_on }).ok()?;
         is_over.recv_timeout(wait).ok()?;
         Some(StandStill(stay))
     }
 
     /// No more rows until told otherwise: the WAL must not grow by them.
     pub fn pause(&self, pause: bool) {
-        let _ = self.0.send(Order::Pause(pause));
+        let _ = self.0.send(HeartbeatOrder::Pause(pause));
     }
 }
 
@@ -77,7 +77,7 @@ impl HeartbeatThread {
     ///
     /// # Errors
     /// As the system gives them when it can't start a thread.
-    pub fn start(config: settings::Heartbeat, wall: DateTime<Utc>) -> io::Result<Self> {
+    pub fn start(config: settings::HeartbeatSettings, wall: DateTime<Utc>) -> io::Result<Self> {
         let (orders, ordered) = channel();
         let (tell, beats) = unbounded_channel();
         thread::Builder::new()
@@ -98,15 +98,15 @@ impl HeartbeatThread {
     /// Tells the thread to end and waits until it has: the row that is being written gets its end. To be
     /// given up where a disk hangs; a transaction that is cut off is rolled back by whoever opens next.
     pub async fn stop(&mut self) {
-        let _ = self.orders.send(Order::Stop);
+        let _ = self.orders.send(HeartbeatOrder::Stop);
         while self.beats.recv().await.is_some() {}
     }
 }
 
 fn beat_until_stopped(
-    orders: &Receiver<Order>,
+    orders: &Receiver<HeartbeatOrder>,
     tell: &UnboundedSender<Beat>,
-    config: &settings::Heartbeat,
+    config: &settings::HeartbeatSettings,
     mut ids: Ids,
 ) {
     let mut store = None;
@@ -121,12 +121,12 @@ fn beat_until_stopped(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let rendezvous = match order {
-            Some(Order::Stop) => return,
-            Some(Order::Pause(pause)) => {
+            Some(HeartbeatOrder::Stop) => return,
+            Some(HeartbeatOrder::Pause(pause)) => {
                 paused = pause;
                 continue;
             }
-            Some(Order::BeatAndStandStill { over, go_on }) => Some((over, go_on)),
+            Some(HeartbeatOrder::BeatAndStandStill { over, go_on }) => Some((over, go_on)),
             None => None,
         };
         let begun = clock::boottime();
@@ -150,7 +150,11 @@ fn beat_until_stopped(
     }
 }
 
-fn write(store: &mut Option<HeartbeatStore>, ids: &mut Ids, config: &settings::Heartbeat) -> Beat {
+fn write(
+    store: &mut Option<HeartbeatStore>,
+    ids: &mut Ids,
+    config: &settings::HeartbeatSettings,
+) -> Beat {
     let mut open = match store.take() {
         Some(open) => open,
         None => HeartbeatStore::open(&config.database, config.keep_rows)?,

@@ -6,20 +6,18 @@
 
 use std::{
     fs::{self, File},
-    io,
-    os::unix::fs::{MetadataExt, chown},
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use chrono::{DateTime, Utc};
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::{core::suspect::Suspect, system::atomic_file};
-
-const FILE_NAME: &str = "suspect";
-
-/// What could not be understood, for a person to look at.
-const BROKEN: &str = "suspect.broken";
+use crate::{
+    core::{own_files, suspect::Suspect},
+    system::atomic_file,
+};
 
 const WAS_BROKEN: &str = "the file of what is suspect was broken (see suspect.broken beside it)";
 
@@ -32,7 +30,7 @@ pub struct SuspectFile(PathBuf);
 
 impl SuspectFile {
     pub fn in_directory(directory: &Path) -> Self {
-        Self(directory.join(FILE_NAME))
+        Self(directory.join(own_files::SUSPECT))
     }
 
     /// What is suspect.
@@ -40,7 +38,7 @@ impl SuspectFile {
     /// # Errors
     /// As the system gives them, and for a file that is not as it is written here: then all may be suspect.
     pub fn load(&self) -> io::Result<Suspect> {
-        match fs::read(&self.0) {
+        match self.read() {
             Ok(text) => serde_json::from_slice(&text).map_err(|e| {
                 io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", self.0.display()))
             }),
@@ -65,7 +63,8 @@ impl SuspectFile {
         let before = match self.load() {
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {
                 // A copy: there is a file at each moment.
-                atomic_file::replace(&self.0.with_file_name(BROKEN), &fs::read(&self.0)?, MODE)?;
+                let broken = self.0.with_file_name(own_files::SUSPECT_BROKEN);
+                atomic_file::replace_for_owner(&broken, &self.read()?, MODE)?;
                 let mut all = Suspect::default();
                 for database in databases {
                     all.add(database, WAS_BROKEN, now);
@@ -100,16 +99,20 @@ impl SuspectFile {
         if suspect.databases.is_empty() { fs::remove_file(&self.0) } else { self.save(&suspect) }
     }
 
+    /// No link is followed: the directory's owner must not have another's file read, and copied, by root.
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+        let mut file = File::options().read(true).custom_flags(flags).open(&self.0)?;
+        file.read_to_end(&mut text)?;
+        Ok(text)
+    }
+
     fn save(&self, suspect: &Suspect) -> io::Result<()> {
         let mut text = serde_json::to_vec(suspect)?;
         text.push(b'\n');
-        atomic_file::replace(&self.0, &text, MODE)?;
         // Who verifies as root must not take the file from the daemon, whose directory it is.
-        let (file, directory) = (fs::metadata(&self.0)?, fs::metadata(self.directory())?);
-        if file.uid() == directory.uid() {
-            return Ok(());
-        }
-        chown(&self.0, Some(directory.uid()), Some(directory.gid()))
+        atomic_file::replace_for_owner(&self.0, &text, MODE)
     }
 
     /// The daemon and `verify` write the file, and both read it first: one after the other.

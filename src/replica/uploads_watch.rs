@@ -22,12 +22,12 @@ use crate::{
 const SAID_AFTER: u64 = 4;
 
 /// What one look brought.
-pub type Look = Result<Sample, String>;
+pub type Sampled = Result<Sample, String>;
 
 /// The watch; it sleeps for ever where there is nothing to ask.
 #[derive(Debug)]
 pub struct UploadsWatch {
-    looks: Option<UnboundedReceiver<Look>>,
+    looks: Option<UnboundedReceiver<Sampled>>,
     interval: Duration,
     uploads: Uploads,
     failing: Option<record::Failing>,
@@ -60,7 +60,7 @@ impl UploadsWatch {
     }
 
     /// The next look's outcome.
-    pub async fn next(&mut self) -> Look {
+    pub async fn next(&mut self) -> Sampled {
         match &mut self.looks {
             Some(looks) => match looks.recv().await {
                 Some(look) => look,
@@ -81,7 +81,7 @@ impl UploadsWatch {
 
     /// Says and publishes what a look brought. `true`: Litestream, which `runs`, is found to be stuck, for the first time
     /// since it started.
-    pub fn looked(&mut self, look: Look, runs: bool, board: &Board, now: Boottime) -> bool {
+    pub fn looked(&mut self, look: Sampled, runs: bool, board: &Board, now: Boottime) -> bool {
         let mut is_stuck = false;
         match look {
             Ok(sample) => {
@@ -116,7 +116,7 @@ impl UploadsWatch {
         }
         let owing_since = self.uploads.owing_since(now);
         self.say_owing(owing_since, now);
-        let uploads = record::Uploads {
+        let uploads = record::UploadsSection {
             last_moved: self.uploads.last_moved.map(Into::into),
             waiting_since: waiting_since.or(owing_since).map(Into::into),
             behind: is_behind || owing_since.is_some(),
@@ -148,7 +148,7 @@ async fn look(
     address: Address,
     database: PathBuf,
     interval: Duration,
-    tell: UnboundedSender<Look>,
+    tell: UnboundedSender<Sampled>,
 ) {
     loop {
         sleep(interval).await;

@@ -8,14 +8,12 @@
 //! /proc/locks tells all of this to anybody, and reading it opens no file of the database: closing a second descriptor
 //! of `-shm` would drop this process's locks.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use crate::{
     core::guard::look::Slot,
-    system::kernel_locks::{self, Access, FileId, Kind, Lock},
+    replica::sqlite::beside,
+    system::kernel_locks::{self, Access, FileId, Lock, LockKind},
 };
 
 /// The slot of readers that need nothing of the WAL.
@@ -40,17 +38,35 @@ pub struct Readers {
 /// # Errors
 /// No `-shm`: nobody has it open in WAL mode; or no /proc.
 pub fn readers(path: &Path) -> io::Result<Readers> {
-    let mut shm = path.as_os_str().to_owned();
-    shm.push("-shm");
-    let shm = fs::metadata(PathBuf::from(shm))?;
-    Ok(of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id()))
+    let shm = fs::metadata(beside(path, "-shm"))?;
+    let mut readers = of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id());
+    // Another edgerotate, such as `edgerotate verify`, reads for seconds, and keeps nothing for Litestream.
+    readers.others.retain(|(process, _)| !is_edgerotate(*process));
+    Ok(readers)
+}
+
+/// Whether a process is this very program, or one that has its name.
+fn is_edgerotate(process: u32) -> bool {
+    let file = |process: &str| {
+        let found = fs::metadata(format!("/proc/{process}/exe")).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    let process = process.to_string();
+    match (file(&process), file("self")) {
+        (Some(its), Some(ours)) if its == ours => true,
+        // Another user's can't be seen; and after an upgrade the file is another.
+        _ => fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|words| {
+            let first = words.split(|byte| *byte == 0).next().unwrap_or_default();
+            first == b"edgerotate" || first.ends_with(b"/edgerotate")
+        }),
+    }
 }
 
 /// Shared POSIX locks only: a checkpoint locks slots exclusively for a moment, and reads nothing.
 fn of(locks: &[Lock], shm: &FileId, own: u32) -> Readers {
     let locks: Vec<_> = locks
         .iter()
-        .filter(|lock| (lock.kind, lock.access) == (Kind::Posix, Access::Read))
+        .filter(|lock| (lock.kind, lock.access) == (LockKind::Posix, Access::Read))
         .filter(|lock| lock.file.inode == shm.inode)
         .collect();
     // On btrfs and the like stat(2) names another device than the table does. Our own connection shows which.

@@ -7,42 +7,24 @@ use std::{
 
 use log::LevelFilter;
 
-use crate::settings::{
-    check::{Check, UnknownKeys},
-    config::{
-        Client, Config, Delivery, Guard, Heartbeat, Litestream, Mend, Outlets, Pin, PrivateKey,
-        Provider, Verify,
+use crate::{
+    core::own_files,
+    settings::{
+        check::{Check, UnknownKeys},
+        config::{
+            ClientSettings, Config, Delivery, GuardSettings, HeartbeatSettings, LitestreamSettings,
+            MendSettings, OutletSettings, Pin, PrivateKey, Provider, Proxy, VerifySettings,
+        },
+        duration,
+        endpoint::ProviderEndpoint,
+        key,
+        layers::Layers,
+        metrics_address::Address,
+        problem::{ConfigErrors, Warning},
+        table::{self, Setting},
+        values, words,
     },
-    duration,
-    endpoint::Endpoint,
-    key,
-    layers::Layers,
-    metrics_address::Address,
-    problem::{ConfigErrors, Warning},
-    table::{self, Setting},
-    values, words,
 };
-
-/// What is written below the runtime directory, beside the environment file: state, locks, marks.
-const RUNTIME_FILES: &[&str] = &[
-    "state.json",
-    "status.json",
-    "guard.json",
-    "edgerotate.lock",
-    "token.lock",
-    "mend.sock",
-    "pin-refused",
-    "pin-accepted",
-    "endpoint.json",
-    "endpoint.env",
-];
-
-/// What is written below the client directory.
-const CLIENT_FILES: &[&str] = &["endpoint.env", "credentials.json"];
-
-/// What is written below the state directory.
-const STATE_FILES: &[&str] =
-    &["pin-refused", "pin-accepted", "suspect", "suspect.broken", "litestream-version"];
 
 /// The one that systemd/ brings.
 pub const LITESTREAM_UNIT: &str = "litestream.service";
@@ -58,15 +40,11 @@ impl Config {
     ) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         let mut check = Check::new(layers, unknown);
         check.both_names();
-        let endpoint = check.required(&table::ENDPOINT, Endpoint::parse);
+        let endpoint = check.required(&table::ENDPOINT, ProviderEndpoint::parse);
         let region = check.region(endpoint.as_ref());
         let provider = check.provider(endpoint);
         let runtime_directory = check.runtime_directory(layers.runtime_directory.as_deref());
-        let state_directory = check.directory(
-            &table::STATE_DIRECTORY,
-            layers.state_directory.as_deref(),
-            "/var/lib/edgerotate",
-        );
+        let state_directory = check.state_directory(layers.state_directory.as_deref());
         let litestream = check.litestream(region, &runtime_directory);
         let outlets = check.outlets();
         let heartbeat = check.heartbeat();
@@ -101,7 +79,14 @@ pub fn runtime_directory(layers: &Layers) -> PathBuf {
     Check::new(layers, UnknownKeys::Warn).runtime_directory(layers.runtime_directory.as_deref())
 }
 
-impl Mend {
+/// State and runtime directory, whatever is wrong with the other settings.
+pub fn directories(layers: &Layers) -> [PathBuf; 2] {
+    let mut check = Check::new(layers, UnknownKeys::Warn);
+    let state = check.state_directory(layers.state_directory.as_deref());
+    [state, check.runtime_directory(layers.runtime_directory.as_deref())]
+}
+
+impl MendSettings {
     /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's unit, whose
     /// `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
     pub fn from_layers(layers: &Layers) -> Self {
@@ -115,7 +100,7 @@ impl Mend {
     }
 }
 
-impl Client {
+impl ClientSettings {
     /// It runs as other users, who may well not read the device's own settings: what the image says is enough for them.
     pub fn from_layers(layers: &Layers) -> Self {
         let mut check = Check::new(layers, UnknownKeys::Warn);
@@ -132,8 +117,12 @@ impl Check<'_> {
         self.directory(&table::RUNTIME_DIRECTORY, systemd, "/run/edgerotate")
     }
 
+    fn state_directory(&mut self, systemd: Option<&str>) -> PathBuf {
+        self.directory(&table::STATE_DIRECTORY, systemd, "/var/lib/edgerotate")
+    }
+
     /// The region that is set, else the one in the endpoint's name.
-    fn region(&mut self, endpoint: Option<&Endpoint>) -> Option<String> {
+    fn region(&mut self, endpoint: Option<&ProviderEndpoint>) -> Option<String> {
         if self.entry(&table::REGION).is_some() {
             return self.optional(&table::REGION, values::region);
         }
@@ -144,7 +133,7 @@ impl Check<'_> {
         }
     }
 
-    fn provider(&mut self, endpoint: Option<Endpoint>) -> Option<Provider> {
+    fn provider(&mut self, endpoint: Option<ProviderEndpoint>) -> Option<Provider> {
         let second = Duration::from_secs(1);
         let role_alias = self.required(&table::ROLE_ALIAS, values::role_alias);
         let thing_name = self.optional(&table::THING_NAME, values::thing_name);
@@ -155,6 +144,7 @@ impl Check<'_> {
             self.missing(&table::PRIVATE_KEY)
         };
         let ca_file = self.optional(&table::CA_FILE, values::file);
+        let proxy = self.proxy();
         let connect_timeout =
             self.duration(&table::CONNECT_TIMEOUT, second, 120 * second, 10 * second);
         let fetch_timeout = self.duration(&table::FETCH_TIMEOUT, second, 300 * second, 30 * second);
@@ -174,12 +164,20 @@ impl Check<'_> {
             certificate: certificate?,
             key: key?,
             ca_file,
+            proxy,
             connect_timeout,
             fetch_timeout,
             fetch_deadline,
             lead,
             boot_spread,
         })
+    }
+
+    /// The user's file is looked at where there is no proxy, too: what is wrong with it is told.
+    fn proxy(&mut self) -> Option<Proxy> {
+        let user_file = self.optional(&table::PROXY_USER_FILE, values::file);
+        let url = self.or(&table::PROXY, values::proxy, None)?;
+        Some(Proxy { url, user_file })
     }
 
     fn deadline_after_timeout(&mut self, timeout: Duration, deadline: Duration) {
@@ -216,7 +214,7 @@ impl Check<'_> {
         &mut self,
         region: Option<String>,
         runtime_directory: &Path,
-    ) -> Option<Litestream> {
+    ) -> Option<LitestreamSettings> {
         let environment_file = self.or(
             &table::ENVIRONMENT_FILE,
             values::file,
@@ -236,7 +234,7 @@ impl Check<'_> {
         let metrics = self.optional(&table::LITESTREAM_METRICS, Address::parse);
         let snapshot_timeout = self.snapshot_timeout();
         // Last, so that nothing hides what is wrong with the rest.
-        Some(Litestream {
+        Some(LitestreamSettings {
             environment_file,
             region: region?,
             restart_command,
@@ -250,8 +248,8 @@ impl Check<'_> {
         })
     }
 
-    fn outlets(&mut self) -> Outlets {
-        Outlets {
+    fn outlets(&mut self) -> OutletSettings {
+        OutletSettings {
             delivery: self.or(&table::DELIVERY, values::delivery, Delivery::EnvironmentFile),
             listen: self.optional(&table::ENDPOINT_LISTEN, values::listen),
             client_directory: self.optional(&table::CLIENT_DIRECTORY, values::path),
@@ -275,9 +273,9 @@ impl Check<'_> {
         )
     }
 
-    fn verify(&mut self) -> Verify {
+    fn verify(&mut self) -> VerifySettings {
         let second = Duration::from_secs(1);
-        Verify {
+        VerifySettings {
             max_lag: self.duration(
                 &table::VERIFY_MAX_LAG,
                 second,
@@ -288,7 +286,7 @@ impl Check<'_> {
         }
     }
 
-    fn heartbeat(&mut self) -> Option<Heartbeat> {
+    fn heartbeat(&mut self) -> Option<HeartbeatSettings> {
         let database = self.required(&table::DATABASE, values::file);
         let interval = self.duration(
             &table::HEARTBEAT_INTERVAL,
@@ -299,10 +297,15 @@ impl Check<'_> {
         let keep_rows = self.or(&table::HEARTBEAT_KEEP_ROWS, values::keep_rows, 100_000);
         let allow_volatile_database =
             self.or(&table::ALLOW_VOLATILE_DATABASE, values::boolean, false);
-        Some(Heartbeat { database: database?, interval, keep_rows, allow_volatile_database })
+        Some(HeartbeatSettings {
+            database: database?,
+            interval,
+            keep_rows,
+            allow_volatile_database,
+        })
     }
 
-    fn guard(&mut self) -> Guard {
+    fn guard(&mut self) -> GuardSettings {
         let databases = self.or(&table::GUARD_DATABASES, values::files, Vec::new());
         let max_time = self.duration(
             &table::GUARD_MAX_TIME,
@@ -311,7 +314,7 @@ impl Check<'_> {
             Duration::from_secs(120),
         );
         let max_wal = self.or(&table::GUARD_MAX_WAL, values::wal_size, 64 << 20);
-        Guard { databases, max_time, max_wal }
+        GuardSettings { databases, max_time, max_wal }
     }
 
     /// A file that is replaced by another one's content is lost: what is written must be no file of another use.
@@ -357,13 +360,15 @@ fn files(config: &Config) -> Vec<NamedFile> {
     let written = |setting, path: &Path| NamedFile { written: true, ..read(setting, path) };
     let own = |path| NamedFile { setting: None, path, written: true };
 
-    let mut files: Vec<NamedFile> = RUNTIME_FILES
+    let mut files: Vec<NamedFile> = own_files::IN_RUNTIME_DIRECTORY
         .iter()
         .map(|name| own(config.runtime_directory.join(name)))
-        .chain(STATE_FILES.iter().map(|name| own(config.state_directory.join(name))))
+        .chain(
+            own_files::IN_STATE_DIRECTORY.iter().map(|name| own(config.state_directory.join(name))),
+        )
         .collect();
     if let Some(directory) = &config.outlets.client_directory {
-        files.extend(CLIENT_FILES.iter().map(|name| own(directory.join(name))));
+        files.extend(own_files::IN_CLIENT_DIRECTORY.iter().map(|name| own(directory.join(name))));
     }
     let database = &config.heartbeat.database;
     files.extend(["-wal", "-shm", "-journal"].map(|suffix| {
@@ -376,6 +381,9 @@ fn files(config: &Config) -> Vec<NamedFile> {
     files.push(read(&table::CERTIFICATE, &config.provider.certificate));
     if let Some(path) = &config.provider.ca_file {
         files.push(read(&table::CA_FILE, path));
+    }
+    if let Some(path) = config.provider.proxy.as_ref().and_then(|proxy| proxy.user_file.as_ref()) {
+        files.push(read(&table::PROXY_USER_FILE, path));
     }
     match &config.provider.key {
         PrivateKey::File(path) => files.push(read(&table::PRIVATE_KEY, path)),

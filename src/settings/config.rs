@@ -16,11 +16,11 @@ use crate::core::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub provider: Provider,
-    pub litestream: Litestream,
-    pub outlets: Outlets,
-    pub heartbeat: Heartbeat,
-    pub verify: Verify,
-    pub guard: Guard,
+    pub litestream: LitestreamSettings,
+    pub outlets: OutletSettings,
+    pub heartbeat: HeartbeatSettings,
+    pub verify: VerifySettings,
+    pub guard: GuardSettings,
     /// On tmpfs: the token's lock, the instance's lock, the state that outlives a daemon restart.
     pub runtime_directory: PathBuf,
     /// On the data partition: the marks of a refused PIN and of a replica that may lack rows, and what `verify`
@@ -45,6 +45,8 @@ pub struct Provider {
     pub key: PrivateKey,
     /// PEM file of the authorities the server is checked against; the system's store if none.
     pub ca_file: Option<PathBuf>,
+    /// The way out, where the network has no other.
+    pub proxy: Option<Proxy>,
     pub connect_timeout: Duration,
     /// The whole request, once the key is at hand.
     pub fetch_timeout: Duration,
@@ -54,6 +56,15 @@ pub struct Provider {
     pub lead: Duration,
     /// After a boot the first fetch begins at a random moment within it; see [`crate::core::rotation::Policy::boot_spread`].
     pub boot_spread: Duration,
+}
+
+/// A proxy that makes a tunnel (CONNECT): TLS goes through it to the provider, unread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proxy {
+    /// `http://HOST:PORT` or `https://HOST:PORT`; nothing secret.
+    pub url: String,
+    /// One line, `USER:PASSWORD`.
+    pub user_file: Option<PathBuf>,
 }
 
 /// Where the device's private key is.
@@ -103,15 +114,15 @@ pub enum Route {
 
 /// How the credentials get out, to Litestream and to other programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outlets {
+pub struct OutletSettings {
     pub delivery: Delivery,
-    /// Where the endpoint is to listen; see [`Outlets::has_endpoint`].
+    /// Where the endpoint is to listen; see [`OutletSettings::has_endpoint`].
     pub listen: Option<SocketAddrV4>,
     /// Its group may have the credentials.
     pub client_directory: Option<PathBuf>,
 }
 
-impl Outlets {
+impl OutletSettings {
     /// Where it listens if neither a setting nor a socket unit says otherwise.
     pub const DEFAULT_LISTEN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9170);
 
@@ -142,7 +153,7 @@ impl Delivery {
 
 /// Litestream, and how it is restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Litestream {
+pub struct LitestreamSettings {
     pub environment_file: PathBuf,
     pub region: String,
     /// The program and its arguments; no shell. Empty: something else watches the file.
@@ -161,7 +172,7 @@ pub struct Litestream {
 
 /// What `edgerotate mend` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mend {
+pub struct MendSettings {
     pub runtime_directory: PathBuf,
     pub program: PathBuf,
     pub configuration: PathBuf,
@@ -170,7 +181,7 @@ pub struct Mend {
 
 /// What `edgerotate credential-process` needs to know where there is a daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct ClientSettings {
     pub runtime_directory: PathBuf,
     pub client_directory: Option<PathBuf>,
     /// Every file of settings could be read.
@@ -179,7 +190,7 @@ pub struct Client {
 
 /// The heartbeat and its database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heartbeat {
+pub struct HeartbeatSettings {
     pub database: PathBuf,
     pub interval: Duration,
     /// 0: no pruning.
@@ -189,7 +200,7 @@ pub struct Heartbeat {
 
 /// When `edgerotate verify` is content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verify {
+pub struct VerifySettings {
     /// A row that waits longer for the replica makes it behind.
     pub max_lag: Duration,
     /// A restore that gets nowhere for so long is ended.
@@ -198,7 +209,7 @@ pub struct Verify {
 
 /// What is guarded while Litestream restarts, beside the heartbeat's database, and up to where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
+pub struct GuardSettings {
     pub databases: Vec<PathBuf>,
     /// Counted while Litestream runs and holds no lock of its own.
     pub max_time: Duration,

@@ -1,23 +1,25 @@
 //! The endpoint of the credential provider: a host name and a port, and the region that AWS puts in the name.
 
+use super::aws_endpoints;
+
 /// Where the credential provider is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(super) struct ProviderEndpoint {
     pub host: String,
     pub port: u16,
 }
 
-impl Endpoint {
+impl ProviderEndpoint {
     pub fn parse(text: &str) -> Result<Self, String> {
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => rest,
             Some((_, rest)) => {
                 let https = "must be https: credentials go over it";
-                let of_mqtt = is_of_mqtt(rest);
-                return Err(if of_mqtt {
-                    format!("{https}; and {MQTT}")
-                } else {
-                    https.to_owned()
+                // mqtts://… is what tools for MQTT show.
+                let host = rest.split(['/', ':']).next().unwrap_or_default();
+                return Err(match aws_endpoints::mistaken(&host.to_ascii_lowercase()) {
+                    Some(what) => format!("{https}; and {what}"),
+                    None => https.to_owned(),
                 });
             }
             None => text,
@@ -42,17 +44,11 @@ impl Endpoint {
         Ok(Self { host: parse_host(host)?, port })
     }
 
-    /// The region in `<id>.credentials.iot.<region>.amazonaws.com[.cn]`.
+    /// The region in a name that AWS gives.
     pub fn region(&self) -> Option<&str> {
-        let name =
-            self.host.strip_suffix(".cn").unwrap_or(&self.host).strip_suffix(".amazonaws.com")?;
-        let (id, region) = name.split_once(".credentials.iot.")?;
-        (!id.is_empty() && !id.contains('.') && is_region(region)).then_some(region)
+        aws_endpoints::region(&self.host)
     }
 }
-
-/// What AWS calls data endpoint is the one that is found first.
-const MQTT: &str = "is the endpoint for MQTT; the credential provider's is told by `aws iot describe-endpoint --endpoint-type iot:CredentialProvider`";
 
 /// `[a-z0-9-]+`: it ends up unquoted in the environment file.
 pub(super) fn is_region(text: &str) -> bool {
@@ -83,14 +79,10 @@ fn parse_host(text: &str) -> Result<String, String> {
     if host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit())) {
         return Err(no_address());
     }
-    if is_of_mqtt(&host) {
-        return Err(MQTT.to_owned());
+    match aws_endpoints::mistaken(&host) {
+        Some(what) => Err(what),
+        None => Ok(host),
     }
-    Ok(host)
-}
-
-fn is_of_mqtt(host: &str) -> bool {
-    host.to_ascii_lowercase().contains("-ats.iot.")
 }
 
 fn no_address() -> String {
@@ -119,8 +111,8 @@ mod tests {
             ("provider.test:1", "provider.test", 1),
         ] {
             assert_eq!(
-                Endpoint::parse(text),
-                Ok(Endpoint { host: host.to_owned(), port }),
+                ProviderEndpoint::parse(text),
+                Ok(ProviderEndpoint { host: host.to_owned(), port }),
                 "{text}"
             );
         }
@@ -131,13 +123,12 @@ mod tests {
         for (host, region) in [
             ("a1.credentials.iot.eu-west-1.amazonaws.com", Some("eu-west-1")),
             ("a1.credentials.iot.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
-            ("a.b.credentials.iot.eu-west-1.amazonaws.com", None),
+            ("a1.credentials.iot.eusc-de-east-1.amazonaws.eu", Some("eusc-de-east-1")),
             ("a1.credentials.iot.eu.west.amazonaws.com", None),
-            ("credentials.iot.eu-west-1.amazonaws.com", None),
             ("a1.credentials.iot.eu-west-1.example.com", None),
             ("localhost", None),
         ] {
-            let endpoint = Endpoint { host: host.to_owned(), port: 443 };
+            let endpoint = ProviderEndpoint { host: host.to_owned(), port: 443 };
             assert_eq!(endpoint.region(), region, "{host}");
         }
     }

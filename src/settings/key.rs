@@ -55,6 +55,14 @@ pub(super) fn private_key(check: &mut Check<'_>) -> Option<PrivateKey> {
         check.bad(entry, "must name a private key: attribute type is another");
         return None;
     }
+    if let Some(name) = uri.not_for_engine().filter(|_| route == Route::Engine) {
+        let what = format!(
+            "attribute {name} is one that OpenSSL's engine can't take: leave it out, and name the \
+             token by token=, serial=, model= or manufacturer="
+        );
+        check.bad(entry, &what);
+        return None;
+    }
     let module = module_of(check, entry, &uri, module);
     let pin = pin_of(check, entry, &uri, pin_file);
     let token = Token { uri: uri.object(), module: module?, pin: pin?, route, module_environment };

@@ -25,6 +25,9 @@ use crate::{
 const IMAGE_FILES: [&str; 2] =
     ["/usr/lib/edgerotate/edgerotate.env", "/etc/edgerotate/edgerotate.env"];
 
+/// Weaker than both: what systemd/install puts there for the device's HSM. Where no set of an HSM is, nobody misses it.
+const HSM_FILE: &str = "/usr/lib/edgerotate/hsm.env";
+
 /// Stronger than the image's, and on the data partition.
 const DEVICE_FILE: &str = "/data/edgerotate/device.env";
 
@@ -50,7 +53,9 @@ impl LayerFile {
 
     /// The image's defaults and the administrator's settings.
     pub fn standard_of_image() -> Vec<Self> {
-        IMAGE_FILES.iter().map(|path| Self::image(path.into(), false)).collect()
+        let hsm = Some(HSM_FILE).filter(|path| Path::new(path).exists());
+        let files = hsm.into_iter().chain(IMAGE_FILES);
+        files.map(|path| Self::image(path.into(), false)).collect()
     }
 
     /// A file that comes with the image.

@@ -10,6 +10,7 @@
 //!
 //! May import: core, problems.
 
+mod aws_endpoints;
 mod check;
 mod checked;
 mod config;
@@ -28,10 +29,11 @@ mod words;
 
 pub use self::{
     check::UnknownKeys,
-    checked::{LITESTREAM_UNIT, runtime_directory},
+    checked::{LITESTREAM_UNIT, directories, runtime_directory},
     config::{
-        Client, Config, Delivery, Guard, Heartbeat, Litestream, Mend, ModuleVariable, Outlets, Pin,
-        PrivateKey, Provider, Route, Token, Verify,
+        ClientSettings, Config, Delivery, GuardSettings, HeartbeatSettings, LitestreamSettings,
+        MendSettings, ModuleVariable, OutletSettings, Pin, PrivateKey, Provider, Proxy, Route,
+        Token, VerifySettings,
     },
     layers::{LayerFile, Layers},
     problem::{ConfigErrors, Owner, Place, Problem, Warning},

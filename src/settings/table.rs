@@ -130,6 +130,18 @@ pub const CA_FILE: Setting = Setting::new(
     "the system's store",
     "PEM file with the authorities the endpoint's certificate is checked against",
 );
+pub const PROXY: Setting = Setting::new(
+    "EDGEROTATE_PROXY",
+    "none",
+    "proxy by which the provider is asked: `http://HOST:PORT` or `https://HOST:PORT`, or `none`; one in the environment is not used",
+)
+.secrecy(Secrecy::Never);
+pub const PROXY_USER_FILE: Setting = Setting::new(
+    "EDGEROTATE_PROXY_USER_FILE",
+    "none",
+    "file with one line `USER:PASSWORD`, where the proxy asks for them",
+)
+.secrecy(Secrecy::OnlyPaths);
 pub const REGION: Setting = Setting::new(
     "EDGEROTATE_REGION",
     "the region in the endpoint's name",
@@ -288,7 +300,7 @@ pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");
 
 /// All settings, in the order in which a person reads them.
-pub static SETTINGS: [&Setting; 41] = [
+pub static SETTINGS: [&Setting; 43] = [
     &ENDPOINT,
     &ROLE_ALIAS,
     &THING_NAME,
@@ -299,6 +311,8 @@ pub static SETTINGS: [&Setting; 41] = [
     &PKCS11_ROUTE,
     &MODULE_ENVIRONMENT,
     &CA_FILE,
+    &PROXY,
+    &PROXY_USER_FILE,
     &REGION,
     &DELIVERY,
     &ENVIRONMENT_FILE,
@@ -331,6 +345,12 @@ pub static SETTINGS: [&Setting; 41] = [
     &METRICS_FILE,
     &LOG,
 ];
+
+/// All names of the settings whose value may be a secret, or hold one.
+pub fn names_of_secrets() -> impl Iterator<Item = &'static str> {
+    let secrets = SETTINGS.iter().filter(|setting| setting.secrecy != Secrecy::Shown);
+    secrets.flat_map(|setting| [Some(setting.name), setting.article_name]).flatten()
+}
 
 /// The setting that goes by this name, and whether that is the article's.
 pub(super) fn by_name(name: &str) -> Option<(&'static Setting, bool)> {

@@ -32,6 +32,36 @@ pub(super) fn thing_name(text: &str) -> Result<String, String> {
     Err("must be 1 to 128 of A-Z a-z 0-9 : _ -".to_owned())
 }
 
+/// `http://HOST:PORT`; none for `none`, which takes away a weaker layer's.
+pub(super) fn proxy(text: &str) -> Result<Option<String>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let form = || "must be http://HOST:PORT, https://HOST:PORT or none".to_owned();
+    let (scheme, rest) = text.split_once("://").ok_or_else(form)?;
+    let scheme = scheme.to_ascii_lowercase();
+    if scheme.starts_with("socks") {
+        return Err("is a SOCKS proxy; http and https proxies are known".to_owned());
+    }
+    if scheme != "http" && scheme != "https" {
+        return Err(form());
+    }
+    if rest.contains('@') {
+        return Err(
+            "must not hold a user and a password: write them into the file that EDGEROTATE_PROXY_USER_FILE names"
+                .to_owned(),
+        );
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = rest.rsplit_once(':').ok_or_else(|| "names no port".to_owned())?;
+    let is_of_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    if host.is_empty() || !host.chars().all(is_of_host) || !is_port {
+        return Err(form());
+    }
+    Ok(Some(format!("{scheme}://{host}:{port}")))
+}
+
 pub(super) fn region(text: &str) -> Result<String, String> {
     if endpoint::is_region(text) {
         return Ok(text.to_owned());
@@ -75,6 +105,10 @@ pub(super) fn metrics_file(text: &str) -> Result<PathBuf, String> {
 pub(super) fn files(text: &str) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for word in words::split(text)? {
+        // `/a.db,/b.db`, or `/a.db, /b.db`.
+        if word.contains(",/") || word.ends_with(',') {
+            return Err("must be separated by blanks, not by commas".to_owned());
+        }
         let path = file(&word)?;
         if !files.contains(&path) {
             files.push(path);

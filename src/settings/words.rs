@@ -31,6 +31,11 @@ pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
                 word.get_or_insert_default();
             }
             (' ' | '\t', None) => words.extend(word.take()),
+            ('#', None) if word.is_none() => {
+                return Err("has a # behind a blank, and no comment can stand there: put it on a line of its own, or \
+                            quote it if it is meant"
+                    .to_owned());
+            }
             (_, None) => word.get_or_insert_default().push(c),
         }
     }
@@ -85,6 +90,11 @@ mod tests {
             ("/bin/x \"a", "opens a \" and does not close it"),
             ("/bin/x a\\", "has a \\ that is not followed by one of \\ \" ' s t n or a space"),
             ("/bin/x \\q", "has a \\ that is not followed by one of \\ \" ' s t n or a space"),
+            (
+                "/bin/x restart # or s6",
+                "has a # behind a blank, and no comment can stand there: put it on a line of its own, or quote it if \
+                 it is meant",
+            ),
             ("/bin/x && /bin/y", "holds &&, but no shell reads it: put it into a script"),
         ] {
             assert_eq!(parse_command(text).unwrap_err(), what, "{text}");

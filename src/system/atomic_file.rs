@@ -1,12 +1,23 @@
 //! Files that are whole at every moment.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File, OpenOptions, Permissions},
+    ffi::{OsStr, OsString},
+    fs::Permissions,
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
+    path::Path,
 };
+
+use nix::unistd::geteuid;
+
+use crate::system::directory::Directory;
+
+/// Whose a new file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Writer,
+    OfDirectory,
+}
 
 /// Replaces the file at `path` by one with these `contents` and this `mode`.
 ///
@@ -20,9 +31,18 @@ use std::{
 /// # Errors
 /// As the system gives them; the old file is then untouched.
 pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    let directory = put(path, contents, mode, true)?;
+    let directory = put(path, contents, mode, true, Owner::Writer)?;
     // The rename is in the directory.
-    File::open(directory)?.sync_all()
+    directory.sync()
+}
+
+/// The same, with the directory's owner as the file's: root does not take the file from whose directory it is. The
+/// owner is given on the draft's descriptor, before it has its name: no other file can be given away in its place.
+///
+/// # Errors
+/// As for [`replace`]; also where this user may not give files away.
+pub fn replace_for_owner(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    put(path, contents, mode, true, Owner::OfDirectory)?.sync()
 }
 
 /// The same for what is only to be looked at: whole for whoever opens it, but not waited for until storage has it. After a
@@ -31,38 +51,46 @@ pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// As the system gives them; the old file is then untouched.
 pub fn show(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    put(path, contents, mode, false).map(drop)
+    put(path, contents, mode, false, Owner::Writer).map(drop)
 }
 
 /// Answers with the directory that it is in.
-fn put(path: &Path, contents: &[u8], mode: u32, sync: bool) -> io::Result<PathBuf> {
-    let (directory, draft) = draft_of(path)?;
-    match fs::remove_file(&draft) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let written = write_new(&draft, contents, mode, sync).and_then(|()| fs::rename(&draft, path));
+fn put(path: &Path, contents: &[u8], mode: u32, sync: bool, owner: Owner) -> io::Result<Directory> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
+    };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let directory = Directory::open(directory)?;
+    let mut draft = OsString::from(".");
+    draft.push(name);
+    draft.push(".new");
+    directory.remove_file(&draft)?;
+    let written = write_new(&directory, &draft, contents, mode, sync, owner)
+        .and_then(|()| directory.rename(&draft, name));
     if let Err(e) = written {
         // What is left of it may hold a secret; that it can't be removed would not be news.
-        let _ = fs::remove_file(&draft);
+        let _ = directory.remove_file(&draft);
         return Err(e);
     }
     Ok(directory)
 }
 
-fn draft_of(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
-    };
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let mut draft = OsString::from(".");
-    draft.push(name);
-    draft.push(".new");
-    Ok((directory.to_owned(), directory.join(draft)))
-}
-
-fn write_new(path: &Path, contents: &[u8], mode: u32, sync: bool) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+fn write_new(
+    directory: &Directory,
+    draft: &OsStr,
+    contents: &[u8],
+    mode: u32,
+    sync: bool,
+    owner: Owner,
+) -> io::Result<()> {
+    let mut file = directory.make_file(draft, mode)?;
+    // Nobody else could give it away, nor has to: what another user makes there is that user's.
+    if owner == Owner::OfDirectory && geteuid().is_root() {
+        let (own, wanted) = (file.metadata()?, directory.metadata()?);
+        if own.uid() != wanted.uid() {
+            fchown(&file, Some(wanted.uid()), Some(wanted.gid()))?;
+        }
+    }
     // The umask may have taken bits that are wanted; it can't have added any.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(contents)?;
@@ -71,7 +99,7 @@ fn write_new(path: &Path, contents: &[u8], mode: u32, sync: bool) -> io::Result<
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
+    use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
     use super::*;
 
@@ -105,6 +133,32 @@ mod tests {
         assert!(replace(&path, b"new", 0o600).is_err());
         assert!(path.join("inside").is_dir());
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        fs::remove_dir_all(directory).unwrap();
+    }
+    #[test]
+    fn a_link_in_the_drafts_place_or_the_files_goes_itself() {
+        let directory = scratch("atomic-link");
+        fs::write(directory.join("elsewhere"), "somebody's").unwrap();
+        for name in ["file", ".file.new"] {
+            symlink(directory.join("elsewhere"), directory.join(name)).unwrap();
+        }
+        replace_for_owner(&directory.join("file"), b"new", 0o600).unwrap();
+        assert_eq!(fs::read(directory.join("elsewhere")).unwrap(), b"somebody's");
+        assert!(fs::symlink_metadata(directory.join("file")).unwrap().is_file());
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn root_leaves_a_file_to_whose_directory_it_is() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let directory = scratch("atomic-owner");
+        std::os::unix::fs::chown(&directory, Some(65534), Some(65534)).unwrap();
+        replace_for_owner(&directory.join("theirs"), b"", 0o600).unwrap();
+        replace(&directory.join("roots"), b"", 0o600).unwrap();
+        let owner = |name| fs::metadata(directory.join(name)).unwrap().uid();
+        assert_eq!((owner("theirs"), owner("roots")), (65534, 0));
         fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -12,9 +12,10 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
-use crate::system::kernel_locks::{self, FileId, Kind, Lock};
-
-const FILE_NAME: &str = "edgerotate.lock";
+use crate::{
+    core::own_files,
+    system::kernel_locks::{self, FileId, Lock, LockKind},
+};
 
 /// The right to be the daemon, as long as it is held. The kernel takes it back however the process ends.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Instance {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(runtime_directory.join(FILE_NAME))
+            .open(runtime_directory.join(own_files::INSTANCE_LOCK))
             .map_err(NoInstance::Failed)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut lock) => {
@@ -61,7 +62,7 @@ impl Instance {
 /// # Errors
 /// The runtime directory may not be passed, or there is no /proc.
 pub fn holder(runtime_directory: &Path, known: Option<u32>) -> io::Result<Option<u32>> {
-    let file = match fs::metadata(runtime_directory.join(FILE_NAME)) {
+    let file = match fs::metadata(runtime_directory.join(own_files::INSTANCE_LOCK)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
@@ -78,7 +79,7 @@ fn find(
     runs: impl Fn(u32) -> bool,
 ) -> Option<u32> {
     let mut holders = locks.iter().filter(|lock| {
-        lock.kind == Kind::Flock
+        lock.kind == LockKind::Flock
             && lock.file.inode == file.inode
             && (lock.file.device == file.device || known == Some(lock.pid))
     });

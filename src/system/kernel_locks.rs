@@ -21,7 +21,7 @@ const FIRST: [usize; 3] = [1024, 2048, 3072];
 /// A lock, a line of the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lock {
-    pub kind: Kind,
+    pub kind: LockKind,
     pub access: Access,
     pub pid: u32,
     pub file: FileId,
@@ -31,7 +31,7 @@ pub struct Lock {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum LockKind {
     /// flock(2).
     Flock,
     /// fcntl(2), as SQLite locks.
@@ -93,8 +93,8 @@ impl Lock {
         let mut fields = line.split_ascii_whitespace().skip(1);
         // "->" stands before one that only waits.
         let kind = match fields.next()? {
-            "FLOCK" => Kind::Flock,
-            "POSIX" => Kind::Posix,
+            "FLOCK" => LockKind::Flock,
+            "POSIX" => LockKind::Posix,
             _ => return None,
         };
         let access = match fields.nth(1)? {
@@ -167,8 +167,8 @@ mod tests {
             first,
             last,
         };
-        let flock = lock(Kind::Flock, Access::Write, 7, 1, 0, u64::MAX);
-        assert_eq!(parse(&texts), [flock, lock(Kind::Posix, Access::Read, 9, 2, 124, 127)]);
+        let flock = lock(LockKind::Flock, Access::Write, 7, 1, 0, u64::MAX);
+        assert_eq!(parse(&texts), [flock, lock(LockKind::Posix, Access::Read, 9, 2, 124, 127)]);
     }
 
     /// On a machine with many locks, of which some come and go all the time.

@@ -3,13 +3,17 @@
 //! May import: core.
 
 pub mod atomic_file;
+pub mod child_environment;
 pub mod clock;
 pub mod core_dump;
+pub mod directory;
+pub mod file_system;
 pub mod instance;
 pub mod kernel_locks;
 pub mod process_end;
 pub mod process_group;
 pub mod service_manager;
 pub mod signals;
+pub mod sockets;
 pub mod tied;
-pub mod volatile;
+pub mod user;

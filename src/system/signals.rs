@@ -1,4 +1,4 @@
-//! The signals that end `edgerotate verify`: it tidies up first.
+//! The signals that end a command which tidies up first.
 
 use std::io;
 
@@ -18,13 +18,13 @@ impl Signals {
         ]))
     }
 
-    /// Waits for one of them.
-    pub async fn next(&mut self) {
+    /// Waits for one of them; answers with its name.
+    pub async fn next(&mut self) -> &'static str {
         let [terminate, interrupt, hangup] = &mut self.0;
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hangup.recv() => "SIGHUP",
         }
     }
 }

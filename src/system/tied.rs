@@ -26,6 +26,7 @@ const NOT_STARTED: u8 = 127;
 /// The command that starts `program` through `edgerotate`; to be run by a thread that lives as long as the process.
 pub fn command(edgerotate: &Path, program: &OsStr) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(edgerotate);
+    command.arg0("edgerotate");
     command.args(["verify", FLAG]).arg(id().to_string()).arg(program);
     command
 }

@@ -6,7 +6,7 @@ use chrono::Utc;
 use edgerotate::{
     core::heartbeat::Ids,
     replica::{guard::transaction::Guard, heartbeat_store::HeartbeatStore},
-    system::volatile::is_volatile,
+    system::file_system::is_volatile,
 };
 
 use crate::{

@@ -195,7 +195,7 @@ fn of_a_key_in_a_file() {
     let answer = bench.check_as(By::Owner, &[], &settings);
     assert_eq!(answer.code, 69, "{}", answer.text);
     answer.assert_has(
-        "WRONG key the private key file holds no unencrypted private key in PEM: DEVICE/device.key [key-file-not-pem]",
+        "WRONG key the private key file holds no unencrypted private key in PEM: DEVICE/device.key (*) [key-file-not-pem]",
     );
     answer.assert_has("not reached endpoint needs: key");
 }
@@ -219,7 +219,7 @@ fn of_files_that_are_not_there() {
     let answer = bench.check_as(By::Owner, &[], &[("CA_FILE", "DEVICE/device.env")]);
     assert_eq!(answer.code, 69, "{}", answer.text);
     answer.assert_has(
-        "WRONG CA file the file of trusted authorities holds no certificate in PEM: DEVICE/device.env [ca-file-not-pem]",
+        "WRONG CA file the file of trusted authorities holds no certificate in PEM: DEVICE/device.env (*) [ca-file-not-pem]",
     );
     answer.assert_has("not reached endpoint needs: CA file");
 }

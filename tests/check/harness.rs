@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use edgerotate::system::volatile::is_volatile;
+use edgerotate::system::file_system::is_volatile;
 use serde_json::Value;
 
 use crate::support::{

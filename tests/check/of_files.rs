@@ -61,6 +61,19 @@ pub const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        finding: Finding::DirectoryFull,
+        code: 69,
+        by: By::Mounts(
+            "mkdir DEVICE/full 2>&-; mount -t tmpfs -o size=64k,mode=700 tmpfs DEVICE/full && \
+             { dd if=/dev/zero of=DEVICE/full/journal bs=4k status=none 2>&- || :; }",
+        ),
+        settings: &[("RUNTIME_DIRECTORY", "DEVICE/full")],
+        line: "WRONG runtime directory the file system of a directory of edgerotate's is full: DEVICE/full",
+        remedy: "make room there (df DEVICE/full says how much there is): what is kept in it can't be replaced, the \
+                 credentials among it",
+        ..CASE
+    },
+    Case {
         finding: Finding::SecretReadable,
         code: 77,
         given: |bench| chmod(bench.token.pin_file.clone(), 0o644),

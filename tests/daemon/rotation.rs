@@ -1,11 +1,11 @@
 //! The main job: credentials rotate in time and every row is in S3.
 
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use crate::support::{
     Device, Generation, SOON,
     database::{integrity, rows},
-    device::THING,
+    device::{THING, program},
     machine,
     process::{run, tied},
     tool,
@@ -49,6 +49,25 @@ fn rotate_and_restore(name: &str, generation: Generation) {
     let issued: Vec<_> = device.cloud.issued().into_iter().map(|i| i.access_key_id).collect();
     assert_eq!(keys, issued[..keys.len()], "{}", device.log_tail());
     assert!(issued.len() <= keys.len() + 1, "a fetch was for nothing: {issued:?}");
+}
+
+#[test]
+fn an_upgrade_in_place_costs_the_old_daemon_no_rotation() {
+    let mut device = Device::new("upgrade", Generation::V05, LIFETIME);
+    // As apt, opkg and a NixOS switch do it: the daemon runs on, and its file is another one's.
+    let installed = device.scratch.join("edgerotate");
+    std::fs::copy(program(), &installed).unwrap();
+    device.run_as(&["env"], &installed);
+    device.start();
+    device.wait_until("a rotation", 4 * LIFETIME, |device| device.litestream.restarts() >= 1);
+    let newer = device.scratch.join("edgerotate.new");
+    std::fs::write(&newer, "#!/bin/sh\nexit 3\n").unwrap();
+    std::fs::set_permissions(&newer, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(&newer, &installed).unwrap();
+    let fetches = device.cloud.fetches();
+    device.wait_until("two more", 6 * LIFETIME, |device| device.cloud.fetches() >= fetches + 2);
+    assert_eq!(device.problems(), [""; 0]);
+    device.stop();
 }
 
 #[test]

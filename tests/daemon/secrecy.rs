@@ -19,6 +19,32 @@ use crate::support::{
     wait_for, wait_until,
 };
 
+/// No child of the daemon is given more than it needs: the restart command, which hands its environment on, least of all.
+#[test]
+fn no_setting_that_may_be_secret_is_in_the_restart_commands_environment() {
+    let mut device = Device::new("environment", Generation::V05, Duration::from_secs(8));
+    let shown = device.scratch.join("shown");
+    let script = format!("env >>{} && exec \"$@\"", shown.display());
+    let restart = device.unset("RESTART_COMMAND");
+    device.set("RESTART_COMMAND", format!("/bin/sh -c '{script}' sh {restart}"));
+    let configuration = device.environment["SOFTHSM2_CONF"].clone();
+    let word = "not-for-others-3141";
+    let module = format!("SOFTHSM2_CONF={configuration} CARD_PIN={word}");
+    device.environment.insert("EDGEROTATE_MODULE_ENVIRONMENT".to_owned(), module);
+    for name in ["CARD_PIN", "DEVICE_PRIVATE_KEY_PKCS11_PHRASE_OLD", "SOME_TOKEN"] {
+        device.environment.insert(name.to_owned(), word.to_owned());
+    }
+    device.start();
+    device.wait_until("a rotation", 4 * SOON, |device| device.litestream.restarts() >= 1);
+    device.stop();
+    let shown = fs::read_to_string(shown).unwrap();
+    assert!(shown.contains("PATH="), "{shown}");
+    assert!(!shown.contains(word), "{shown}");
+    for name in edgerotate::settings::table::names_of_secrets() {
+        assert!(!shown.contains(name), "{name}");
+    }
+}
+
 #[test]
 fn secrets_are_only_where_they_must_be() {
     let mut device = Device::new("secrets", Generation::V05, Duration::from_secs(8));

@@ -43,7 +43,8 @@ fn whoever_knows_the_token_gets_what_the_provider_issued() {
         let consumers = status["record"]["consumers"].as_array()?;
         // At first it may have asked in vain.
         let served = |one: &&serde_json::Value| {
-            one["program"] == "a-test/1" && one["served"] == "credentials"
+            one["program"].as_str().unwrap().starts_with("a-test/1 (")
+                && one["served"] == "credentials"
         };
         consumers.iter().find(served).cloned()
     });
@@ -100,6 +101,43 @@ fn what_has_expired_is_not_served() {
     // For this as well: expired credentials would be refused by AWS.
     let said = process::try_run(&mut device.edgerotate(&["credential-process"]));
     assert!(!said.0 && said.1.contains("no valid credentials now"), "{}", said.1);
+    device.stop();
+}
+
+#[test]
+fn who_asks_while_the_first_fetch_is_under_way_waits_for_it() {
+    let mut device = Device::new("held", Generation::V05, HOUR);
+    device.use_endpoint();
+    device.start();
+    ask_until_served(&device);
+    device.stop();
+    // A new daemon without its state is one that the boot starts.
+    fs::remove_file(device.runtime_directory.join("state.json")).unwrap();
+    device.cloud.provider_fault(&json!({"delay_s": 2}));
+    device.start();
+    device.wait_for_log_times("start update credential", 2, SOON);
+    device.wait_until("the endpoint", SOON, |device| {
+        std::net::TcpStream::connect(("127.0.0.1", device.port())).is_ok()
+    });
+    // The first of them ask before the answer came, and none is sent away.
+    while device.cloud.fetches() < 2 {
+        assert_eq!(ask(&device, &token(&device)).status, 200);
+    }
+    // So many wait at a time, and not for ever.
+    device.stop();
+    fs::remove_file(device.runtime_directory.join("state.json")).unwrap();
+    device.cloud.provider_fault(&json!({"delay_s": 3600}));
+    device.start();
+    device.wait_for_log_times("start update credential", 3, SOON);
+    device.wait_until("the endpoint", SOON, |device| {
+        std::net::TcpStream::connect(("127.0.0.1", device.port())).is_ok()
+    });
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let all: Vec<_> =
+            (0..12).map(|_| scope.spawn(|| ask(&device, &token(&device)).status)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [503; 12]);
     device.stop();
 }
 

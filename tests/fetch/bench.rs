@@ -63,6 +63,7 @@ impl Bench {
                 module_environment: Vec::new(),
             }),
             ca_file: Some(cloud.ca_file()),
+            proxy: None,
             connect_timeout: Duration::from_secs(20),
             fetch_timeout: Duration::from_secs(30),
             fetch_deadline: Duration::from_secs(60),
@@ -140,6 +141,17 @@ impl Bench {
         let reply = runtime.block_on(self.launcher.fetch(&self.provider, unreapable));
         self.assert_no_secret_in(&reply);
         reply
+    }
+
+    /// With other settings.
+    pub fn fetch_with(&self, provider: &Provider) -> Result<Credentials, Failure> {
+        LISTENER.install();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let unreapable = |id| panic!("process {id} can't be reaped");
+        match runtime.block_on(self.launcher.fetch(provider, unreapable)) {
+            FetchReply::Credentials { credentials, .. } => Ok(credentials),
+            FetchReply::Failed { failure, .. } => Err(failure),
+        }
     }
 
     pub fn fetch_credentials(&self) -> Credentials {

@@ -13,15 +13,111 @@ use edgerotate::{
 
 use crate::{
     bench::{Bench, count},
-    support::process::{run, tied},
+    support::{
+        device::THING,
+        process::{run, tied},
+        token::write_private,
+    },
 };
 
 // Each is a test, and shows these causes.
 cases! {
     a_pin_file_that_can_t_be_read_is_told: PinFileUnreadable;
+    certificates_that_openssl_refuses: CertificateTooWeak;
     each_file_has_its_words: CertificateMissing CertificateNotPem CertificateUnreadable KeyFileMissing KeyFileNotPem KeyFileUnreadable CaFileMissing CaFileNotPem CaFileUnreadable;
     without_privileges_it_fetches_and_each_file_it_may_not_read_has_its_words: CertificateNotPermitted CaFileNotPermitted ModuleNotPermitted PinFileNotPermitted KeyFileNotPermitted PinUnguarded TokenLockUnusable;
     a_key_file_with_a_passphrase_asks_nobody: KeyFileNotPem;
+}
+
+/// What AWS IoT takes beside P-256, and RSA-PSS keys, which OpenSSL knows as a kind of their own.
+#[test]
+fn a_key_of_each_kind_fetches() {
+    let bench = Bench::with_key_file("kinds");
+    for (name, kind, option) in [
+        ("p-384", "EC", "ec_paramgen_curve:P-384"),
+        ("p-521", "EC", "ec_paramgen_curve:P-521"),
+        ("rsa", "RSA", "rsa_keygen_bits:2048"),
+        ("rsa-pss", "RSA-PSS", "rsa_keygen_bits:2048"),
+    ] {
+        let mut provider = bench.provider.clone();
+        let key = bench.scratch.join(format!("{name}.key"));
+        let make = ["genpkey", "-algorithm", kind, "-pkeyopt", option];
+        write_private(&key, &run(tied("openssl").args(make)));
+        let path = bench.scratch.join(format!("{name}.pem"));
+        provider.certificate = bench.cloud.issue(&bench.request_of(&key), THING, &path).path;
+        provider.key = PrivateKey::File(key);
+        bench.fetch_with(&provider).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+    }
+}
+
+/// Files as people make them; src/fetch/pem.rs has them all, these go the whole way.
+#[test]
+fn a_certificate_is_taken_in_each_usual_shape() {
+    let bench = Bench::with_key_file("shapes");
+    let device = fs::read_to_string(&bench.certificate.path).unwrap();
+    let authority = fs::read_to_string(bench.cloud.directory().join("device-ca.pem")).unwrap();
+    let json = serde_json::json!({"certificateId": "0a1b", "certificatePem": device});
+    for (shape, text) in [
+        ("authority first", format!("{authority}{device}")),
+        ("glued", format!("{}{authority}", device.trim_end())),
+        ("the CLI's JSON", json.to_string()),
+        ("\\n", device.replace('\n', "\\n")),
+        ("indented", device.replace('\n', "\n    ")),
+    ] {
+        let mut provider = bench.provider.clone();
+        provider.certificate = bench.scratch.join("shape.pem");
+        fs::write(&provider.certificate, text).unwrap();
+        bench.fetch_with(&provider).unwrap_or_else(|failure| panic!("{shape}: {failure}"));
+    }
+    // The same reader has the CA file.
+    let mut provider = bench.provider.clone();
+    let trusted = fs::read_to_string(bench.cloud.ca_file()).unwrap();
+    provider.ca_file = Some(bench.scratch.join("ca.pem"));
+    fs::write(bench.scratch.join("ca.pem"), format!("{}{trusted}", authority.trim_end())).unwrap();
+    bench.fetch_with(&provider).unwrap();
+    // An authority alone is told as such.
+    provider.certificate = bench.cloud.directory().join("device-ca.pem");
+    let failure = bench.fetch_with(&provider).unwrap_err();
+    assert_eq!(failure.cause, Cause::KeyMismatch);
+    assert!(failure.detail.contains("an authority's"), "{failure}");
+}
+
+fn certificates_that_openssl_refuses() {
+    let mut bench = Bench::with_key_file("weak");
+    for (name, key, digest, words) in [
+        ("sha1", &["-newkey", "rsa:2048"][..], "-sha1", "md too weak"),
+        ("rsa-1024", &["-newkey", "rsa:1024"], "-sha256", "key too small"),
+        (
+            "curve",
+            &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"],
+            "-sha256",
+            "curve secp256k1",
+        ),
+    ] {
+        let path = bench.scratch.join(format!("{name}.pem"));
+        let authority = bench.scratch.join("own-ca.pem");
+        run(tied("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Own CA"])
+            .arg("-keyout")
+            .arg(authority.with_extension("key"))
+            .arg("-out")
+            .arg(&authority));
+        run(tied("openssl")
+            .args(["req", "-x509", "-nodes", "-subj", "/CN=press-12", "-days", "30", digest])
+            .args(key)
+            .arg("-CA")
+            .arg(&authority)
+            .arg("-CAkey")
+            .arg(authority.with_extension("key"))
+            .arg("-keyout")
+            .arg(path.with_extension("key"))
+            .arg("-out")
+            .arg(&path));
+        bench.provider.key = PrivateKey::File(path.with_extension("key"));
+        bench.provider.certificate = path;
+        bench.assert_fails(Cause::CertificateTooWeak, &[words]);
+    }
+    assert!(bench.cloud.requests().is_empty(), "nothing was sent");
 }
 
 #[test]

@@ -35,6 +35,7 @@ macro_rules! cases {
 mod bench;
 mod files;
 mod provider;
+mod proxy;
 mod supervision;
 mod tls;
 mod token;
@@ -43,13 +44,14 @@ use edgerotate::problems::failure::Cause;
 
 /// Whose cases are real.
 const CASES: &[&[Cause]] =
-    &[files::CASES, provider::CASES, supervision::CASES, tls::CASES, token::CASES];
+    &[files::CASES, provider::CASES, proxy::CASES, supervision::CASES, tls::CASES, token::CASES];
 
 /// What no test here can bring about, and why; the words that libcurl or OpenSSL have for it are in the unit tests of
 /// src/fetch.
 const NOT_BROUGHT_ABOUT: &[(Cause, &str)] = &[
     (Cause::OpensslMissing, "needs a libcurl that is built with another TLS library"),
     (Cause::TransportOther, "is what has no cause of its own"),
+    (Cause::PublicKeyMissing, "needs a key that can't be given its half: another kind than EC"),
 ];
 
 #[test]

@@ -13,7 +13,7 @@ struct list {
     unsigned char version[2];
     void *function[68];
 };
-enum { INITIALIZE = 0, FINALIZE = 1, GET_TOKEN_INFO = 6, LOGIN = 18, SIGN = 43 };
+enum { INITIALIZE = 0, FINALIZE = 1, GET_SLOT_LIST = 4, GET_TOKEN_INFO = 6, LOGIN = 18, SIGN = 43 };
 
 static struct list *real, ours;
 
@@ -51,7 +51,11 @@ static rv initialize(void *arguments) {
     if (told("abort") || told("fork-and-abort")) abort();
     if (told("segv")) *(volatile int *)0 = 0;
     if (told("exit")) _exit(3);
-    if (told("no-start")) return 0x30; /* CKR_DEVICE_ERROR */
+    if (told("no-start")) {
+        fprintf(stderr, "looking\nno chip\n");
+        return 0x30; /* CKR_DEVICE_ERROR */
+    }
+    if (told("bad-arguments")) return 0x7;
     if (told("noise")) {
         for (int i = 0; i < 20000; i++) {
             printf("{\"stdout\": %d}\n", i);
@@ -70,10 +74,27 @@ static rv finalize(void *reserved) {
     return result;
 }
 
+static rv get_slot_list(unsigned char with_token, rv *slots, rv *count) {
+    if (told("slots-abort")) abort();
+    if (told("slots-fault")) return 0x30;
+    if (told("no-slots")) {
+        *count = 0;
+        return 0;
+    }
+    return ((rv(*)(unsigned char, rv *, rv *))real->function[GET_SLOT_LIST])(with_token, slots, count);
+}
+
+/* Since the process began. */
+static int refused;
+
 static rv get_token_info(rv slot, unsigned char *info) {
+    if (told("info-fault")) return 0x30;
     rv result = ((rv(*)(rv, unsigned char *))real->function[GET_TOKEN_INFO])(slot, info);
     /* The flags stand after label, manufacturer, model and serial number; CKF_USER_PIN_LOCKED. */
-    if (result == 0 && told("token-locked")) *(rv *)(info + 96) |= 0x40000;
+    rv *flags = (rv *)(info + 96);
+    if (result == 0 && (told("token-locked") || (told("pin-locked-for-good") && refused))) *flags |= 0x40000;
+    if (result == 0 && told("login-refused-abort")) *flags |= 0x10000; /* CKF_USER_PIN_COUNT_LOW */
+    if (result == 0 && told("blank")) *flags &= ~0x400ul; /* CKF_TOKEN_INITIALIZED */
     return result;
 }
 
@@ -81,6 +102,11 @@ static rv login(rv session, rv user, unsigned char *pin, rv length) {
     note("C_Login");
     if (told("print-pin")) fprintf(stderr, "PIN is %.*s\n", (int)length, pin);
     if (told("pin-locked")) return 0xa4;
+    if (told("pin-locked-for-good")) {
+        refused = 1;
+        return 0xa4;
+    }
+    if (told("login-refused-abort")) abort();
     if (told("pin-expired")) return 0xa3;
     if (told("pin-length")) return 0xa2;
     if (told("no-user-pin")) return 0x102;
@@ -104,6 +130,7 @@ rv C_GetFunctionList(struct list **list) {
         ours = *real;
         ours.function[INITIALIZE] = initialize;
         ours.function[FINALIZE] = finalize;
+        ours.function[GET_SLOT_LIST] = get_slot_list;
         ours.function[GET_TOKEN_INFO] = get_token_info;
         ours.function[LOGIN] = login;
         ours.function[SIGN] = sign;

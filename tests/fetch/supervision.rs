@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::Path,
+    process::Stdio,
     thread,
     time::Duration,
 };
@@ -11,8 +13,8 @@ use std::{
 use edgerotate::{
     commands::fetch::by_hand,
     core::secret::Secret,
-    fetch::protocol::{Order, Purpose},
-    problems::failure::Cause,
+    fetch::protocol::{FetchOrder, Purpose, VERSION},
+    problems::{exit_code, failure::Cause},
     settings::Pin,
 };
 use nix::fcntl::{Flock, FlockArg};
@@ -179,11 +181,29 @@ fn nothing_secret_can_be_seen_from_outside() {
 }
 
 #[test]
+fn an_order_of_another_version_is_known_as_such() {
+    let bench = Bench::new("version");
+    let mut child = tied(&bench.launcher.program)
+        .args(["fetch", "--child"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Whatever else it may hold.
+    let order = format!(r#"{{"version":{},"parent":"who","more":[]}}"#, VERSION + 1);
+    child.stdin.take().unwrap().write_all(order.as_bytes()).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(exit_code::OTHER_VERSION.into()), "{ended:?}");
+    assert!(ended.stdout.is_empty());
+}
+
+#[test]
 fn the_child_dies_with_its_parent() {
     let mut bench = Bench::new("orphan");
     let log = bench.shim("hang");
     // Another parent than this one, which is to stay.
-    let order = Order {
+    let order = FetchOrder {
+        version: VERSION,
         parent: 0,
         purpose: Purpose::Fetch,
         provider: bench.provider.clone(),

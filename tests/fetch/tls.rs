@@ -13,7 +13,10 @@ use openssl::{
     asn1::Asn1Time,
     hash::MessageDigest,
     pkey::PKey,
-    x509::{X509Builder, X509NameBuilder, extension::SubjectAlternativeName},
+    x509::{
+        X509Builder, X509NameBuilder,
+        extension::{BasicConstraints, SubjectAlternativeName},
+    },
 };
 use serde_json::json;
 
@@ -29,7 +32,8 @@ use crate::{
 
 // Each is a test, and shows these causes.
 cases! {
-    nobody_there: ConnectRefused Dns Unreachable ConnectTimeout;
+    nobody_there: ConnectRefused Dns Unreachable ConnectTimeout TlsStalled;
+    a_trusted_root_that_has_expired: CaFileExpired;
     servers_that_are_not_trusted: ServerCertificateExpired ServerOtherHost ServerNotTrusted;
     nothing_but_the_ca_file_is_trusted: ServerNotTrusted;
     device_certificates_that_are_refused: DeviceCertificateExpired DeviceCertificateUnknown;
@@ -57,7 +61,40 @@ fn nobody_there() {
     bench.provider.host = "localhost".to_owned();
     bench.provider.port = listener.local_addr().unwrap().port();
     bench.provider.connect_timeout = Duration::from_secs(1);
+    bench.assert_fails(Cause::TlsStalled, &["within 1 s"]);
+
+    // Its queue is full: no more connections are taken.
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let queued: Vec<_> = (0..8)
+        .map(|_| {
+            let one = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+            let one = one.unwrap();
+            one.set_nonblocking(true).unwrap();
+            let _ = one.connect(&address.into());
+            one
+        })
+        .collect();
+    bench.provider.port = address.port();
     bench.assert_fails(Cause::ConnectTimeout, &["not up within 1 s: "]);
+    drop(queued);
+
+    // Whoever counts on a proxy in the environment is told that it is not used.
+    bench.provider.port = 1;
+    bench.launcher.environment.push(("https_proxy".into(), "http://127.0.0.1:2".into()));
+    bench.assert_fails(Cause::ConnectRefused, &["https_proxy", "EDGEROTATE_PROXY"]);
+}
+
+fn a_trusted_root_that_has_expired() {
+    let mut bench = Bench::with_key_file("old-root");
+    let (server, root) = Server::of_an_expired_root(&bench);
+    server.aim(&mut bench);
+    bench.provider.ca_file = Some(root);
+    bench.assert_fails(Cause::CaFileExpired, &["old-root.pem", "Old Root was valid until"]);
 }
 
 fn servers_that_are_not_trusted() {
@@ -212,6 +249,19 @@ impl Server {
         let (key, _) = bench.make_key("server");
         let path = bench.scratch.join("server-cert.pem");
         certificate(&path, &key, "localhost", days);
+        Self::with(bench, path, &key, arguments)
+    }
+
+    /// With a certificate that is good, of a root that was good until lately.
+    fn of_an_expired_root(bench: &Bench) -> (Self, PathBuf) {
+        let ((key, _), (roots_key, _)) = (bench.make_key("server"), bench.make_key("root"));
+        let (path, root) = (bench.scratch.join("server.crt"), bench.scratch.join("old-root.pem"));
+        certificate(&root, &roots_key, "Old Root", (-2000, -300));
+        certificate_by(&path, &key, "localhost", (-1, 30), ("Old Root", &roots_key));
+        (Self::with(bench, path, &key, &[]), root)
+    }
+
+    fn with(bench: &Bench, path: PathBuf, key: &Path, arguments: &[&str]) -> Self {
         let log = bench.scratch.join("server.log");
         let mut command = tied("openssl");
         command.args([
@@ -226,7 +276,7 @@ impl Server {
             .arg("-cert")
             .arg(&path)
             .arg("-key")
-            .arg(&key)
+            .arg(key)
             .arg("-CAfile")
             .arg(&path)
             .args(arguments);
@@ -296,22 +346,41 @@ fn at(directory: &Path, name: &str) -> String {
 }
 
 /// Writes a certificate that its own key signed.
-fn certificate(path: &Path, key: &Path, name: &str, (from, until): (i64, i64)) {
+pub fn certificate(path: &Path, key: &Path, name: &str, days: (i64, i64)) {
+    certificate_by(path, key, name, days, (name, key));
+}
+
+/// The same, issued by somebody.
+fn certificate_by(
+    path: &Path,
+    key: &Path,
+    name: &str,
+    (from, until): (i64, i64),
+    (issuer, issuers_key): (&str, &Path),
+) {
     let key = PKey::private_key_from_pem(&fs::read(key).unwrap()).unwrap();
-    let mut subject = X509NameBuilder::new().unwrap();
-    subject.append_entry_by_text("CN", name).unwrap();
-    let subject = subject.build();
+    let issuers_key = PKey::private_key_from_pem(&fs::read(issuers_key).unwrap()).unwrap();
+    let named = |name| {
+        let mut builder = X509NameBuilder::new().unwrap();
+        builder.append_entry_by_text("CN", name).unwrap();
+        builder.build()
+    };
     let mut builder = X509Builder::new().unwrap();
-    let at = |days: i64| Asn1Time::days_from_now(days.try_into().unwrap()).unwrap();
+    #[allow(clippy::disallowed_methods, reason = "tests watch the real clock")]
+    let now = chrono::Utc::now().timestamp();
+    let at = |days: i64| Asn1Time::from_unix(now + days * 86_400).unwrap();
     builder.set_version(2).unwrap();
-    builder.set_subject_name(&subject).unwrap();
-    builder.set_issuer_name(&subject).unwrap();
+    builder.set_subject_name(&named(name)).unwrap();
+    builder.set_issuer_name(&named(issuer)).unwrap();
     builder.set_not_before(&at(from)).unwrap();
     builder.set_not_after(&at(until)).unwrap();
     builder.set_pubkey(&key).unwrap();
     let names =
         SubjectAlternativeName::new().dns(name).build(&builder.x509v3_context(None, None)).unwrap();
     builder.append_extension(names).unwrap();
-    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    if name == "Old Root" {
+        builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
+    }
+    builder.sign(&issuers_key, MessageDigest::sha256()).unwrap();
     fs::write(path, builder.build().to_pem().unwrap()).unwrap();
 }

@@ -21,22 +21,26 @@ use crate::{
 // Each is a test, and shows these causes.
 cases! {
     what_the_module_reads_can_stand_in_the_settings: ModuleNotStarted;
+    a_module_that_is_late_spends_no_try: FetchCrashed FetchHung;
+    a_token_that_is_locked_for_a_time_is_tried_again: TokenLockedOut;
     a_wrong_pin_is_tried_once: PinIncorrect PinRefusedEarlier;
     a_wrong_pin_in_the_settings_is_tried_once_too: PinIncorrect PinRefusedEarlier;
     a_refusal_without_a_data_partition_lasts_until_the_boot: PinIncorrect PinRefusedEarlier;
     what_the_token_says_of_a_pin: PinLocked PinExpired PinIncorrect PinNotSet TokenFault;
-    a_login_that_ends_without_an_answer_is_tried_twice: FetchCrashed FetchHung PinUncertain;
+    a_login_that_ends_without_an_answer_is_tried_twice: FetchCrashed FetchHung PinUncertain LoginUnanswered;
+    a_good_pin_is_left_alone_where_the_token_says_that_it_refused_it: FetchCrashed PinUncertain;
     a_locked_token_is_remembered_without_a_pin_as_well: PinLocked PinRefusedEarlier;
     a_pin_in_openssl_s_own_configuration_is_not_tried: PinNeeded;
     a_token_that_fails_while_it_signs: TokenFault;
     pin_files: PinNeeded PinFileMissing PinFileEmpty PinUnfit;
     modules_that_are_none: ModuleMissing ModuleNotLoadable ModuleNotPkcs11;
     a_module_for_another_machine: ModuleNotLoadable;
-    a_module_that_does_not_start: ModuleNotStarted;
-    tokens_and_keys_that_are_not_there: TokenMissing KeyObjectMissing;
+    a_module_that_does_not_start: ModuleNotStarted ModuleRefuses;
+    tokens_and_keys_that_are_not_there: TokenMissing TokenAbsent TokenNotInitialized TokenFault KeyObjectMissing;
     a_uri_that_the_settings_would_refuse: KeyUriInvalid;
     two_tokens_of_one_name_are_not_both_tried: TokenAmbiguous;
     a_certificate_of_another_key: KeyMismatch;
+    a_key_without_its_public_object: SignatureMismatch;
     openssl_without_its_way_to_the_token: EngineMissing ProviderMissing;
 }
 
@@ -131,7 +135,7 @@ fn a_refusal_without_a_data_partition_lasts_until_the_boot() {
 
 fn what_the_token_says_of_a_pin() {
     for (behaviour, cause, remembered) in [
-        ("pin-locked", Cause::PinLocked, true),
+        ("pin-locked-for-good", Cause::PinLocked, true),
         ("pin-expired", Cause::PinExpired, true),
         ("pin-length", Cause::PinIncorrect, true),
         ("no-user-pin", Cause::PinNotSet, false),
@@ -169,12 +173,73 @@ fn a_login_that_ends_without_an_answer_is_tried_twice() {
         bench.set_variable("SHIM", behaviour);
         bench.provider.fetch_timeout = Duration::from_secs(1);
         bench.provider.fetch_deadline = Duration::from_secs(3);
+        bench.assert_fails(cause, &["1 in a row, with a PIN that the token took before"]);
+        for _ in 0..2 {
+            // Slowly from now on.
+            bench.assert_fails(Cause::LoginUnanswered, &["in a row"]);
+        }
+        assert!(!bench.mark().exists(), "nothing is written to the data partition");
+        bench.set_variable("SHIM", "");
+        bench.provider.fetch_timeout = Duration::from_secs(30);
+        bench.provider.fetch_deadline = Duration::from_secs(60);
+        bench.fetch_credentials();
+    }
+}
+
+/// The token's PIN was changed behind an unchanged file, and the module dies on each refusal.
+fn a_good_pin_is_left_alone_where_the_token_says_that_it_refused_it() {
+    let mut bench = Bench::new("changed-behind");
+    let log = bench.shim("");
+    bench.fetch_credentials();
+    let logins = count(&log, "C_Login");
+    bench.set_variable("SHIM", "login-refused-abort");
+    bench.assert_fails(Cause::FetchCrashed, &["1 in a row"]);
+    assert_eq!(bench.fetch_failure().cause, Cause::LoginUnanswered);
+    for _ in 0..2 {
+        bench.assert_fails(Cause::PinUncertain, &["pin-refused is removed"]);
+    }
+    assert_eq!(count(&log, "C_Login"), logins + 2);
+}
+
+/// In C_Initialize, and while slots are listed: nothing of the PIN was in it.
+fn a_module_that_is_late_spends_no_try() {
+    for (behaviour, cause) in [
+        ("abort", Cause::FetchCrashed),
+        ("hang", Cause::FetchHung),
+        ("slots-abort", Cause::FetchCrashed),
+    ] {
+        let mut bench = Bench::new(&format!("late-{behaviour}"));
+        let log = bench.shim(behaviour);
+        bench.provider.fetch_timeout = Duration::from_secs(1);
+        bench.provider.fetch_deadline = Duration::from_secs(3);
         for _ in 0..3 {
-            let failure = bench.fetch_failure();
-            assert_eq!(failure.cause, cause, "{failure}");
-            assert!(!failure.to_string().contains("may have refused"), "{failure}");
+            bench.assert_fails(cause, &[]);
         }
         assert!(!bench.mark().exists());
+        bench.set_variable("SHIM", "");
+        bench.provider.fetch_timeout = Duration::from_secs(30);
+        bench.provider.fetch_deadline = Duration::from_secs(60);
+        bench.fetch_credentials();
+        assert_eq!(count(&log, "C_Login"), 1);
+    }
+}
+
+/// As a TPM is: no flag shows it, and it passes.
+fn a_token_that_is_locked_for_a_time_is_tried_again() {
+    for was_accepted in [true, false] {
+        let mut bench = Bench::new("locked-out");
+        bench.shim("");
+        if was_accepted {
+            bench.fetch_credentials();
+        }
+        bench.set_variable("SHIM", "pin-locked");
+        for _ in 0..3 {
+            bench
+                .assert_fails(Cause::TokenLockedOut, &["tpm2_dictionarylockout", "CKR_PIN_LOCKED"]);
+            assert!(!bench.mark().exists());
+        }
+        bench.set_variable("SHIM", "");
+        bench.fetch_credentials();
     }
 }
 
@@ -222,8 +287,15 @@ fn pin_files() {
     bench.token_settings().pin = Pin::File(path.clone());
     fs::write(&path, "\n").unwrap();
     bench.assert_fails(Cause::PinFileEmpty, &[]);
-    fs::write(&path, "one\ntwo\n").unwrap();
-    bench.assert_fails(Cause::PinUnfit, &["more than one line"]);
+    for (text, words) in [
+        ("one\ntwo\n", "more than one line"),
+        ("\u{feff}1234\n", "byte order mark"),
+        (" 1234\n", "blank before or after it"),
+        ("\"1234\"\n", "in quotes"),
+    ] {
+        fs::write(&path, text).unwrap();
+        bench.assert_fails(Cause::PinUnfit, &[words]);
+    }
     assert_eq!(count(&log, "C_Login"), 0, "no token counts a login that none of these was");
     assert!(!bench.mark().exists());
 }
@@ -260,7 +332,15 @@ fn a_module_for_another_machine() {
 fn a_module_that_does_not_start() {
     let mut bench = Bench::new("no-start");
     bench.shim("no-start");
-    bench.assert_fails(Cause::ModuleNotStarted, &["shim.so"]);
+    bench.assert_fails(
+        Cause::ModuleNotStarted,
+        &[
+            "shim.so (C_Initialize answers CKR_DEVICE_ERROR (0x30))",
+            "the module printed: looking | no chip",
+        ],
+    );
+    bench.set_variable("SHIM", "bad-arguments");
+    bench.assert_fails(Cause::ModuleRefuses, &["CKR_ARGUMENTS_BAD (0x7)"]);
     // SoftHSM without its configuration.
     let mut bench = Bench::new("no-configuration");
     bench.launcher.environment =
@@ -276,6 +356,17 @@ fn tokens_and_keys_that_are_not_there() {
     bench.token_settings().uri = uri.replace("object=device-key", "object=other");
     bench.assert_fails(Cause::KeyObjectMissing, &["object=other"]);
     assert!(!bench.mark().exists());
+
+    bench.token_settings().uri = uri;
+    let log = bench.shim("no-slots");
+    bench.assert_fails(Cause::TokenAbsent, &["sees none", "pcscd"]);
+    bench.set_variable("SHIM", "slots-fault");
+    bench.assert_fails(Cause::TokenFault, &["C_GetSlotList answers CKR_DEVICE_ERROR (0x30)"]);
+    bench.set_variable("SHIM", "info-fault");
+    bench.assert_fails(Cause::TokenFault, &["C_GetTokenInfo answers CKR_DEVICE_ERROR (0x30)"]);
+    bench.set_variable("SHIM", "blank");
+    bench.assert_fails(Cause::TokenNotInitialized, &["sees one in slot"]);
+    assert_eq!(count(&log, "C_Login"), 0);
 }
 
 fn a_uri_that_the_settings_would_refuse() {
@@ -310,6 +401,43 @@ fn a_certificate_of_another_key() {
     let (other, _) = bench.make_key("other");
     bench.provider.key = PrivateKey::File(other);
     bench.assert_fails(Cause::KeyMismatch, &["other.pem"]);
+}
+
+/// Vendors' tools and imports leave the private key alone. The certificate has the other half.
+fn a_key_without_its_public_object() {
+    if route() == Route::Provider {
+        return leave_out("OpenSSL's provider gives no key to complete");
+    }
+    let mut bench = Bench::new("no-public-object");
+    bench.token.generate_key("second-key", "02");
+    let request = bench.token.certificate_request_of("second-key", THING);
+    let other = bench.scratch.join("second.pem");
+    bench.cloud.issue(&request, THING, &other);
+    bench.token.delete_public_key("device-key");
+    bench.fetch_credentials();
+    bench.provider.certificate = other;
+    bench.assert_fails(Cause::SignatureMismatch, &["second.pem", "object=device-key"]);
+    assert_eq!(bench.cloud.fetches(), 1, "nothing was asked with it");
+}
+
+/// CKA_ALWAYS_AUTHENTICATE, as of a PIV card's signature slot: the PIN goes to the token again for each signature.
+#[test]
+fn a_key_that_wants_the_pin_for_each_signature() {
+    if route() == Route::Provider {
+        return leave_out("OpenSSL's provider has its own way with such keys");
+    }
+    let mut bench = Bench::new("always-authenticate");
+    // openssl's own command asks a terminal for the PIN of such a key, so the request is made before.
+    let (key, request) = bench.make_key("careful");
+    bench.token.import_key(&key, "careful-key", "03", &["--always-auth"]);
+    let path = bench.scratch.join("careful-device.pem");
+    bench.cloud.issue(&request, THING, &path);
+    let log = bench.shim("");
+    bench.provider.certificate = path;
+    bench.token_settings().uri = bench.token.uri_of("careful-key");
+    bench.fetch_credentials();
+    // Once for the token; then for each signature: the proof, as the import left no public key, and the handshake.
+    assert_eq!(count(&log, "C_Login"), 3);
 }
 
 fn openssl_without_its_way_to_the_token() {

@@ -6,7 +6,7 @@ use edgerotate::core::{
     backoff::Random,
     boottime::Boottime,
     class::Class,
-    rotation::{Action, Delivery, Event, Fetch, Left, Policy, Rotation},
+    rotation::{Action, Event, Fetch, HandOverPolicy, Left, Policy, Rotation},
 };
 
 pub const DEVICES: usize = 10_000;
@@ -48,7 +48,7 @@ impl Run {
                     lead: Duration::from_secs(300),
                     jitter: if self.jitter { place } else { 0.5 },
                     boot_spread: if self.jitter { BOOT_SPREAD } else { Duration::ZERO },
-                    delivery: Delivery::EachTime,
+                    delivery: HandOverPolicy::EachTime,
                 };
                 let rotation = Rotation::new(policy, seed, Left::default(), START);
                 Device { rotation, under_way: None }

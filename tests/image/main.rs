@@ -14,6 +14,7 @@
 mod support;
 
 mod boot;
+mod first_day;
 mod fleet;
 mod gate;
 mod machine;

@@ -57,6 +57,7 @@ scenarios! {
     of_heartbeats_that_fail: HeartbeatFails;
     of_storage_that_hangs: HeartbeatSilent;
     of_a_program_that_no_longer_asks: ConsumerRanOut;
+    of_a_full_runtime_directory: DirectoryFull StateOld;
 }
 
 #[test]
@@ -455,7 +456,34 @@ mod scenario {
             consumers.as_array().is_some_and(|all| all.iter().any(|one| one["stays"] == true))
         });
         device.litestream.stop();
-        assert_told(&device, Kind::ConsumerRanOut, "Go-http-client/1.1");
+        assert_told(&device, Kind::ConsumerRanOut, "Go-http-client/1.1 (*)");
+        device.stop();
+        Played::Yes
+    }
+
+    /// As when a journal that is kept in memory fills /run.
+    pub fn of_a_full_runtime_directory() -> Played {
+        if !nix::unistd::geteuid().is_root() {
+            skip("needs root, to mount a small file system");
+            return Played::Skipped;
+        }
+        let mut device = Device::new("full", Generation::V05, Duration::from_secs(3600));
+        let directory = device.scratch.join("full");
+        fs::create_dir(&directory).unwrap();
+        let directory = directory.to_str().unwrap().to_owned();
+        device.set("RUNTIME_DIRECTORY", &directory);
+        let mount = format!("mount -t tmpfs -o size=256k,mode=700 tmpfs {directory}");
+        device.wrap(&["unshare", "--mount"], &mount);
+        device.start();
+        device.wait_for_log("restart success litestream", SOON);
+        // From here on whoever looks does so beside the daemon.
+        let pid = device.pid().to_string();
+        let beside = ["nsenter", "--mount", "--target", &pid];
+        let fill = format!("dd if=/dev/zero of={directory}/journal bs=4k status=none || :");
+        run(tied(beside[0]).args(&beside[1..]).args(["sh", "-c", &fill]));
+        device.run_as(&beside, &program());
+        assert_told(&device, Kind::DirectoryFull, &directory);
+        assert_told(&device, Kind::StateOld, "it is of * ago");
         device.stop();
         Played::Yes
     }

@@ -337,6 +337,7 @@ impl Device {
     pub fn variables(&self) -> BTreeMap<String, String> {
         let text = fs::read_to_string(&self.environment_file).unwrap_or_default();
         text.lines()
+            .filter(|line| !line.starts_with('#'))
             .filter_map(|l| l.split_once('='))
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect()

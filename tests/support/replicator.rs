@@ -33,9 +33,12 @@ impl Way {
     ) -> Vec<(String, String)> {
         let mut pairs: Vec<(String, String)> = match self {
             Self::Endpoint => {
-                let file = device.runtime_directory.join("endpoint.env");
+                let files = [device.scratch.join("clients"), device.runtime_directory.clone()];
+                let mut files = files.into_iter().map(|directory| directory.join("endpoint.env"));
+                let file = files.find(|file| file.exists()).expect("endpoint.env");
                 let text = fs::read_to_string(file).expect("endpoint.env");
-                let pairs = text.lines().filter_map(|line| line.split_once('='));
+                let lines = text.lines().filter(|line| !line.starts_with('#'));
+                let pairs = lines.filter_map(|line| line.split_once('='));
                 pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
             }
             Self::Process => {

@@ -80,22 +80,29 @@ impl Token {
 
     /// A P-256 key as an ATECC608A holds one: it signs, and it is never to be read.
     pub fn generate_key(&self, label: &str, id: &str) {
-        run(&mut self.pkcs11_tool(&[
-            "--token-label",
-            &self.label,
-            "--login",
-            "--pin",
-            "env:PIN",
-            "--keypairgen",
-            "--key-type",
-            "EC:prime256v1",
-            "--sensitive",
-            "--usage-sign",
-            "--label",
-            label,
-            "--id",
-            id,
-        ]));
+        let key = ["--keypairgen", "--key-type", "EC:prime256v1", "--sensitive", "--usage-sign"];
+        let name = ["--label", label, "--id", id];
+        self.with_login(&[&key[..], &name].concat());
+    }
+
+    /// As a vendor's import leaves it: the private key alone.
+    pub fn delete_public_key(&self, label: &str) {
+        self.with_login(&["--delete-object", "--type", "pubkey", "--label", label]);
+    }
+
+    /// A key from a PEM file, without its public half.
+    pub fn import_key(&self, pem: &Path, label: &str, id: &str, further: &[&str]) {
+        let der = self.directory.join("import.der");
+        let convert = ["pkey", "-outform", "DER", "-in"];
+        run(self.command("openssl").args(convert).arg(pem).arg("-out").arg(&der));
+        let der = der.to_str().expect("a plain path");
+        let write = ["--write-object", der, "--type", "privkey", "--usage-sign", "--sensitive"];
+        self.with_login(&[&write[..], &["--label", label, "--id", id], further].concat());
+    }
+
+    fn with_login(&self, arguments: &[&str]) {
+        let login = ["--token-label", &self.label, "--login", "--pin", "env:PIN"];
+        run(&mut self.pkcs11_tool(&[&login[..], arguments].concat()));
     }
 
     /// A second token of the same label in another slot, as a cloned HSM makes one.

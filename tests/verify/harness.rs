@@ -114,7 +114,7 @@ pub fn verified(device: &Device) -> (Answer, Value) {
     let answer = verify(device, &["--json"]);
     let json = answer.json();
     assert_eq!(json["exit_code"].as_i64(), answer.code.map(i64::from), "{answer:?}");
-    assert!(!work(device).exists(), "{answer:?}");
+    assert!(work(device).is_empty(), "{answer:?}");
     (answer, json)
 }
 
@@ -128,9 +128,14 @@ pub fn held(device: &mut Device) -> Process {
     running
 }
 
-/// Where a replica is restored to.
-pub fn work(device: &Device) -> PathBuf {
-    device.state_directory.join("verify")
+/// Where replicas are restored to: a directory for each run that is at work, or was killed.
+pub fn work(device: &Device) -> Vec<PathBuf> {
+    let entries = fs::read_dir(&device.state_directory).unwrap().map(|entry| entry.unwrap());
+    let is_work = |name: &str| name.starts_with("verify.");
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_work))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 pub fn rewrite(path: &Path, from: &str, to: &str) {

@@ -13,6 +13,7 @@
 mod support;
 
 mod applications;
+mod as_root;
 mod harness;
 mod lag;
 mod manners;

@@ -12,15 +12,16 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         Cause::CertificateMissing
         | Cause::CertificateNotPermitted
         | Cause::CertificateUnreadable => Step::CertificateFile,
-        Cause::CertificateNotPem => Step::Certificate,
+        Cause::CertificateNotPem | Cause::CertificateTooWeak => Step::Certificate,
         Cause::KeyFileMissing | Cause::KeyFileNotPermitted | Cause::KeyFileUnreadable => {
             Step::KeyFile
         }
-        Cause::KeyMismatch => Step::Pair,
+        Cause::KeyMismatch | Cause::SignatureMismatch => Step::Pair,
         Cause::CaFileMissing
         | Cause::CaFileNotPermitted
         | Cause::CaFileUnreadable
         | Cause::CaFileNotPem
+        | Cause::CaFileExpired
         | Cause::SystemCaMissing => Step::CaFile,
         Cause::OpensslMissing if is_file(provider) => Step::Key,
         Cause::OpensslMissing
@@ -30,14 +31,18 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         | Cause::ModuleNotPermitted
         | Cause::ModuleNotLoadable
         | Cause::ModuleNotPkcs11
+        | Cause::ModuleRefuses
         | Cause::ModuleNotStarted => Step::Module,
         Cause::TokenLockUnusable
         | Cause::TokenBusy
         | Cause::TokenMissing
+        | Cause::TokenAbsent
+        | Cause::TokenNotInitialized
         | Cause::TokenAmbiguous => Step::Token,
         Cause::KeyFileNotPem
         | Cause::KeyUriInvalid
         | Cause::KeyObjectMissing
+        | Cause::PublicKeyMissing
         | Cause::TokenFault => Step::Key,
         Cause::PinFileMissing
         | Cause::PinFileNotPermitted
@@ -49,6 +54,8 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         | Cause::PinUnguarded
         | Cause::PinIncorrect
         | Cause::PinLocked
+        | Cause::TokenLockedOut
+        | Cause::LoginUnanswered
         | Cause::PinExpired
         | Cause::PinRefusedEarlier
         | Cause::PinUncertain => Step::Pin,
@@ -56,12 +63,16 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         | Cause::ConnectRefused
         | Cause::Unreachable
         | Cause::ConnectTimeout
+        | Cause::ProxyUnreachable
+        | Cause::ProxyRefused
+        | Cause::ProxyFileUnusable
         | Cause::ConnectionCut
         | Cause::TransportOther => Step::Endpoint,
         Cause::ServerNotTrusted
         | Cause::ServerOtherHost
         | Cause::ServerCertificateExpired
         | Cause::ServerCertificateNotYetValid
+        | Cause::TlsStalled
         | Cause::TlsHandshake
         | Cause::TlsVersion
         | Cause::DeviceCertificateExpired
@@ -123,11 +134,15 @@ pub fn gate(cause: Cause) -> Gate {
         | Cause::ModuleNotPkcs11
         | Cause::KeyUriInvalid => Gate::Fails,
         // A bus, a helper of the module's, a directory that the service manager makes: they may come.
-        Cause::ModuleNotStarted
+        Cause::ModuleRefuses
+        | Cause::ModuleNotStarted
         | Cause::TokenLockUnusable
         | Cause::TokenMissing
+        | Cause::TokenAbsent
+        | Cause::TokenNotInitialized
         | Cause::KeyObjectMissing
         | Cause::TokenFault
+        | Cause::LoginUnanswered
         | Cause::PinUnguarded
         | Cause::FetchHung
         | Cause::FetchCrashed
@@ -137,10 +152,19 @@ pub fn gate(cause: Cause) -> Gate {
         Cause::CertificateMissing
         | Cause::CertificateUnreadable
         | Cause::CertificateNotPem
+        | Cause::CertificateTooWeak
+        | Cause::CaFileExpired
+        | Cause::ProxyUnreachable
+        | Cause::ProxyRefused
+        | Cause::ProxyFileUnusable
+        | Cause::TlsStalled
         | Cause::KeyFileMissing
         | Cause::KeyFileUnreadable
         | Cause::KeyFileNotPem
         | Cause::KeyMismatch
+        | Cause::PublicKeyMissing
+        | Cause::SignatureMismatch
+        | Cause::TokenLockedOut
         | Cause::CaFileUnreadable
         | Cause::TokenBusy
         | Cause::TokenAmbiguous

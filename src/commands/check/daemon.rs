@@ -17,10 +17,11 @@ use super::{
     step::Step,
 };
 use crate::{
-    commands::status::{Lock, NoRecord, Seen},
-    core::{class::Class, span::span},
+    commands::status::{DaemonLock, NoRecord, Seen},
+    core::{class::Class, own_files, span::span},
+    fetch::pin_mark::{self, Directories},
     problems::{failure::Failure, finding::Finding},
-    record::{Clocks, FILE_NAME as RECORD, Moment},
+    record::{Clocks, Moment},
     settings::{Config, Pin, PrivateKey},
 };
 
@@ -63,7 +64,7 @@ const UNIT_DIRECTORIES: &[&str] = &[
 const UNIT: &str = "edgerotate.service";
 
 /// The daemon, as it was seen.
-pub struct Daemon {
+pub struct DaemonSeen {
     pub line: Line,
     pub runs: bool,
     /// What it found, if that still holds.
@@ -74,7 +75,7 @@ pub struct Daemon {
     pub waits_for_its_turn: bool,
 }
 
-impl Daemon {
+impl DaemonSeen {
     /// One that does not run, or is not looked for.
     pub fn away(line: Line) -> Self {
         Self { line, runs: false, findings: None, too_young: None, waits_for_its_turn: false }
@@ -105,15 +106,15 @@ fn is_enabled() -> bool {
 }
 
 /// Whether it runs, and what it found if that still holds. `awaited`: with this image it is to run.
-pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) -> Daemon {
+pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) -> DaemonSeen {
     let step = Step::Daemon;
     let seen = Seen::look(&config.runtime_directory);
     let found = match &seen.lock {
-        Lock::Held(pid) if awaited => has_come_up(&seen, *pid).map(|()| *pid),
-        Lock::Held(pid) => Ok(*pid),
-        Lock::Free if awaited => Err(Found::new(Finding::DaemonNotUp, "it does not run")),
-        Lock::Free => Err(Found::new(Finding::DaemonNotRunning, "")),
-        Lock::Unknown(why) => Err(Found::new(Finding::RunningUnknown, why.as_str())),
+        DaemonLock::Held(pid) if awaited => has_come_up(&seen, *pid).map(|()| *pid),
+        DaemonLock::Held(pid) => Ok(*pid),
+        DaemonLock::Free if awaited => Err(Found::new(Finding::DaemonNotUp, "it does not run")),
+        DaemonLock::Free => Err(Found::new(Finding::DaemonNotRunning, "")),
+        DaemonLock::Unknown(why) => Err(Found::new(Finding::RunningUnknown, why.as_str())),
     };
     let pid = match found {
         Ok(pid) => pid,
@@ -121,11 +122,11 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
             let path = config.runtime_directory.display().to_string();
             let mut line = Line::wrong(step, path, found);
             line.add(other_user(config));
-            return Daemon::away(line);
+            return DaemonSeen::away(line);
         }
     };
     let waits_for_its_turn = seen.record.as_ref().is_ok_and(|record| {
-        seen.lock == Lock::Held(record.daemon.pid)
+        seen.lock == DaemonLock::Held(record.daemon.pid)
             && record.first_turn().is_some_and(|turn| turn.at > seen.now.boottime)
     });
     let findings = findings(config, settings, &seen, trust);
@@ -139,13 +140,15 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
     let mut line = Line::ok(step, words);
     line.add(other_user(config));
     let too_young = awaited.then(|| too_young(&seen, pid)).flatten();
-    Daemon { line, runs: true, findings, too_young, waits_for_its_turn }
+    DaemonSeen { line, runs: true, findings, too_young, waits_for_its_turn }
 }
 
 /// One that ends again and again holds its lock for a moment each time, and has nothing to tell by then.
 fn has_come_up(seen: &Seen, pid: u32) -> Result<(), Found> {
     let not_up = |detail: String| Err(Found::new(Finding::DaemonNotUp, detail));
-    let unknown = |why: &str| Err(Found::new(Finding::RunningUnknown, format!("{RECORD} {why}")));
+    let unknown = |why: &str| {
+        Err(Found::new(Finding::RunningUnknown, format!("{} {why}", own_files::RECORD)))
+    };
     match &seen.record {
         Ok(record) if record.daemon.pid != pid || record.daemon.boot_id != seen.now.boot_id => {
             not_up(format!("process {pid} has not written down what it does"))
@@ -186,7 +189,8 @@ fn findings(
         return Err("the PIN was changed");
     }
     let Ok(record) = &seen.record else { return Err("its record can't be read") };
-    if seen.lock != Lock::Held(record.daemon.pid) || record.daemon.boot_id != seen.now.boot_id {
+    if seen.lock != DaemonLock::Held(record.daemon.pid) || record.daemon.boot_id != seen.now.boot_id
+    {
         return Err("its record is not of this daemon");
     }
     let provider = &config.provider;
@@ -203,8 +207,14 @@ fn findings(
         (Some(failure), _) => {
             let recent = match failure.cause.class() {
                 Class::PinRefused => Duration::MAX,
-                Class::Passing | Class::Setup => RECENT_FAILURE,
+                Class::Passing | Class::Device | Class::Setup => RECENT_FAILURE,
             };
+            // What it was kept from by a mark may be tried again, once the mark is gone.
+            if failure.cause.class() == Class::PinRefused
+                && pin_mark::applies(provider, Directories::of(config)).is_none()
+            {
+                return Err("the mark of the refused PIN is gone");
+            }
             let result = Err(Failure::new(failure.cause, failure.detail.clone()));
             (result, failure.last, recent)
         }

@@ -14,7 +14,7 @@ use nix::{
     sys::statvfs::statvfs,
     unistd::{AccessFlags, access},
 };
-use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, config::DbConfig};
 
 use super::{
     report::{Found, Line},
@@ -23,9 +23,13 @@ use super::{
 use crate::{
     fetch::material::io_words,
     problems::finding::Finding,
-    replica::{guard::transaction::Guard, suspect::SuspectFile},
+    replica::{
+        guard::transaction::Guard,
+        sqlite::{self, Use, beside},
+        suspect::SuspectFile,
+    },
     settings::Config,
-    system::volatile::is_volatile,
+    system::file_system::{Lasts, lasts},
 };
 
 /// How long another program's transaction is waited for. The heartbeat waits longer; a person does not.
@@ -49,7 +53,7 @@ pub fn lines(config: &Config, daemon_runs: bool, user: &str) -> Vec<Line> {
     lines
 }
 
-fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Opened>) {
+fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<OpenDatabase>) {
     let path = &config.heartbeat.database;
     let step = Step::Database;
     let shown = path.display().to_string();
@@ -60,8 +64,8 @@ fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Op
         return (Line::wrong(step, shown, found), None);
     }
     let mut found = Vec::new();
-    let volatile = is_volatile(path).unwrap_or(false);
-    if volatile && !config.heartbeat.allow_volatile_database {
+    let lasts = lasts(path).unwrap_or(Lasts::Always);
+    if lasts == Lasts::UntilReboot && !config.heartbeat.allow_volatile_database {
         found.push(Found::file(Finding::DatabaseVolatile, path, ""));
     }
     if matches!(path.try_exists(), Ok(false)) {
@@ -79,9 +83,16 @@ fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Op
         line.add(found);
         return (line, None);
     }
-    match Opened::new(path) {
+    match OpenDatabase::new(path) {
         Ok(opened) => match opened.look() {
-            Ok(Ok(seen)) => (Line::new(step, format!("{shown}: {seen}"), found), Some(opened)),
+            Ok(Ok(seen)) => {
+                let unknown = match lasts {
+                    Lasts::Unknown => "; whether its file system outlives a reboot is not known",
+                    Lasts::UntilReboot | Lasts::Always => "",
+                };
+                let line = Line::new(step, format!("{shown}: {seen}{unknown}"), found);
+                (line, Some(opened))
+            }
             Ok(Err(finding)) => {
                 opened.close();
                 found.push(finding.by(user));
@@ -101,22 +112,17 @@ fn heartbeat(config: &Config, daemon_runs: bool, user: &str) -> (Line, Option<Op
 }
 
 /// A database that is open for a look.
-struct Opened {
+struct OpenDatabase {
     connection: Connection,
     path: PathBuf,
     /// Nobody had it open: what SQLite makes beside it goes with the connection.
     alone: bool,
 }
 
-impl Opened {
+impl OpenDatabase {
     fn new(path: &Path) -> rusqlite::Result<Self> {
         let alone = !beside(path, "-wal").exists() && !beside(path, "-shm").exists();
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        // Before anything that could open the WAL.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        let connection = sqlite::open(path, Use::Write, BUSY_TIMEOUT)?;
         Ok(Self { connection, path: path.to_owned(), alone })
     }
 
@@ -173,12 +179,6 @@ fn plain(error: &rusqlite::Error) -> String {
     words.split(": /").next().unwrap_or_default().to_owned()
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(suffix);
-    beside.into()
-}
-
 fn room(path: &Path, max_wal: u64) -> Line {
     let step = Step::Room;
     let directory = path.parent().unwrap_or(Path::new("/"));
@@ -219,7 +219,7 @@ fn guards(config: &Config, heartbeat_is_open: bool, user: &str) -> Vec<Line> {
     }
     for path in &config.guard.databases {
         // Held meanwhile, so that what SQLite makes beside it goes again.
-        let opened = if path.exists() { Opened::new(path).ok() } else { None };
+        let opened = if path.exists() { OpenDatabase::new(path).ok() } else { None };
         lines.push(guard(path, user));
         if let Some(opened) = opened {
             opened.close();

@@ -20,7 +20,7 @@ use crate::{
     fetch::material::{CA_FILE, CERTIFICATE, FileCauses, KEY_FILE, PIN_FILE},
     problems::finding::Finding,
     settings::{Config, Pin, PrivateKey},
-    system::volatile::is_volatile,
+    system::file_system::{LEAST_ROOM, is_volatile, room},
 };
 
 /// All but the databases, which SQLite looks at.
@@ -29,20 +29,20 @@ pub fn lines(config: &Config, user: &str) -> Vec<Line> {
     let mut lines = vec![
         directory(Step::RuntimeDirectory, &config.runtime_directory, user),
         directory(Step::StateDirectory, &config.state_directory, user),
-        file(Step::CertificateFile, &provider.certificate, &CERTIFICATE, Secret::No),
+        file(Step::CertificateFile, &provider.certificate, &CERTIFICATE, SecretFile::No),
     ];
     match &provider.key {
         PrivateKey::File(path) => {
-            lines.push(file(Step::KeyFile, path, &KEY_FILE, Secret::Yes));
+            lines.push(file(Step::KeyFile, path, &KEY_FILE, SecretFile::Yes));
         }
         PrivateKey::Token(token) => {
             if let Pin::File(path) = &token.pin {
-                lines.push(file(Step::PinFile, path, &PIN_FILE, Secret::Yes));
+                lines.push(file(Step::PinFile, path, &PIN_FILE, SecretFile::Yes));
             }
         }
     }
     lines.push(match &provider.ca_file {
-        Some(path) => file(Step::CaFile, path, &CA_FILE, Secret::No),
+        Some(path) => file(Step::CaFile, path, &CA_FILE, SecretFile::No),
         None => Line::ok(Step::CaFile, "none is set: the system's authorities are trusted"),
     });
     lines.push(environment_file(&config.litestream.environment_file));
@@ -71,7 +71,7 @@ fn described(path: &Path, metadata: &Metadata) -> String {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Secret {
+enum SecretFile {
     Yes,
     No,
 }
@@ -95,6 +95,9 @@ fn directory(step: Step, path: &Path, user: &str) -> Line {
         let why = format!("({})", e.desc());
         found.push(Found::file(Finding::DirectoryNotUsable, path, &why).by(user));
     }
+    if room(path).is_ok_and(|left| left < LEAST_ROOM) {
+        found.push(Found::file(Finding::DirectoryFull, path, "").by(user));
+    }
     found.extend(replaceable(path, &metadata));
     match (step, is_volatile(path)) {
         (Step::RuntimeDirectory, Ok(false)) => {
@@ -108,7 +111,7 @@ fn directory(step: Step, path: &Path, user: &str) -> Line {
     Line::new(step, described(path, &metadata), found)
 }
 
-fn file(step: Step, path: &Path, causes: &FileCauses, secret: Secret) -> Line {
+fn file(step: Step, path: &Path, causes: &FileCauses, secret: SecretFile) -> Line {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(e) => {
@@ -118,7 +121,7 @@ fn file(step: Step, path: &Path, causes: &FileCauses, secret: Secret) -> Line {
         }
     };
     let mut found = Vec::new();
-    if secret == Secret::Yes {
+    if secret == SecretFile::Yes {
         found.extend(readable(path, &metadata));
     }
     found.extend(replaceable(path, &metadata));

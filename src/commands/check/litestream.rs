@@ -15,7 +15,7 @@ use super::{
     step::Step,
 };
 use crate::{
-    commands::status::{Lock, Seen},
+    commands::status::{DaemonLock, Seen},
     core::{environment_file, rotation::HandingOver},
     litestream::{
         configuration::{Concern, concerns, known_against},
@@ -40,7 +40,7 @@ const LOOKS: u32 = 5;
 
 /// `program` is edgerotate itself, which becomes Litestream.
 pub async fn lines(config: &Config, program: &Path, signals: &mut Signals) -> Vec<Line> {
-    let asked = run::Client::new(program, &config.litestream);
+    let asked = run::LitestreamCli::new(program, &config.litestream);
     let version = asked.version(signals).await;
     let mut lines = vec![version_line(&config.litestream.program, &version)];
     lines.push(match version {
@@ -151,7 +151,7 @@ async fn runs(config: &Config) -> Line {
 /// `is_last`: nobody looks again, so what is under way is told as such.
 fn runs_now(config: &Config, is_last: bool) -> Line {
     let step = Step::LitestreamProcess;
-    let litestream = restart::Litestream::new(&config.litestream);
+    let litestream = restart::Service::new(&config.litestream);
     let file = &config.litestream.environment_file;
     if !litestream.can_be_seen() {
         return Line::wrong(step, "", Found::new(Finding::LitestreamNotSeen, ""));
@@ -206,7 +206,7 @@ fn runs_now(config: &Config, is_last: bool) -> Line {
 fn is_restarting(config: &Config) -> bool {
     let seen = Seen::look(&config.runtime_directory);
     match seen.record {
-        Ok(record) if seen.lock == Lock::Held(record.daemon.pid) => {
+        Ok(record) if seen.lock == DaemonLock::Held(record.daemon.pid) => {
             record.hand_over.state == HandingOver::UnderWay
         }
         _ => is_young(&config.litestream.environment_file, config.litestream.restart_timeout),
@@ -214,9 +214,9 @@ fn is_restarting(config: &Config) -> bool {
 }
 
 /// The credentials in the environment file, or the endpoint's token.
-type Variables = Vec<(String, Zeroizing<String>)>;
+type UnitVariables = Vec<(String, Zeroizing<String>)>;
 
-fn environment(path: &Path) -> io::Result<Variables> {
+fn environment(path: &Path) -> io::Result<UnitVariables> {
     let text = fs::read_to_string(path).map(Zeroizing::new)?;
     let mut variables = environment_file::variables(&text);
     variables.retain(|(name, _)| NAMES.contains(&name.as_str()));
@@ -235,7 +235,7 @@ enum Fit {
 }
 
 /// How a process's environment, as /proc has it, fits the file.
-fn fits(environment: &[u8], expected: &Variables) -> Fit {
+fn fits(environment: &[u8], expected: &UnitVariables) -> Fit {
     let value = |name: &str| {
         let mut variables = environment.split(|byte| *byte == 0);
         variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))

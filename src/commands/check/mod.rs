@@ -26,11 +26,12 @@ use tokio::time::{Instant, sleep};
 use self::{
     daemon::{Findings, PAUSE, Trust},
     provider::Asked,
-    report::{Found, Line, Report},
+    report::{CheckReport, Found, Line},
     settings::Missing,
     step::Step,
 };
 use crate::{
+    core::own_files,
     fetch::{
         material::io_words,
         parent::Launcher,
@@ -114,7 +115,7 @@ pub fn run(
         tokio::select! {
             report = look_patiently(files, options, program, &mut inner) => report,
             // What was under way is killed when it is dropped.
-            () = signals.next() => Err(io::Error::new(io::ErrorKind::Interrupted, "ended by a signal")),
+            _ = signals.next() => Err(io::Error::new(io::ErrorKind::Interrupted, "ended by a signal")),
         }
     })?;
     if options.json {
@@ -131,7 +132,7 @@ async fn look_patiently(
     mut options: Options,
     program: &Path,
     signals: &mut Signals,
-) -> io::Result<Report> {
+) -> io::Result<CheckReport> {
     let begun = Instant::now();
     loop {
         let report = look(files, options, program, signals).await?;
@@ -149,8 +150,8 @@ async fn look(
     options: Options,
     program: &Path,
     signals: &mut Signals,
-) -> io::Result<Report> {
-    let mut report = Report { gate: options.scope == Scope::Gate, ..Report::default() };
+) -> io::Result<CheckReport> {
+    let mut report = CheckReport { gate: options.scope == Scope::Gate, ..CheckReport::default() };
     let layers = match options.scope {
         Scope::ConfigOnly => Layers::of_files(files),
         Scope::All | Scope::Gate => Layers::read(files, env::vars_os()),
@@ -176,7 +177,7 @@ async fn look(
             if options.pin_changed {
                 report.add(forget_refusal(&config));
             }
-            let look = Look {
+            let look = Checker {
                 settings: files.iter().map(|file| file.path.clone()).collect(),
                 out_of_reach: settings::out_of_reach(&replaced),
                 config,
@@ -197,14 +198,14 @@ async fn look(
 /// A person says that the PIN is right now.
 fn forget_refusal(config: &Config) -> Option<Line> {
     let error = pin_mark::forget(Directories::of(config)).err()?;
-    let mark = config.state_directory.join(pin_mark::FILE_NAME);
+    let mark = config.state_directory.join(own_files::PIN_REFUSED);
     let why = format!("({})", io_words(&error));
     let found = Found::file(Finding::MarkNotRemoved, &mark, &why);
     Some(Line::wrong(Step::Pin, mark.display().to_string(), found))
 }
 
 /// What is looked at, and how.
-struct Look<'a> {
+struct Checker<'a> {
     config: Config,
     /// The files that the settings are from.
     settings: Vec<PathBuf>,
@@ -214,8 +215,8 @@ struct Look<'a> {
     program: &'a Path,
 }
 
-impl Look<'_> {
-    async fn at_device(&self, report: &mut Report, signals: &mut Signals) {
+impl Checker<'_> {
+    async fn at_device(&self, report: &mut CheckReport, signals: &mut Signals) {
         let config = &self.config;
         let user = files::user(config).map_or("edgerotate".to_owned(), files::name);
         let daemon = self.at_daemon();
@@ -245,7 +246,13 @@ impl Look<'_> {
             && (out_of_reach.contains(&Step::CertificateFile)
                 || report.failed(Step::CertificateFile, Cause::CertificateMissing))
         {
-            report.expect(&[Cause::TokenMissing, Cause::KeyObjectMissing, Cause::TokenFault]);
+            report.expect(&[
+                Cause::TokenMissing,
+                Cause::TokenAbsent,
+                Cause::TokenNotInitialized,
+                Cause::KeyObjectMissing,
+                Cause::TokenFault,
+            ]);
         }
         // What is decided need not wait for it.
         if let Some(found) = daemon.too_young.filter(|_| !report.is_decided()) {
@@ -253,10 +260,10 @@ impl Look<'_> {
         }
     }
 
-    fn at_daemon(&self) -> daemon::Daemon {
+    fn at_daemon(&self) -> daemon::DaemonSeen {
         if self.out_of_reach.contains(&Step::Daemon) {
             let line = Line::not_reached(Step::Daemon, Step::Settings);
-            return daemon::Daemon::away(line);
+            return daemon::DaemonSeen::away(line);
         }
         let trust = match self.options.scope {
             _ if self.options.pin_changed => Trust::Never,
@@ -270,7 +277,7 @@ impl Look<'_> {
     /// Key, certificate and provider: as the daemon found them, or by asking.
     async fn at_fetch(
         &self,
-        report: &mut Report,
+        report: &mut CheckReport,
         findings: Option<Findings>,
         is_left_to_daemon: bool,
     ) -> Option<Asked> {
@@ -336,7 +343,7 @@ impl Look<'_> {
     /// What keeps the provider from being asked.
     fn blocked(
         &self,
-        report: &Report,
+        report: &CheckReport,
         looked: &Looked,
         key: &Result<KeyFacts, Failure>,
     ) -> Option<Step> {
@@ -354,7 +361,7 @@ impl Look<'_> {
 }
 
 /// The lines that the daemon's last fetch stands for.
-fn from_daemon(report: &mut Report, config: &Config, findings: Findings) -> Asked {
+fn from_daemon(report: &mut CheckReport, config: &Config, findings: Findings) -> Asked {
     let provider = &config.provider;
     let Findings { asked, source } = findings;
     let mut lines = match &asked.result {

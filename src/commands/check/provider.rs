@@ -68,7 +68,11 @@ pub fn lines(provider: &Provider, asked: &Asked) -> Vec<Line> {
         .map(|step| match (step, at, &asked.result) {
             (step, Some(at), Err(failure)) if step == at => token::line(failure, provider),
             (step, Some(at), _) if step > at => Line::not_reached(step, at),
-            (Step::Endpoint, ..) => Line::ok(step, format!("{host}:{port} can be reached")),
+            (Step::Endpoint, ..) => {
+                let way = provider.proxy.as_ref();
+                let way = way.map_or(String::new(), |proxy| format!(" by way of {}", proxy.url));
+                Line::ok(step, format!("{host}:{port} can be reached{way}"))
+            }
             (Step::Tls, ..) => Line::ok(step, format!("{host} proves itself by {trusted}")),
             _ => Line::ok(step, format!("{role_alias}: {came}")),
         })

@@ -100,7 +100,7 @@ impl Found {
 
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum StepOutcome {
     Looked(Vec<Found>),
     /// It needs what went wrong there.
     NotReached(Step),
@@ -112,7 +112,7 @@ pub struct Line {
     pub step: Step,
     /// What was looked at, and what was seen.
     pub seen: String,
-    pub outcome: Outcome,
+    pub outcome: StepOutcome,
 }
 
 impl Line {
@@ -121,7 +121,7 @@ impl Line {
     }
 
     pub fn new(step: Step, seen: impl Into<String>, found: Vec<Found>) -> Self {
-        Self { step, seen: seen.into(), outcome: Outcome::Looked(found) }
+        Self { step, seen: seen.into(), outcome: StepOutcome::Looked(found) }
     }
 
     pub fn wrong(step: Step, seen: impl Into<String>, found: Found) -> Self {
@@ -129,37 +129,37 @@ impl Line {
     }
 
     pub fn not_reached(step: Step, after: Step) -> Self {
-        Self { step, seen: String::new(), outcome: Outcome::NotReached(after) }
+        Self { step, seen: String::new(), outcome: StepOutcome::NotReached(after) }
     }
 
     /// Adds what else was found.
     pub fn add(&mut self, more: impl IntoIterator<Item = Found>) {
         match &mut self.outcome {
-            Outcome::Looked(found) => found.extend(more),
-            Outcome::NotReached(_) => {}
+            StepOutcome::Looked(found) => found.extend(more),
+            StepOutcome::NotReached(_) => {}
         }
     }
 
     fn merge(&mut self, other: Self) {
         match (&mut self.outcome, other.outcome) {
-            (Outcome::Looked(all), Outcome::Looked(more)) => {
+            (StepOutcome::Looked(all), StepOutcome::Looked(more)) => {
                 for found in more {
                     if !all.iter().any(|known| known.code == found.code) {
                         all.push(found);
                     }
                 }
             }
-            (here @ Outcome::NotReached(_), Outcome::Looked(found)) => {
+            (here @ StepOutcome::NotReached(_), StepOutcome::Looked(found)) => {
                 self.seen = other.seen;
-                *here = Outcome::Looked(found);
+                *here = StepOutcome::Looked(found);
             }
-            (Outcome::Looked(_) | Outcome::NotReached(_), Outcome::NotReached(_)) => {}
+            (StepOutcome::Looked(_) | StepOutcome::NotReached(_), StepOutcome::NotReached(_)) => {}
         }
     }
 
     /// Adds where it is known from.
     pub fn say(&mut self, source: &str) {
-        if let Outcome::Looked(found) = &mut self.outcome {
+        if let StepOutcome::Looked(found) = &mut self.outcome {
             self.seen = format!("{} {source}", self.seen);
             for found in found {
                 found.detail = format!("{} {source}", found.detail);
@@ -169,8 +169,8 @@ impl Line {
 
     pub fn found(&self) -> &[Found] {
         match &self.outcome {
-            Outcome::Looked(found) => found,
-            Outcome::NotReached(_) => &[],
+            StepOutcome::Looked(found) => found,
+            StepOutcome::NotReached(_) => &[],
         }
     }
 
@@ -181,7 +181,7 @@ impl Line {
 
 /// All steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct CheckReport {
     pub lines: Vec<Line>,
     /// Only what an image can break is wrong.
     pub gate: bool,
@@ -190,7 +190,7 @@ pub struct Report {
 /// Which exit code counts where several would: settings first, as whoever corrects them changes all the rest.
 const WORST_FIRST: [u8; 4] = [78, 69, 77, 75];
 
-impl Report {
+impl CheckReport {
     /// Adds lines. Where a step has one already, as a file's has from a look at its rights, what went wrong stays, and
     /// each finding is told once.
     pub fn add(&mut self, lines: impl IntoIterator<Item = Line>) {
@@ -232,7 +232,7 @@ impl Report {
     /// Another image would meet these on this device as well.
     pub fn expect(&mut self, causes: &[Cause]) {
         for line in &mut self.lines {
-            if let Outcome::Looked(all) = &mut line.outcome {
+            if let StepOutcome::Looked(all) = &mut line.outcome {
                 let expected = |found: &&mut Found| causes.iter().any(|c| c.name() == found.code);
                 all.iter_mut().filter(expected).for_each(|found| found.gate = Gate::Warns);
             }
@@ -258,8 +258,8 @@ impl Report {
 
     fn result(&self, line: &Line) -> &'static str {
         match &line.outcome {
-            Outcome::NotReached(_) => "not-reached",
-            Outcome::Looked(found) => match found.iter().map(|found| self.level(found)).max() {
+            StepOutcome::NotReached(_) => "not-reached",
+            StepOutcome::Looked(found) => match found.iter().map(|found| self.level(found)).max() {
                 None => "ok",
                 Some(level) => level.name(),
             },
@@ -280,8 +280,11 @@ impl Report {
         let found = || self.lines.iter().flat_map(Line::found);
         let count = |level| found().filter(|found| self.level(found) == level).count();
         let wrong = count(Level::Error);
-        let not_reached =
-            self.lines.iter().filter(|line| matches!(line.outcome, Outcome::NotReached(_))).count();
+        let not_reached = self
+            .lines
+            .iter()
+            .filter(|line| matches!(line.outcome, StepOutcome::NotReached(_)))
+            .count();
         let counts: Vec<String> =
             [(wrong, "wrong"), (count(Level::Warning), "to look at"), (not_reached, "not reached")]
                 .into_iter()
@@ -305,7 +308,7 @@ impl Report {
             let label = line.step.label();
             // Writing to a String does not fail.
             let _ = match &line.outcome {
-                Outcome::NotReached(after) => {
+                StepOutcome::NotReached(after) => {
                     writeln!(
                         text,
                         "{:<11}  {label:<width$}  needs: {}",
@@ -313,10 +316,10 @@ impl Report {
                         after.label()
                     )
                 }
-                Outcome::Looked(found) if found.is_empty() => {
+                StepOutcome::Looked(found) if found.is_empty() => {
                     writeln!(text, "{:<11}  {label:<width$}  {}", "ok", line.seen)
                 }
-                Outcome::Looked(all) => {
+                StepOutcome::Looked(all) => {
                     for (at, found) in all.iter().enumerate() {
                         let result = match self.level(found) {
                             Level::Warning => "warning",
@@ -372,8 +375,8 @@ impl Report {
             "seen": line.seen,
             "findings": found,
             "needs": match &line.outcome {
-                Outcome::NotReached(after) => Some(after.name()),
-                Outcome::Looked(_) => None,
+                StepOutcome::NotReached(after) => Some(after.name()),
+                StepOutcome::Looked(_) => None,
             },
         })
     }

@@ -11,22 +11,22 @@ use crate::{
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    Run(Files),
-    Fetch(Files),
+    Run(SettingsFiles),
+    Fetch(SettingsFiles),
     /// The inner half of a fetch; not for people.
     FetchChild,
-    Check(Files, check::Options),
+    Check(SettingsFiles, check::Options),
     Status {
-        files: Files,
+        files: SettingsFiles,
         json: bool,
         watch: bool,
     },
     Verify {
-        files: Files,
+        files: SettingsFiles,
         json: bool,
     },
-    CredentialProcess(Files),
-    Mend(Files),
+    CredentialProcess(SettingsFiles),
+    Mend(SettingsFiles),
     /// What becomes Litestream for `verify`; not for people.
     Become(Vec<OsString>),
     Help(Topic),
@@ -34,13 +34,13 @@ pub enum Command {
 }
 
 /// The settings' files that the command line names; the usual ones where it names none.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Files {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingsFiles {
     pub named: Vec<PathBuf>,
     pub device: Option<PathBuf>,
 }
 
-impl Files {
+impl SettingsFiles {
     /// What is read, in this order.
     pub fn layers(self) -> Vec<LayerFile> {
         let mut files = match (self.named.is_empty(), &self.device) {
@@ -88,7 +88,7 @@ pub fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, S
             ));
         }
     };
-    let mut files = Files::default();
+    let mut files = SettingsFiles::default();
     let mut child = false;
     let mut json = false;
     let mut options = check::Options::default();
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn commands_take_their_files() {
-        let files = |names: &[&str]| Files {
+        let files = |names: &[&str]| SettingsFiles {
             named: names.iter().map(PathBuf::from).collect(),
             device: None,
         };
@@ -166,7 +166,7 @@ mod tests {
             parsed("credential-process --config a"),
             Ok(Command::CredentialProcess(files(&["a"])))
         );
-        let device = Files { device: Some("c".into()), ..files(&["a"]) };
+        let device = SettingsFiles { device: Some("c".into()), ..files(&["a"]) };
         assert_eq!(parsed("run --config a --device-config c"), Ok(Command::Run(device)));
         let mut gate = check::Options {
             scope: Scope::Gate,

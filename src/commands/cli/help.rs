@@ -36,6 +36,7 @@ Options:
 
 const LAYERS: &str = "\
 Settings are KEY=value lines, as in a systemd EnvironmentFile, from these places; later ones win:
+  /usr/lib/edgerotate/hsm.env          what the HSM's set of units brings, if there is one
   /usr/lib/edgerotate/edgerotate.env   the image's
   /etc/edgerotate/edgerotate.env       the administrator's
   /data/edgerotate/device.env          the device's own

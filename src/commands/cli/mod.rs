@@ -15,42 +15,33 @@ use chrono::SecondsFormat;
 use log::LevelFilter;
 
 use crate::{
-    commands::fetch::{ByHandError, by_hand},
-    commands::{check, run, status},
+    commands::{
+        check,
+        fetch::{ByHandError, by_hand},
+        run, status,
+    },
     fetch::{child, parent::Launcher},
-    outlets::credential_process::{self, Refused},
+    outlets::credential_process::{self, NoCredentials},
+    problems::exit_code,
     replica::{mend, verify},
     settings::{self, Config, Layers, UnknownKeys, Warning},
-    system::tied,
-    system::{clock, core_dump, service_manager},
+    system::{
+        clock, core_dump, service_manager, tied,
+        user::{self, THIS_PROGRAM},
+    },
 };
 
 use self::{
-    arguments::{Command, Files, parse},
+    arguments::{Command, SettingsFiles, parse},
     help::help,
 };
-
-/// The command line was not understood (EX_USAGE).
-const BAD_USAGE: u8 = 64;
-
-/// A part of this device is broken (EX_UNAVAILABLE).
-const BROKEN_DEVICE: u8 = 69;
-
-/// Wrong settings (EX_CONFIG).
-const BAD_SETTINGS: u8 = 78;
-
-/// What was to be done could not be done now, or a signal ended it first (EX_TEMPFAIL).
-const TRY_LATER: u8 = 75;
-
-/// The answer could not be written (EX_IOERR).
-const NOT_WRITTEN: u8 = 74;
 
 /// Does what the arguments (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // First of all: the settings may hold the PIN, and what a fetch brings is secret.
     if let Err(e) = core_dump::forbid() {
         complain(&format!("edgerotate: core dumps can't be ruled out: {e}"));
-        return ExitCode::from(BROKEN_DEVICE);
+        return ExitCode::from(exit_code::DEVICE);
     }
     match parse(arguments) {
         Ok(Command::Run(files)) => with_config(files, |config, warnings, program| {
@@ -59,28 +50,54 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
                 Err(stopped) => stopped.into(),
             }
         }),
-        Ok(Command::Fetch(files)) => with_config(files, fetch),
+        Ok(Command::Fetch(files)) => as_owner(&files).unwrap_or_else(|| with_config(files, fetch)),
         Ok(Command::FetchChild) => child::child(),
-        Ok(Command::Check(files, options)) => check(files, options),
-        Ok(Command::Status { files, json, watch }) => status(files, json, watch),
-        Ok(Command::Verify { files, json }) => with_config(files, |config, warnings, program| {
-            verify(&config, warnings, &program, json)
+        // It looks at files alone, which may be another machine's.
+        Ok(Command::Check(files, options)) if options.scope == check::Scope::ConfigOnly => {
+            check(files, options)
+        }
+        Ok(Command::Check(files, options)) => {
+            as_owner(&files).unwrap_or_else(|| check(files, options))
+        }
+        Ok(Command::Status { files, json, watch }) => {
+            as_owner(&files).unwrap_or_else(|| status(files, json, watch))
+        }
+        Ok(Command::Verify { files, json }) => as_owner(&files).unwrap_or_else(|| {
+            with_config(files, |config, warnings, program| {
+                verify(&config, warnings, &program, json)
+            })
         }),
-        Ok(Command::CredentialProcess(files)) => credential_process(files),
+        Ok(Command::CredentialProcess(files)) => {
+            as_owner(&files).unwrap_or_else(|| credential_process(files))
+        }
         Ok(Command::Mend(files)) => mend(files),
         Ok(Command::Become(words)) => tied::become_program(words),
         Ok(Command::Help(topic)) => print(&help(&topic)),
         Ok(Command::Version) => print(concat!("edgerotate ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(wrong) => {
             complain(&format!("edgerotate: {wrong}\nTry edgerotate --help"));
-            ExitCode::from(BAD_USAGE)
+            ExitCode::from(exit_code::USAGE)
         }
     }
 }
 
+/// Root's command goes on as the user whose the state directory is: see [`user`]. Returns only if there is nobody to
+/// become, or if that fails.
+fn as_owner(files: &SettingsFiles) -> Option<ExitCode> {
+    let directories = settings::directories(&Layers::read(&files.clone().layers(), env::vars_os()));
+    let (owner, group) = user::owner_to_become(&directories)?;
+    let error = user::begin_anew_as(owner, group);
+    let name = user::name(owner);
+    complain(&format!(
+        "edgerotate: {} belongs to {name}, and this command can't become that user ({error}); run it as {name}",
+        directories[0].display()
+    ));
+    Some(ExitCode::from(exit_code::NOT_PERMITTED))
+}
+
 /// Reads and checks the settings, starts the log, and goes on.
 fn with_config(
-    files: Files,
+    files: SettingsFiles,
     go_on: impl FnOnce(Config, Vec<Warning>, PathBuf) -> ExitCode,
 ) -> ExitCode {
     with_layers(&Layers::read(&files.layers(), env::vars_os()), go_on)
@@ -93,13 +110,7 @@ fn with_layers(
     match Config::from_layers(layers, UnknownKeys::Warn) {
         Ok((config, warnings)) => {
             start_log(config.log);
-            match env::current_exe() {
-                Ok(program) => go_on(config, warnings, program),
-                Err(e) => {
-                    log::error!("edgerotate's own program file can't be found: {e}");
-                    ExitCode::from(BROKEN_DEVICE)
-                }
-            }
+            go_on(config, warnings, THIS_PROGRAM.into())
         }
         Err(errors) => {
             start_log(LevelFilter::Info);
@@ -109,7 +120,7 @@ fn with_layers(
             for error in &errors.errors {
                 log::error!("{error}");
             }
-            ExitCode::from(BAD_SETTINGS)
+            ExitCode::from(exit_code::SETTINGS)
         }
     }
 }
@@ -132,35 +143,28 @@ fn fetch(config: Config, warnings: Vec<Warning>, program: PathBuf) -> ExitCode {
         }
         Err(ByHandError::Write(e)) => {
             complain(&e.to_string());
-            ExitCode::from(NOT_WRITTEN)
+            ExitCode::from(exit_code::NOT_WRITTEN)
         }
     }
 }
 
-fn check(files: Files, options: check::Options) -> ExitCode {
+fn check(files: SettingsFiles, options: check::Options) -> ExitCode {
     // What is wrong is in the answer; of the modules' own words nobody asked for any.
     start_log(LevelFilter::Error);
-    let program = match env::current_exe() {
-        Ok(program) => program,
-        Err(e) => {
-            complain(&format!("edgerotate's own program file can't be found: {e}"));
-            return ExitCode::from(BROKEN_DEVICE);
-        }
-    };
-    match check::run(&files.layers(), options, &program, &mut io::stdout()) {
+    match check::run(&files.layers(), options, Path::new(THIS_PROGRAM), &mut io::stdout()) {
         Ok(code) => ExitCode::from(code),
         // `edgerotate check | head` is no fault.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(e) => {
             complain(&e.to_string());
             let ended = e.kind() == io::ErrorKind::Interrupted;
-            ExitCode::from(if ended { TRY_LATER } else { NOT_WRITTEN })
+            ExitCode::from(if ended { exit_code::AWAY } else { exit_code::NOT_WRITTEN })
         }
     }
 }
 
 /// What is wrong with the settings is in the answer, beside what the daemon does.
-fn status(files: Files, json: bool, watch: bool) -> ExitCode {
+fn status(files: SettingsFiles, json: bool, watch: bool) -> ExitCode {
     start_log(LevelFilter::Error);
     let files = files.layers();
     let settings = || status::settings::Settings::of(&Layers::read(&files, env::vars_os()));
@@ -179,16 +183,16 @@ fn status(files: Files, json: bool, watch: bool) -> ExitCode {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(e) => {
             complain(&e.to_string());
-            ExitCode::from(NOT_WRITTEN)
+            ExitCode::from(exit_code::NOT_WRITTEN)
         }
     }
 }
 
 /// What is wrong with the settings is of no concern to a program that the daemon serves.
-fn credential_process(files: Files) -> ExitCode {
+fn credential_process(files: SettingsFiles) -> ExitCode {
     let layers = Layers::read(&files.layers(), env::vars_os());
     match credential_process::print_of_daemon(
-        &settings::Client::from_layers(&layers),
+        &settings::ClientSettings::from_layers(&layers),
         &mut io::stdout(),
     ) {
         Ok(true) => ExitCode::SUCCESS,
@@ -205,12 +209,12 @@ fn ask_provider(config: &Config, program: PathBuf) -> ExitCode {
             program,
             &mut io::stdout(),
         )),
-        Err(e) => Err(Refused::NotWritten(e)),
+        Err(e) => Err(NoCredentials::NotWritten(e)),
     };
     printed.map_or_else(|refused| complain_of(&refused), |()| ExitCode::SUCCESS)
 }
 
-fn complain_of(refused: &Refused) -> ExitCode {
+fn complain_of(refused: &NoCredentials) -> ExitCode {
     complain(&format!("edgerotate: {refused}"));
     ExitCode::from(refused.exit_code())
 }
@@ -223,21 +227,21 @@ fn verify(config: &Config, warnings: Vec<Warning>, program: &Path, json: bool) -
         Ok(code) => ExitCode::from(code),
         Err(e) => {
             complain(&e.to_string());
-            ExitCode::from(NOT_WRITTEN)
+            ExitCode::from(exit_code::NOT_WRITTEN)
         }
     }
 }
 
-fn mend(files: Files) -> ExitCode {
+fn mend(files: SettingsFiles) -> ExitCode {
     start_log(LevelFilter::Info);
-    let config = settings::Mend::from_layers(&Layers::read(&files.layers(), env::vars_os()));
-    let mended = env::current_exe().and_then(|program| mend::run(&config, &program));
-    match mended {
+    let config =
+        settings::MendSettings::from_layers(&Layers::read(&files.layers(), env::vars_os()));
+    match mend::run(&config, Path::new(THIS_PROGRAM)) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(TRY_LATER),
+        Ok(false) => ExitCode::from(exit_code::AWAY),
         Err(e) => {
             complain(&e.to_string());
-            ExitCode::from(BROKEN_DEVICE)
+            ExitCode::from(exit_code::DEVICE)
         }
     }
 }
@@ -265,7 +269,7 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // `edgerotate --help | head` is no fault.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(NOT_WRITTEN),
+        Err(_) => ExitCode::from(exit_code::NOT_WRITTEN),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Daemon, report,
-    tasks::{Done, Guarded},
+    tasks::{Done, WaitsForGuard},
 };
 use crate::{
     core::{
@@ -73,12 +73,12 @@ impl Daemon {
                 None
             }
             Action::Write(write) => {
-                self.after_guard(Guarded::Write(write));
+                self.after_guard(WaitsForGuard::Write(write));
                 None
             }
             Action::Restart(restart) => {
                 if restart.failures() > 0 {
-                    self.after_guard(Guarded::Again(restart));
+                    self.after_guard(WaitsForGuard::Again(restart));
                 } else {
                     self.restart(restart);
                 }

@@ -19,14 +19,13 @@ use crate::{
     },
     fetch::{parent::Launcher, pin_mark::Watch},
     litestream::{
-        restart::{Litestream, Written},
+        restart::{Service, Written},
         version::LitestreamVersion,
     },
     outlets::state_file::{State, StateFile},
-    replica::guard,
     replica::mend::socket,
     settings::{Config, Warning},
-    system::{clock, service_manager::ServiceManager},
+    system::{clock, service_manager::ServiceManager, signals::Signals},
 };
 
 mod actions;
@@ -44,17 +43,17 @@ pub use self::stopped::Stopped;
 use self::{
     outlets::Outlets,
     publisher::Publisher,
-    report::Report,
-    setup::{Signals, prepare},
+    report::DaemonLog,
+    setup::prepare,
     stopped::device,
-    tasks::{Done, Guarded},
+    tasks::{Done, WaitsForGuard},
 };
 use crate::{
     record::board::Board,
     replica::{
         guard::{GuardThread, News},
         heartbeat_thread::{Beat, HeartbeatThread},
-        mend::socket::Door,
+        mend::socket::MendSocket,
         uploads_watch::UploadsWatch,
     },
 };
@@ -78,14 +77,16 @@ const TIME_TO_STOP: Duration = Duration::from_millis(1500);
 /// What keeps the daemon from running at all; whatever fails later is retried.
 pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(), Stopped> {
     let _instance = prepare(&config)?;
-    report::start(&config, warnings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(device("the event loop can't be started"))?;
     let ended = runtime.block_on(async {
+        // Before the first word: whoever reads it may tell the daemon to stop.
+        let signals = Signals::new().map_err(device("signals can't be caught"))?;
+        report::start(&config, warnings);
         let mut daemon = Daemon::new(config, program)?;
-        daemon.run().await
+        daemon.run(signals).await
     });
     // Dropping it kills what was under way; a heartbeat that hangs in the kernel is not waited for.
     runtime.shutdown_background();
@@ -95,7 +96,7 @@ pub fn run(config: Config, warnings: &[Warning], program: PathBuf) -> Result<(),
 struct Daemon {
     config: Arc<Config>,
     launcher: Arc<Launcher>,
-    litestream: Arc<Litestream>,
+    litestream: Arc<Service>,
     manager: ServiceManager,
     boot_id: String,
     state_file: StateFile,
@@ -111,10 +112,10 @@ struct Daemon {
     outlets: Outlets,
     heartbeat: HeartbeatThread,
     guard: GuardThread,
-    door: Door,
+    mend_socket: MendSocket,
     litestream_version: Arc<Mutex<LitestreamVersion>>,
     uploads: UploadsWatch,
-    report: Report,
+    report: DaemonLog,
     publisher: Publisher,
     board: Board,
     /// On the clock that stands still in suspend, as systemd's watchdog does.
@@ -123,8 +124,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn run(&mut self) -> Result<(), Stopped> {
-        let mut signals = Signals::new().map_err(device("signals can't be caught"))?;
+    async fn run(&mut self, mut signals: Signals) -> Result<(), Stopped> {
         self.tell(Event::Woke);
         if self.rotation.acquiring() != Acquiring::Fetching {
             self.look_at_version();
@@ -135,6 +135,7 @@ impl Daemon {
         loop {
             self.manager.status(self.report.status(&self.rotation, clock::boottime()));
             self.publisher.publish(&self.rotation);
+            self.outlets.expect(&self.rotation, clock::boottime());
             let longest_sleep = self.longest_sleep();
             tokio::select! {
                 name = signals.next() => {
@@ -179,7 +180,7 @@ impl Daemon {
                         return Err(Stopped::Device);
                     }
                 },
-                stream = self.door.next() => {
+                stream = self.mend_socket.next() => {
                     let litestream = Arc::clone(&self.litestream);
                     let version = Arc::clone(&self.litestream_version);
                     tokio::spawn(socket::answer(stream, litestream, version, self.guard.asked()));
@@ -192,6 +193,7 @@ impl Daemon {
                         self.tell(Event::RestartWanted);
                     }
                 }
+                () = self.outlets.wanted() => self.tell(Event::CredentialsWanted),
                 () = self.publisher.changed() => {}
                 () = sleep(longest_sleep) => self.tell(Event::Woke),
             }
@@ -256,14 +258,14 @@ impl Daemon {
             }
             Done::Guarded(guarded, in_time) => {
                 if !in_time {
-                    report::guard_is_late(guard::TAKEN_WITHIN);
+                    report::guard_is_late(self.guard.taken_within);
                 }
                 match guarded {
-                    Guarded::Write(write) => {
+                    WaitsForGuard::Write(write) => {
                         let event = self.write(write);
                         self.tell(event);
                     }
-                    Guarded::Again(restart) => self.restart(restart),
+                    WaitsForGuard::Again(restart) => self.restart(restart),
                 }
             }
             Done::Restarted(restart, Ok(start)) => {

@@ -2,7 +2,12 @@
 //!
 //! Nothing that goes wrong here keeps the rotation from going on.
 
-use std::{env, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use zeroize::Zeroizing;
 
@@ -13,14 +18,16 @@ use super::{
 use crate::{
     core::{
         boottime::Boottime,
+        credentials,
         environment_file::{self, Contents},
-        rotation,
+        own_files,
+        rotation::{self, Acquiring, Rotation},
     },
     outlets::{
         endpoint::{
             Endpoint, activation,
             consumers::Consumer,
-            token::{Kept, TokenFile},
+            token::{TokenFile, TokenRecord},
         },
         state_file::{State, StateFile},
     },
@@ -33,11 +40,11 @@ use crate::{
 /// if what they got had less than that left.
 const LEAD: Duration = Duration::from_secs(8 * 60);
 
-/// For the programs that are not Litestream.
-const ENDPOINT_ENV: &str = "endpoint.env";
+/// A request waits for credentials that are expected within this time.
+const SOON: Duration = Duration::from_secs(3);
 
 pub struct Outlets {
-    opened: Option<Opened>,
+    opened: Option<OpenEndpoint>,
     for_clients: Option<StateFile>,
     /// What that file is to hold.
     offered: Option<State>,
@@ -47,11 +54,11 @@ pub struct Outlets {
     for_litestream: bool,
 }
 
-struct Opened {
+struct OpenEndpoint {
     endpoint: Arc<Endpoint>,
     listener: Option<std::net::TcpListener>,
     file: TokenFile,
-    kept: Kept,
+    kept: TokenRecord,
     /// None where it can't be put into words.
     for_others: Option<ForOthers>,
 }
@@ -61,6 +68,8 @@ struct ForOthers {
     path: PathBuf,
     mode: u32,
     text: Zeroizing<String>,
+    /// A file with the token alone, where the programs can read one.
+    token: Option<(PathBuf, Zeroizing<String>)>,
 }
 
 impl Outlets {
@@ -72,7 +81,7 @@ impl Outlets {
         })?;
         let clients = config.outlets.client_directory.as_deref();
         let opened = match config.outlets.has_endpoint() {
-            true => Some(Opened::new(config, boot_id, passed)?),
+            true => Some(OpenEndpoint::new(config, boot_id, passed)?),
             false => {
                 if let Some((_, address)) = passed {
                     log::warn!(
@@ -99,18 +108,19 @@ impl Outlets {
     }
 
     /// How Litestream gets at the credentials. `is_current`: its environment file is as it should be, and it runs.
-    pub fn delivery(&self, is_current: bool) -> rotation::Delivery {
+    pub fn delivery(&self, is_current: bool) -> rotation::HandOverPolicy {
         match self.asked_by_litestream() {
             Some(opened) => {
-                rotation::Delivery::Once { done: opened.kept.handed_over && is_current }
+                rotation::HandOverPolicy::Once { done: opened.kept.handed_over && is_current }
             }
-            None => rotation::Delivery::EachTime,
+            None => rotation::HandOverPolicy::EachTime,
         }
     }
 
     /// The endpoint as Litestream's environment file tells of it, where Litestream asks.
     pub fn told_to_litestream(&self) -> Option<Contents<'_>> {
-        Some(told(&self.asked_by_litestream()?.endpoint))
+        // Its user may not read the token's file, and needs none.
+        Some(told(&self.asked_by_litestream()?.endpoint, None))
     }
 
     /// Answers whoever asks, for as long as the daemon runs; nothing where there is no endpoint.
@@ -118,6 +128,21 @@ impl Outlets {
         let opened = self.opened.as_mut()?;
         let (endpoint, listener) = (Arc::clone(&opened.endpoint), opened.listener.take());
         Some(async move { match endpoint.run(listener).await {} })
+    }
+
+    /// What is known of the next fetch: whoever asks meanwhile waits for one that is under way or at hand.
+    pub fn expect(&self, rotation: &Rotation, now: Boottime) {
+        let Some(opened) = &self.opened else { return };
+        let is_due = || rotation.next_fetch().is_some_and(|at| at.since(now) <= SOON);
+        opened.endpoint.expect(rotation.acquiring() == Acquiring::Fetching || is_due());
+    }
+
+    /// Waits until a program asked for credentials, and there were none.
+    pub async fn wanted(&self) {
+        match &self.opened {
+            Some(opened) => opened.endpoint.wanted().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The newest credentials, for all who ask. Those who read a file get them by [`Self::write_owed`].
@@ -178,12 +203,12 @@ impl Outlets {
         Some(consumers.into_iter().map(Into::into).collect())
     }
 
-    fn asked_by_litestream(&self) -> Option<&Opened> {
+    fn asked_by_litestream(&self) -> Option<&OpenEndpoint> {
         self.opened.as_ref().filter(|_| self.for_litestream)
     }
 }
 
-impl Opened {
+impl OpenEndpoint {
     fn new(
         config: &Config,
         boot_id: &str,
@@ -201,7 +226,7 @@ impl Opened {
         }
         let (listener, address) = match passed {
             Some((listener, address)) => (Some(listener), address),
-            None => (None, set.unwrap_or(crate::settings::Outlets::DEFAULT_LISTEN)),
+            None => (None, set.unwrap_or(crate::settings::OutletSettings::DEFAULT_LISTEN)),
         };
         let file = TokenFile::in_directory(&config.runtime_directory);
         let kept = file.load_or_make(boot_id).map_err(device(
@@ -230,8 +255,8 @@ impl From<Consumer> for record::Consumer {
     }
 }
 
-fn told(endpoint: &Endpoint) -> Contents<'_> {
-    Contents::Endpoint { uri: endpoint.uri(), token: endpoint.token().secret() }
+fn told<'a>(endpoint: &'a Endpoint, token_file: Option<&'a Path>) -> Contents<'a> {
+    Contents::Endpoint { uri: endpoint.uri(), token: endpoint.token().secret(), token_file }
 }
 
 impl ForOthers {
@@ -240,16 +265,29 @@ impl ForOthers {
             Some(directory) => (directory, 0o640),
             None => (&config.runtime_directory, 0o600),
         };
+        // A program that may not read the file that is named would have no token at all.
+        let shared = config.outlets.client_directory.as_deref();
+        let token_file = shared.map(|directory| directory.join(own_files::TOKEN_FOR_CLIENTS));
+        let token_file = token_file.filter(|path| {
+            path.to_str().is_some_and(|path| path.chars().all(credentials::is_plain))
+        });
         let text = environment_file::text(
-            &told(endpoint),
+            &told(endpoint, token_file.as_deref()),
             &config.litestream.region,
             config.provider.thing_name.as_deref(),
         )?;
-        Ok(Self { path: directory.join(ENDPOINT_ENV), mode, text })
+        let token = Zeroizing::new(endpoint.token().secret().expose().to_owned());
+        let token = token_file.map(|path| (path, token));
+        Ok(Self { path: directory.join(own_files::ENDPOINT_ENVIRONMENT), mode, text, token })
     }
 
     fn write(&self) -> Result<(), String> {
-        atomic_file::replace(&self.path, self.text.as_bytes(), self.mode)
-            .map_err(|e| format!("{}: {e}", self.path.display()))
+        // What the environment names is there before it.
+        let token = self.token.iter().map(|(path, token)| (path, token));
+        for (path, text) in token.chain([(&self.path, &self.text)]) {
+            atomic_file::replace(path, text.as_bytes(), self.mode)
+                .map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+        Ok(())
     }
 }

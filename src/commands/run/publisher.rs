@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     core::{
         boottime::Boottime,
+        own_files,
         repeats::{Repeats, in_a_row},
         rotation::{Acquiring, HandingOver, Rotation},
     },
@@ -27,7 +28,8 @@ const MODE: u32 = 0o640;
 pub struct Publisher {
     board: Board,
     file: PathBuf,
-    published: Option<Record>,
+    /// And when that was.
+    published: Option<(Record, Boottime)>,
     metrics: Option<MetricsFile>,
     failures: Repeats<String>,
 }
@@ -36,7 +38,7 @@ impl Publisher {
     pub fn new(config: &Config, boot_id: &str, can_be_seen: bool) -> Self {
         Self {
             board: Board::new(first(config, boot_id, can_be_seen)),
-            file: config.runtime_directory.join(record::FILE_NAME),
+            file: config.runtime_directory.join(own_files::RECORD),
             published: None,
             metrics: config.metrics_file.clone().map(MetricsFile::new),
             failures: Repeats::default(),
@@ -74,13 +76,19 @@ impl Publisher {
             let board = self.board.clone();
             metrics.show(&record, &clocks(), move || board.wake());
         }
-        if self.published.as_ref() == Some(&record) {
+        let now = clocks();
+        // Written anew now and then: a record that is older is one that can't be written.
+        let is_new = |(published, at): &(Record, Boottime)| {
+            *published == record && now.boottime.at.since(*at) < record::WRITTEN_EVERY
+        };
+        if self.published.as_ref().is_some_and(is_new) {
             return;
         }
-        self.published = Some(record.clone());
-        record.clocks = clocks();
+        let unstamped = record.clone();
+        record.clocks = now;
         match write(&self.file, &record) {
             Ok(()) => {
+                self.published = Some((unstamped, now.boottime.at));
                 self.failures.over();
             }
             Err(e) => {
@@ -163,7 +171,7 @@ impl Board {
     }
 
     pub fn stopped(&self, by: &str, now: Boottime) {
-        let stopped = record::Stopped { at: now.into(), by: by.to_owned() };
+        let stopped = record::StoppedBy { at: now.into(), by: by.to_owned() };
         self.set(|record| &mut record.daemon.stopped, Some(stopped));
     }
 }
@@ -183,7 +191,7 @@ fn failed(record: &mut Record, failure: &Failure, now: Boottime) {
 
 /// What the state machine has to tell.
 fn take(record: &mut Record, rotation: &Rotation) {
-    record.credentials = rotation.held().map(|held| record::Credentials {
+    record.credentials = rotation.held().map(|held| record::CredentialsSection {
         fetched: held.expires.before(held.lifetime).into(),
         expires: held.expires.into(),
     });
@@ -198,7 +206,7 @@ fn first(config: &Config, boot_id: &str, can_be_seen: bool) -> Record {
     Record {
         version: record::VERSION,
         clocks,
-        daemon: record::Daemon {
+        daemon: record::DaemonSection {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: boot_id.to_owned(),
@@ -212,27 +220,27 @@ fn first(config: &Config, boot_id: &str, can_be_seen: bool) -> Record {
             delivery: config.outlets.delivery.name().to_owned(),
         },
         credentials: None,
-        fetch: record::Fetch {
+        fetch: record::FetchSection {
             state: Acquiring::Waiting,
             next: None,
             succeeded: 0,
             last_success: None,
-            failed: record::Failed::default(),
+            failed: record::FailedFetches::default(),
             failure: None,
         },
-        hand_over: record::HandOver {
+        hand_over: record::HandOverSection {
             state: HandingOver::Done,
             next: None,
             written: None,
             failing: None,
         },
-        litestream: record::Litestream {
+        litestream: record::LitestreamSection {
             can_be_seen,
             start: None,
             confirmed: 0,
             last_confirmed: None,
         },
-        heartbeat: record::Heartbeat {
+        heartbeat: record::HeartbeatSection {
             database: config.heartbeat.database.clone(),
             interval_ms: u64::try_from(config.heartbeat.interval.as_millis()).unwrap_or(u64::MAX),
             last: None,

@@ -10,14 +10,13 @@ use chrono::{DateTime, Local, SecondsFormat, TimeDelta};
 use crate::{
     core::{
         boottime::Boottime,
-        class::Class,
         lifetime::{KnownBy, SKEW, SKEW_OF_S3},
         repeats::{Repeats, in_a_row},
         rotation::Rotation,
         span::span,
         suspect::Suspect,
     },
-    litestream::restart::{Litestream, Start},
+    litestream::restart::{Service, Start},
     outlets::endpoint::consumers::Consumer,
     problems::failure::{Cause, Failure},
     replica::heartbeat_thread::Beat,
@@ -27,7 +26,7 @@ use crate::{
 
 /// What has been said, so that it is not said every five seconds.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct DaemonLog {
     fetch: Repeats<Cause>,
     pin: Repeats<Cause>,
     /// A failed fetch whose line waits for the time of the next one.
@@ -60,7 +59,7 @@ pub fn start(config: &Config, warnings: &[Warning]) {
 }
 
 /// Said once at start: how a restart comes about and is confirmed on this device.
-pub fn how_litestream_restarts(litestream: &Litestream) {
+pub fn how_litestream_restarts(litestream: &Service) {
     match (litestream.is_restarted_here(), litestream.can_be_seen()) {
         (_, true) => {}
         (true, false) => log::warn!(
@@ -84,7 +83,7 @@ pub fn unreapable(pid: u32) {
 /// Something keeps the guard's thread, probably the storage.
 pub fn guard_is_late(waited: Duration) {
     log::error!(
-        "the guard over Litestream's restart was not taken within {} s; the rotation goes on without it. Look at the \
+        "the guard over Service's restart was not taken within {} s; the rotation goes on without it. Look at the \
          storage (dmesg)",
         waited.as_secs()
     );
@@ -99,7 +98,7 @@ pub fn ran_out(consumer: &Consumer, now: Boottime) {
     );
 }
 
-impl Report {
+impl DaemonLog {
     pub fn new() -> Self {
         Self::default()
     }
@@ -169,7 +168,7 @@ impl Report {
         let Some(failure) = self.fetch_failure.take() else { return };
         if let Some(times) = self.fetch.came(failure.cause, now) {
             let left = rotation.held().map(|held| held.expires.since(now)).unwrap_or_default();
-            let serious = left.is_zero() || failure.class() != Class::Passing;
+            let serious = left.is_zero() || !failure.class().may_pass();
             let level = if serious { log::Level::Error } else { log::Level::Warn };
             let next = match rotation.next_fetch() {
                 Some(at) => format!("next try in {}", span(at.since(now))),
@@ -270,7 +269,7 @@ impl Report {
         }
     }
 
-    pub fn beat(&mut self, beat: Beat, config: &settings::Heartbeat, now: Boottime) {
+    pub fn beat(&mut self, beat: Beat, config: &settings::HeartbeatSettings, now: Boottime) {
         match beat {
             Ok(id) => {
                 if let Some(times) = self.heartbeat.over() {

@@ -8,15 +8,13 @@ use std::{
     path::Path,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use super::stopped::Stopped;
 use crate::{
     core::backoff,
     settings::{Config, Pin, PrivateKey, Token},
     system::{
+        file_system::{Lasts, is_volatile, lasts},
         instance::{Instance, NoInstance},
-        volatile::is_volatile,
     },
 };
 
@@ -38,12 +36,18 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
     warn_of_keys_for_all(config);
     let database = &config.heartbeat.database;
     if !config.heartbeat.allow_volatile_database {
-        match is_volatile(database) {
-            Ok(false) => {}
-            Ok(true) => {
+        match lasts(database) {
+            Ok(Lasts::Always) => {}
+            Ok(Lasts::Unknown) => log::warn!(
+                "EDGEROTATE_DATABASE: it is not known whether the file system of {} outlives a reboot; see that \
+                 it does, or put the database on the data partition",
+                database.display()
+            ),
+            Ok(Lasts::UntilReboot) => {
                 log::error!(
-                    "EDGEROTATE_DATABASE: {} is on tmpfs, in memory, and would be gone after a reboot; put it on the data \
-                     partition, or set EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
+                    "EDGEROTATE_DATABASE: {} is in memory (on tmpfs, or on an overlay that writes to one), and would be \
+                     gone after a reboot; put it on the data partition, or set \
+                     EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
                     database.display()
                 );
                 return Err(Stopped::Settings);
@@ -121,29 +125,4 @@ pub fn jitter(config: &Config) -> f64 {
 /// A seed for the retries' jitter, from the kernel's generator by way of the standard library's hash keys.
 pub fn seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
-}
-
-/// The signals that end the daemon.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
-        }
-    }
 }

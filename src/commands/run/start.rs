@@ -9,7 +9,7 @@ use super::{
     hand_over::holds,
     outlets::Outlets,
     publisher::Publisher,
-    report::{self, Report},
+    report::{self, DaemonLog},
     setup::{jitter, seed},
     stopped::{Stopped, device},
     turn::TurnFile,
@@ -20,10 +20,10 @@ use crate::{
         parent::Launcher,
         pin_mark::{Directories, Look, Watch},
     },
-    litestream::{restart::Litestream, version::LitestreamVersion},
+    litestream::{restart::Service, version::LitestreamVersion},
     outlets::state_file::{State, StateFile},
     replica::{
-        guard::GuardThread, heartbeat_thread::HeartbeatThread, mend::socket::Door,
+        guard::GuardThread, heartbeat_thread::HeartbeatThread, mend::socket::MendSocket,
         uploads_watch::UploadsWatch,
     },
     settings::Config,
@@ -45,7 +45,7 @@ impl Daemon {
         });
         let kept = kept.filter(|state| state.resumed().held.expires > now);
 
-        let litestream = Arc::new(Litestream::new(&config.litestream));
+        let litestream = Arc::new(Service::new(&config.litestream));
         report::how_litestream_restarts(&litestream);
         let mut pin_watch = Watch::default();
         let refused = match pin_watch.look(&config.provider, Directories::of(&config)) {
@@ -81,7 +81,7 @@ impl Daemon {
 
         let publisher = Publisher::new(&config, &boot_id, litestream.can_be_seen());
         let board = publisher.board();
-        let mut report = Report::new();
+        let mut report = DaemonLog::new();
         if let Some(refused) = refused {
             board.pin_stays_refused(&refused.failure(), now);
             report.pin_stays_refused(refused.failure(), now);
@@ -109,7 +109,7 @@ impl Daemon {
         .map_err(device("the guard's thread can't be started"))?;
         let litestream_version =
             LitestreamVersion::new(&config.litestream.program, &config.state_directory);
-        let door = Door::open(&config.runtime_directory)
+        let mend_socket = MendSocket::open(&config.runtime_directory)
             .map_err(device("EDGEROTATE_RUNTIME_DIRECTORY: no socket can be made there"))?;
         Ok(Self {
             launcher: Arc::new(Launcher::new(program, &config)),
@@ -126,7 +126,7 @@ impl Daemon {
             outlets,
             heartbeat,
             guard,
-            door,
+            mend_socket,
             uploads: UploadsWatch::start(&config),
             litestream_version: Arc::new(Mutex::new(litestream_version)),
             report,

@@ -2,6 +2,8 @@
 
 use std::{io, process::ExitCode};
 
+use crate::problems::exit_code;
+
 /// Why the daemon could not run. Each has been logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -13,9 +15,9 @@ pub enum Stopped {
 impl From<Stopped> for ExitCode {
     fn from(stopped: Stopped) -> Self {
         Self::from(match stopped {
-            Stopped::Settings => 78,
-            Stopped::OtherInstance => 75,
-            Stopped::Device => 69,
+            Stopped::Settings => exit_code::SETTINGS,
+            Stopped::OtherInstance => exit_code::AWAY,
+            Stopped::Device => exit_code::DEVICE,
         })
     }
 }

@@ -10,12 +10,12 @@ use crate::{
 pub enum Done {
     Fetched(Fetch, FetchReply),
     /// The guard is taken, or was waited for long enough (`false`).
-    Guarded(Guarded, bool),
+    Guarded(WaitsForGuard, bool),
     Restarted(Restart, Result<Option<Start>, RestartError>),
 }
 
 /// What waits for the guard.
-pub enum Guarded {
+pub enum WaitsForGuard {
     Write(Write),
     /// Not the first try: the guard of that one may have been let go since.
     Again(Restart),

@@ -7,14 +7,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{core::boottime::Boottime, system::atomic_file};
-
-const FILE_NAME: &str = "turn.json";
+use crate::{
+    core::{boottime::Boottime, own_files},
+    system::atomic_file,
+};
 
 const MODE: u32 = 0o600;
 
 #[derive(Serialize, Deserialize)]
-struct Text {
+struct TurnText {
     boot_id: String,
     at_ms: u64,
 }
@@ -24,19 +25,19 @@ pub struct TurnFile(PathBuf);
 
 impl TurnFile {
     pub fn in_directory(directory: &Path) -> Self {
-        Self(directory.join(FILE_NAME))
+        Self(directory.join(own_files::TURN))
     }
 
     /// What was drawn in the boot `boot_id`. Of a file that can't be read nothing is known: a turn is drawn anew.
     pub fn load(&self, boot_id: &str) -> Option<Boottime> {
-        let text: Text = serde_json::from_slice(&fs::read(&self.0).ok()?).ok()?;
+        let text: TurnText = serde_json::from_slice(&fs::read(&self.0).ok()?).ok()?;
         (text.boot_id == boot_id).then_some(Boottime::from_millis(text.at_ms))
     }
 
     /// # Errors
     /// As the file system gives them.
     pub fn save(&self, boot_id: &str, turn: Boottime) -> io::Result<()> {
-        let text = Text { boot_id: boot_id.to_owned(), at_ms: turn.as_millis() };
+        let text = TurnText { boot_id: boot_id.to_owned(), at_ms: turn.as_millis() };
         atomic_file::replace(&self.0, &serde_json::to_vec(&text)?, MODE)
     }
 }
@@ -56,7 +57,7 @@ mod tests {
         file.save("this-boot", turn).unwrap();
         assert_eq!(file.load("this-boot"), Some(turn));
         assert_eq!(file.load("another-boot"), None);
-        fs::write(directory.join(FILE_NAME), "{").unwrap();
+        fs::write(directory.join(own_files::TURN), "{").unwrap();
         assert_eq!(file.load("this-boot"), None);
         fs::remove_dir_all(directory).unwrap();
     }

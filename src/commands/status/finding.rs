@@ -12,7 +12,7 @@ use crate::{
 
 /// One thing that is wrong, or worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct StatusFinding {
     /// The name of a [`Kind`], or of a failure's cause.
     pub name: &'static str,
     /// 0: worth knowing, but nothing suffers.
@@ -24,7 +24,7 @@ pub struct Finding {
     pub remedy: String,
 }
 
-impl Finding {
+impl StatusFinding {
     pub fn level(&self) -> Level {
         Level::of(self.exit_code)
     }

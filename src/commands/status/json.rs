@@ -5,14 +5,14 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::{
-    finding::Finding,
+    finding::StatusFinding,
     findings::verdict,
-    seen::{Lock, Seen},
+    seen::{DaemonLock, Seen},
     times::Times,
 };
 use crate::record::Moment;
 
-pub fn json(seen: &Seen, findings: &[Finding]) -> Value {
+pub fn json(seen: &Seen, findings: &[StatusFinding]) -> Value {
     let verdict = verdict(findings);
     let findings: Vec<_> = findings.iter().map(finding).collect();
     let record = seen.record.as_ref().ok().map(|record| {
@@ -26,9 +26,9 @@ pub fn json(seen: &Seen, findings: &[Finding]) -> Value {
         "state": verdict.word,
         "exit_code": verdict.exit_code,
         "running": match seen.lock {
-            Lock::Held(_) => Some(true),
-            Lock::Free => Some(false),
-            Lock::Unknown(_) => None,
+            DaemonLock::Held(_) => Some(true),
+            DaemonLock::Free => Some(false),
+            DaemonLock::Unknown(_) => None,
         },
         "now": seen.now.wall.to_rfc3339_opts(SecondsFormat::Millis, true),
         "findings": findings,
@@ -36,7 +36,7 @@ pub fn json(seen: &Seen, findings: &[Finding]) -> Value {
     })
 }
 
-fn finding(finding: &Finding) -> Value {
+fn finding(finding: &StatusFinding) -> Value {
     json!({
         "code": finding.name,
         "level": finding.level().name(),

@@ -21,8 +21,8 @@ use std::io::{self, Write};
 use self::settings::Settings;
 
 pub use self::{
-    finding::Finding,
-    seen::{Lock, NoRecord, Seen},
+    finding::StatusFinding,
+    seen::{DaemonLock, NoRecord, Seen},
     show::Manner,
     watch::watch,
 };

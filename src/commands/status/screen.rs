@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::{
-    finding::Finding,
+    finding::StatusFinding,
     findings::{turn, verdict},
-    seen::{Lock, Seen},
+    seen::{DaemonLock, Seen},
     times::Times,
 };
 use crate::{
@@ -38,7 +38,7 @@ impl Paint {
     }
 }
 
-pub fn text(seen: &Seen, findings: &[Finding], paint: Paint) -> String {
+pub fn text(seen: &Seen, findings: &[StatusFinding], paint: Paint) -> String {
     let mut text = heading(seen, findings, paint);
     for finding in findings {
         describe(finding, &mut text, paint);
@@ -56,7 +56,7 @@ pub fn text(seen: &Seen, findings: &[Finding], paint: Paint) -> String {
     text
 }
 
-fn heading(seen: &Seen, findings: &[Finding], paint: Paint) -> String {
+fn heading(seen: &Seen, findings: &[StatusFinding], paint: Paint) -> String {
     let wrong = findings.iter().filter(|finding| finding.exit_code != 0).count();
     let words = match (verdict(findings).word, wrong) {
         ("ok", _) => paint.paint(GREEN, "all is well"),
@@ -73,7 +73,7 @@ fn heading(seen: &Seen, findings: &[Finding], paint: Paint) -> String {
     format!("edgerotate{on}: {words}\n")
 }
 
-fn describe(finding: &Finding, text: &mut String, paint: Paint) {
+fn describe(finding: &StatusFinding, text: &mut String, paint: Paint) {
     let color = if finding.exit_code == 0 { YELLOW } else { RED };
     let name = paint.paint(color, finding.name);
     let _ = writeln!(text, "\n! {name}: {}", finding.what);
@@ -83,8 +83,8 @@ fn describe(finding: &Finding, text: &mut String, paint: Paint) {
     let _ = writeln!(text, "    what to do: {}", finding.remedy);
 }
 
-fn lines(record: &Record, times: &Times, lock: &Lock) -> Vec<(&'static str, String)> {
-    let runs = matches!(lock, Lock::Held(_));
+fn lines(record: &Record, times: &Times, lock: &DaemonLock) -> Vec<(&'static str, String)> {
+    let runs = matches!(lock, DaemonLock::Held(_));
     let mut lines =
         vec![("daemon", daemon(record, times, lock)), ("credentials", credentials(record, times))];
     if runs {
@@ -118,14 +118,14 @@ fn lines(record: &Record, times: &Times, lock: &Lock) -> Vec<(&'static str, Stri
     lines
 }
 
-fn daemon(record: &Record, times: &Times, lock: &Lock) -> String {
+fn daemon(record: &Record, times: &Times, lock: &DaemonLock) -> String {
     let version = &record.daemon.version;
     match (lock, &record.daemon.stopped) {
-        (Lock::Held(pid), _) if *pid == record.daemon.pid => {
+        (DaemonLock::Held(pid), _) if *pid == record.daemon.pid => {
             let since = times.show(record.daemon.started);
             format!("process {pid} since {since}; version {version}")
         }
-        (Lock::Held(pid), _) => format!("process {pid}"),
+        (DaemonLock::Held(pid), _) => format!("process {pid}"),
         (_, Some(stopped)) => {
             format!("stopped by {} at {}; version {version}", stopped.by, times.show(stopped.at))
         }

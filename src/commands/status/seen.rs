@@ -5,10 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{finding::Finding, settings::Settings, times::Now};
+use super::{finding::StatusFinding, settings::Settings, times::Now};
 use crate::{
+    core::own_files,
     record::{self, Record},
-    system::{clock, instance},
+    system::{
+        clock,
+        file_system::{LEAST_ROOM, room},
+        instance,
+    },
 };
 
 /// What was found in the runtime directory, and when that was.
@@ -16,15 +21,17 @@ use crate::{
 pub struct Seen {
     pub directory: PathBuf,
     /// What is wrong with the settings, where they were looked at.
-    pub settings: Vec<Finding>,
-    pub lock: Lock,
+    pub settings: Vec<StatusFinding>,
+    pub lock: DaemonLock,
     pub record: Result<Record, NoRecord>,
     pub now: Now,
+    /// The file system of the directory is full.
+    pub is_full: bool,
 }
 
 /// Whether the daemon runs, by its lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lock {
+pub enum DaemonLock {
     /// By this process.
     Held(u32),
     Free,
@@ -49,14 +56,15 @@ impl Seen {
             wall: clock::local().fixed_offset(),
             boot_id: clock::boot_id().unwrap_or_default(),
         };
-        let record = read(&directory.join(record::FILE_NAME));
+        let record = read(&directory.join(own_files::RECORD));
         let known = record.as_ref().ok().map(|record| record.daemon.pid);
         let lock = match instance::holder(directory, known) {
-            Ok(Some(pid)) => Lock::Held(pid),
-            Ok(None) => Lock::Free,
-            Err(e) => Lock::Unknown(e.to_string()),
+            Ok(Some(pid)) => DaemonLock::Held(pid),
+            Ok(None) => DaemonLock::Free,
+            Err(e) => DaemonLock::Unknown(e.to_string()),
         };
-        Self { directory: directory.to_owned(), settings: Vec::new(), lock, record, now }
+        let is_full = room(directory).is_ok_and(|left| left < LEAST_ROOM);
+        Self { directory: directory.to_owned(), settings: Vec::new(), lock, record, now, is_full }
     }
 
     /// The same, by the settings and with what is to be said of them.

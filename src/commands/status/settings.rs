@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::finding::Finding;
+use super::finding::StatusFinding;
 use crate::{
     problems::kinds::Kind,
     settings::{self, Config, Layers, Place, Problem, UnknownKeys},
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub runtime_directory: PathBuf,
-    pub findings: Vec<Finding>,
+    pub findings: Vec<StatusFinding>,
 }
 
 impl Settings {
@@ -36,7 +36,7 @@ impl Settings {
 }
 
 /// One line for all of them: where nothing is set yet, there are many.
-fn missing(problems: &[&Problem]) -> Option<Finding> {
+fn missing(problems: &[&Problem]) -> Option<StatusFinding> {
     let what = match problems {
         [] => return None,
         [only] => only.to_string(),
@@ -49,11 +49,11 @@ fn missing(problems: &[&Problem]) -> Option<Finding> {
             )
         }
     };
-    Some(Finding::line(Kind::SettingMissing, what))
+    Some(StatusFinding::line(Kind::SettingMissing, what))
 }
 
-fn finding(problem: &Problem, kind: Kind) -> Finding {
-    let finding = Finding::line(kind, problem.to_string());
+fn finding(problem: &Problem, kind: Kind) -> StatusFinding {
+    let finding = StatusFinding::line(kind, problem.to_string());
     match &problem.place {
         Place::File { path, .. } => finding.about(path),
         Place::Environment | Place::Nowhere => finding,

@@ -40,7 +40,7 @@ pub fn watch(
             let exit_code = show_again(&seen, manner, out)?;
             tokio::select! {
                 () = sleep(EVERY) => {}
-                () = signals.next() => return Ok(exit_code),
+                _ = signals.next() => return Ok(exit_code),
             }
         }
     })
@@ -69,20 +69,21 @@ fn show_again(seen: &Seen, manner: Manner, out: &mut dyn Write) -> io::Result<u8
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::status::{Lock, NoRecord, times::Now};
+    use crate::commands::status::{DaemonLock, NoRecord, times::Now};
 
     #[test]
     fn on_a_terminal_each_state_is_in_the_place_of_the_one_before() {
         let seen = Seen {
             directory: "/run/edgerotate".into(),
             settings: Vec::new(),
-            lock: Lock::Free,
+            lock: DaemonLock::Free,
             record: Err(NoRecord::Missing),
             now: Now {
                 boottime: crate::core::boottime::Boottime::from_millis(1),
                 wall: "2026-11-22T14:12:11+01:00".parse().unwrap(),
                 boot_id: String::new(),
             },
+            is_full: false,
         };
         let shown = |in_place| {
             let manner = Manner { json: false, color: false, in_place };

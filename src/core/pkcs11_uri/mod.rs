@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 
 pub use self::masked::masked;
 use crate::core::{
-    pkcs11_uri::syntax::{PATH_ATTRIBUTES, QUERY_ATTRIBUTES, has_bare_separator, percent_decode},
+    pkcs11_uri::syntax::{
+        NOT_FOR_ENGINE, PATH_ATTRIBUTES, QUERY_ATTRIBUTES, has_bare_separator, percent_decode,
+    },
     secret::Secret,
 };
 
@@ -79,6 +81,14 @@ impl Pkcs11Uri {
             check_path_value(attribute)?;
         }
         Ok(uri)
+    }
+
+    /// The first attribute that OpenSSL's engine can't take.
+    pub fn not_for_engine(&self) -> Option<&'static str> {
+        self.path.iter().find_map(|attribute| match attribute.name {
+            Name::Standard(name) if NOT_FOR_ENGINE.contains(&name) => Some(name),
+            _ => None,
+        })
     }
 
     /// Refuses what RFC 7512 allows and no device's key needs: vendor attributes, which neither OpenSSL's

@@ -19,6 +19,16 @@ pub(super) const PATH_ATTRIBUTES: [&str; 13] = [
     "slot-id",
 ];
 
+/// Those of them that libp11 does not know: it refuses a URI with one of them.
+pub(super) const NOT_FOR_ENGINE: [&str; 6] = [
+    "library-manufacturer",
+    "library-version",
+    "library-description",
+    "slot-manufacturer",
+    "slot-description",
+    "slot-id",
+];
+
 /// The attributes of the query (after `?`, separated by `&`).
 pub(super) const QUERY_ATTRIBUTES: [&str; 4] =
     ["pin-source", "pin-value", "module-name", "module-path"];

@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use super::{
     held::{Held, Left, Resumed},
-    policy::{Delivery, HAND_OVER, JITTER, PASSING, Policy, SETUP},
+    policy::{HAND_OVER, HandOverPolicy, JITTER, PASSING, Policy, SETUP, SOON_TRIES, WANTED_PAUSE},
 };
 use crate::core::{backoff::Random, boottime::Boottime, class::Class};
 
@@ -38,6 +38,8 @@ pub enum Event {
     RestartFailed(Restart),
     /// Litestream is to be restarted with the credentials that it has, for the sake of what its start does.
     RestartWanted,
+    /// A program asked for credentials and there are none: a try that waits out an outage may come sooner.
+    CredentialsWanted,
 }
 
 /// What is to be done. Fetch, write and restart end in an event that hands the ticket back.
@@ -108,6 +110,8 @@ impl Failed {
 pub(super) enum Acquire {
     Due {
         at: Boottime,
+        /// However much somebody wants credentials, it does not begin before.
+        not_before: Boottime,
         failed: Failed,
     },
     UnderWay,
@@ -135,6 +139,13 @@ pub(super) enum HandOver {
     },
 }
 
+impl Acquire {
+    /// A fetch that nobody can bring nearer.
+    fn due(at: Boottime, failed: Failed) -> Self {
+        Self::Due { at, not_before: at, failed }
+    }
+}
+
 /// The state machine.
 #[derive(Debug)]
 pub struct Rotation {
@@ -159,18 +170,18 @@ impl Rotation {
         };
         let acquire = match held {
             _ if left.pin_refused => Acquire::PinRefused { look: now + PIN_LOOK },
-            None => Acquire::Due { at: turn.unwrap_or(now).max(now), failed: Failed::NEVER },
+            None => Acquire::due(turn.unwrap_or(now).max(now), Failed::NEVER),
             Some(held) => {
                 // Unexpired credentials are at hand, so there is time to come back spread out: a new
                 // image restarts the daemon on the whole fleet at once.
                 let spread = held.lifetime.mul_f64(JITTER).min(held.expires.since(now) / 2);
                 let at = policy.rotation_due(held).max(now + spread.mul_f64(random.share()));
-                Acquire::Due { at, failed: Failed::NEVER }
+                Acquire::due(at, Failed::NEVER)
             }
         };
         let owed = match policy.delivery {
-            Delivery::EachTime => resumed.is_some_and(|resumed| !resumed.handed_over),
-            Delivery::Once { done } => !done,
+            HandOverPolicy::EachTime => resumed.is_some_and(|resumed| !resumed.handed_over),
+            HandOverPolicy::Once { done } => !done,
         };
         let hand_over = if owed { write_at(now) } else { HandOver::Done };
         Self { policy, random, held, expiry_said: false, acquire, hand_over, turn }
@@ -186,7 +197,7 @@ impl Rotation {
             }
             Event::PinChanged => {
                 if matches!(self.acquire, Acquire::PinRefused { .. }) {
-                    self.acquire = Acquire::Due { at: now, failed: Failed::NEVER };
+                    self.acquire = Acquire::due(now, Failed::NEVER);
                 }
             }
             Event::Written(_) => {
@@ -214,6 +225,11 @@ impl Rotation {
                 let is_good = self.held.is_some_and(|held| held.expires > now);
                 if is_good && matches!(self.hand_over, HandOver::Done) {
                     self.hand_over = write_at(now);
+                }
+            }
+            Event::CredentialsWanted => {
+                if let Acquire::Due { at, not_before, .. } = &mut self.acquire {
+                    *at = *not_before;
                 }
             }
         }
@@ -271,11 +287,11 @@ impl Rotation {
         self.expiry_said = false;
         // The floor is for credentials that came at the end of their life: the device slept meanwhile.
         let at = self.policy.rotation_due(held).max(now + PASSING.floor);
-        self.acquire = Acquire::Due { at, failed: Failed::NEVER };
+        self.acquire = Acquire::due(at, Failed::NEVER);
         match (self.policy.delivery, &mut self.hand_over) {
-            (Delivery::Once { .. }, _) => {}
-            (Delivery::EachTime, HandOver::UnderWay { newer }) => *newer = true,
-            (Delivery::EachTime, idle) => *idle = write_at(now),
+            (HandOverPolicy::Once { .. }, _) => {}
+            (HandOverPolicy::EachTime, HandOver::UnderWay { newer }) => *newer = true,
+            (HandOverPolicy::EachTime, idle) => *idle = write_at(now),
         }
     }
 
@@ -295,8 +311,11 @@ impl Rotation {
                 return;
             }
             Class::Setup => SETUP.delay(failed.times, share),
-            Class::Passing => {
-                let wait = PASSING.delay(failed.times, share);
+            Class::Passing | Class::Device => {
+                let wait = match failed.times.checked_sub(SOON_TRIES) {
+                    Some(slow @ 1..) if class == Class::Device => SETUP.delay(slow, share),
+                    _ => PASSING.delay(failed.times, share),
+                };
                 // Halving what remains gives one more try, and another, up to the last second.
                 if left.is_zero() { wait } else { wait.min(left / 2).max(PASSING.floor) }
             }
@@ -306,7 +325,13 @@ impl Rotation {
             retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).mul_f64(1.0 + share / 10.0);
         // While good credentials are left they are not let expire for it: there is a try before.
         let asked = if left.is_zero() { asked } else { asked.min(left * 3 / 4) };
-        self.acquire = Acquire::Due { at: now + wait.max(asked), failed };
+        let at = now + wait.max(asked);
+        // What a person must mend does not come right because it is wanted.
+        let not_before = match class {
+            Class::Passing => at.min(now + asked.max(WANTED_PAUSE)),
+            Class::Device | Class::Setup | Class::PinRefused => at,
+        };
+        self.acquire = Acquire::Due { at, not_before, failed };
     }
 
     /// A write or restart ended: `next` follows, unless newer credentials have come meanwhile.
@@ -324,7 +349,7 @@ impl Rotation {
             actions.push(Action::SayExpired);
         }
         match self.acquire {
-            Acquire::Due { at, failed } if at <= now => {
+            Acquire::Due { at, failed, .. } if at <= now => {
                 self.acquire = Acquire::UnderWay;
                 actions.push(Action::Fetch(Fetch { begun: now, failed }));
             }

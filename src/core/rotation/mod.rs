@@ -21,5 +21,5 @@ mod tests;
 
 pub use self::held::{Held, Left, Resumed};
 pub use self::machine::{Action, Event, Fetch, RETRY_AFTER_MAX, Restart, Rotation, Write};
-pub use self::policy::{Delivery, Policy};
+pub use self::policy::{HandOverPolicy, Policy};
 pub use self::progress::{Acquiring, HandingOver};

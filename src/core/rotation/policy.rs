@@ -16,12 +16,12 @@ pub struct Policy {
     /// What the boot starts asks for its first credentials within this time, not at once: after a power cut a whole fleet
     /// boots in the same second.
     pub boot_spread: Duration,
-    pub delivery: Delivery,
+    pub delivery: HandOverPolicy,
 }
 
 /// How Litestream gets at what was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum HandOverPolicy {
     /// Each time anew: the credentials are written, and Litestream restarts with them.
     EachTime,
     /// It asks for them itself. Where to ask is written once, and Litestream is started with that; `done`: it was,
@@ -65,6 +65,14 @@ pub(super) const PASSING: Backoff = Backoff {
     first: Duration::from_secs(2),
     cap: Duration::from_secs(150),
 };
+
+/// Between a failed try and one that a program brings nearer by asking. A fleet whose programs all ask in an outage, each
+/// device from its own failure on, thus shows the provider 2 % of its devices in each second.
+pub(super) const WANTED_PAUSE: Duration = Duration::from_secs(50);
+
+/// A part of the device that does not answer is tried so often as if it passed, for two minutes at the most; after that as
+/// if a person must mend it.
+pub(super) const SOON_TRIES: u32 = 6;
 
 /// Mistakes that a person mends: quick enough for the technician who waits, rare enough for a fleet whose
 /// role alias was deleted.

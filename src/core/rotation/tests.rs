@@ -8,7 +8,7 @@ const POLICY: Policy = Policy {
     lead: Duration::from_secs(300),
     jitter: 0.0,
     boot_spread: Duration::ZERO,
-    delivery: Delivery::EachTime,
+    delivery: HandOverPolicy::EachTime,
 };
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -184,7 +184,7 @@ fn good_credentials_of_an_earlier_daemon_are_taken_up_again() {
 
 #[test]
 fn where_litestream_asks_itself_it_is_started_once_and_before_any_credentials() {
-    let once = |done| Policy { delivery: Delivery::Once { done }, ..POLICY };
+    let once = |done| Policy { delivery: HandOverPolicy::Once { done }, ..POLICY };
     let mut rotation = Rotation::new(once(false), 1, Left::default(), s(0));
     let mut actions = rotation.handle(Event::Woke, s(0));
     let (Some(Action::Write(write)), Some(Action::Fetch(ticket))) = (actions.pop(), actions.pop())
@@ -247,4 +247,51 @@ fn a_daemon_that_starts_again_while_the_device_boots_does_not_wait_anew() {
     let resumed =
         Some(Resumed { held: Held { expires: s(3600), lifetime: HOUR }, handed_over: true });
     assert_eq!(Rotation::new(policy, 1, Left { resumed, ..Left::default() }, s(20)).turn(), None);
+}
+
+#[test]
+fn a_program_that_wants_credentials_brings_a_retry_nearer_and_not_more_often_than_once_in_50_s() {
+    let mut rotation = fresh();
+    let mut now = s(0);
+    // An outage, until the waits are at their longest.
+    let mut failed_at = s(0);
+    for _ in 0..12 {
+        let fetch = fetch(&mut rotation, now);
+        let failed = Event::FetchFailed { fetch, class: Class::Passing, retry_after: None };
+        rotation.handle(failed, now);
+        failed_at = now;
+        now = rotation.next_fetch().unwrap();
+    }
+    let mut brought_nearer = 0;
+    for _ in 0..40 {
+        let planned = rotation.next_fetch().unwrap();
+        assert_eq!(rotation.handle(Event::CredentialsWanted, failed_at), []);
+        let wanted = rotation.next_fetch().unwrap();
+        assert_eq!(wanted, planned.min(failed_at + WANTED_PAUSE));
+        // Asking again changes nothing.
+        rotation.handle(Event::CredentialsWanted, failed_at);
+        assert_eq!(rotation.next_fetch(), Some(wanted));
+        brought_nearer += u32::from(wanted < planned);
+        let fetch = fetch(&mut rotation, wanted);
+        let failed = Event::FetchFailed { fetch, class: Class::Passing, retry_after: None };
+        rotation.handle(failed, wanted);
+        failed_at = wanted;
+    }
+    assert!(brought_nearer > 10, "{brought_nearer} of 40");
+
+    // What the provider asked for holds, and what a person must mend is not tried more often.
+    for (class, retry_after) in
+        [(Class::Passing, Some(Duration::from_secs(200))), (Class::Setup, None)]
+    {
+        let mut rotation = fresh();
+        let fetch = fetch(&mut rotation, s(0));
+        rotation.handle(Event::FetchFailed { fetch, class, retry_after }, s(0));
+        let planned = rotation.next_fetch();
+        rotation.handle(Event::CredentialsWanted, s(1));
+        assert_eq!(rotation.next_fetch(), planned, "{class:?}");
+    }
+    // A boot's turn is not brought nearer, nor is a rotation.
+    let mut rotation = running();
+    rotation.handle(Event::CredentialsWanted, s(10));
+    assert_eq!(rotation.next_fetch(), Some(s(3600 - 300)));
 }

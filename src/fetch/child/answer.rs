@@ -11,7 +11,10 @@ use zeroize::Zeroizing;
 
 use super::text::printable;
 use crate::{
-    core::credentials::Credentials,
+    core::{
+        by_name::{ByName, TextField},
+        credentials::Credentials,
+    },
     fetch::protocol::FetchReply,
     problems::failure::{Cause, Failure},
 };
@@ -21,14 +24,14 @@ const MAX_WORDS: usize = 200;
 
 /// An answer as it came.
 #[derive(Default)]
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: u32,
     /// Lines as they came, of the last answer only (a 100 may come before it).
     pub headers: Vec<String>,
     pub body: Zeroizing<Vec<u8>>,
 }
 
-impl Answer {
+impl HttpAnswer {
     /// The first header of this name, trimmed.
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find_map(|line| {
@@ -54,8 +57,10 @@ impl Answer {
         if self.status != 200 {
             return Err(self.refusal());
         }
-        let credentials = Credentials::from_answer(&self.body)
-            .map_err(|what| Failure::new(Cause::AnswerNotUnderstood, self.in_words(&what)))?;
+        let credentials = Credentials::from_answer(&self.body).map_err(|what| {
+            let what = self.other_body().unwrap_or(what);
+            Failure::new(Cause::AnswerNotUnderstood, self.in_words(&what))
+        })?;
         // Both times are the provider's: whatever the device's clock says, these credentials are of no use.
         if let Some(date) =
             self.header("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok())
@@ -70,6 +75,19 @@ impl Answer {
             }
         }
         Ok(credentials)
+    }
+
+    /// What the body is, where its headers say that it is none of the provider's.
+    fn other_body(&self) -> Option<String> {
+        let kind = self.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        if kind.starts_with("text/html") {
+            return Some("a page (text/html): a proxy or a portal answers in its place".to_owned());
+        }
+        let encoding =
+            self.header("content-encoding").filter(|e| !e.eq_ignore_ascii_case("identity"));
+        encoding.map(|encoding| {
+            format!("a body in {}, which nobody asked for", printable(encoding, 40))
+        })
     }
 
     fn refusal(&self) -> Failure {
@@ -92,7 +110,9 @@ impl Answer {
             _ => Cause::UnexpectedStatus,
         };
         let what = match (cause, self.header("location")) {
-            (Cause::Redirected, Some(location)) => format!("to {}", printable(location, MAX_WORDS)),
+            (Cause::Redirected, Some(location)) => {
+                format!("to {}", printable(without_secrets(location), MAX_WORDS))
+            }
             _ => message,
         };
         let mut failure = Failure::new(cause, self.in_words(&what));
@@ -118,14 +138,18 @@ impl Answer {
 
     /// The provider's own words; nothing where the body is of another kind (a proxy's page).
     fn message(&self) -> String {
-        #[derive(Deserialize)]
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
         struct Said {
-            #[serde(alias = "Message")]
-            message: String,
+            message: TextField,
+            /// As some clients saw it.
+            #[serde(rename = "Message")]
+            capital: TextField,
         }
-        serde_json::from_slice::<Said>(&self.body)
-            .map(|said| printable(&said.message, MAX_WORDS))
-            .unwrap_or_default()
+        let said = serde_json::from_slice::<ByName<Said>>(&self.body).map(|said| said.0);
+        let Said { message, capital } = said.unwrap_or_default();
+        let text = message.text("message").or_else(|_| capital.text("Message"));
+        text.map(|text| printable(text.expose(), MAX_WORDS)).unwrap_or_default()
     }
 
     /// `Retry-After` in seconds, or as a time, which counts from the answer's own `Date`.
@@ -140,14 +164,21 @@ impl Answer {
     }
 }
 
+/// A URL without its query and fragment, which may hold a session token. One with a user and a password in it is not
+/// shown at all.
+fn without_secrets(url: &str) -> &str {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    if url.contains('@') { "a URL with a user's name in it" } else { url }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const DATE: &str = "Date: Thu, 18 Jan 2018 08:18:06 GMT\r\n";
 
-    fn answer(status: u32, headers: &[&str], body: &str) -> Answer {
-        Answer {
+    fn answer(status: u32, headers: &[&str], body: &str) -> HttpAnswer {
+        HttpAnswer {
             status,
             headers: headers.iter().map(|&line| line.to_owned()).collect(),
             body: Zeroizing::new(body.as_bytes().to_vec()),
@@ -158,6 +189,39 @@ mod tests {
         match answer(status, headers, body).into_reply() {
             FetchReply::Failed { failure, .. } => failure,
             FetchReply::Credentials { .. } => panic!("credentials"),
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_shown_without_what_may_be_secret() {
+        for (location, shown) in [
+            ("https://login.example/a?X-Amz-Security-Token=AgoG#b", "to https://login.example/a"),
+            ("https://login.example/#token=AgoG", "to https://login.example/"),
+            ("https://user:AgoG@login.example/", "to a URL with a user's name in it"),
+        ] {
+            let failure = refused(302, &[&format!("Location: {location}")], "");
+            assert_eq!(failure.cause, Cause::Redirected);
+            assert!(failure.detail.ends_with(shown), "{}", failure.detail);
+        }
+    }
+
+    #[test]
+    fn a_message_is_told_beside_another_one() {
+        let body = r#"{"Message":"Forbidden","message":"Access Denied"}"#;
+        assert_eq!(refused(403, &[], body).cause, Cause::AccessDenied);
+        let body = r#"{"Message":"Access Denied","message":null}"#;
+        assert_eq!(refused(403, &[], body).cause, Cause::AccessDenied);
+    }
+
+    #[test]
+    fn a_body_of_somebody_else_is_named_by_its_headers() {
+        for (header, what) in [
+            ("Content-Type: text/html; charset=utf-8", "a page (text/html)"),
+            ("Content-Encoding: gzip", "a body in gzip"),
+        ] {
+            let failure = refused(200, &[header], "<html>");
+            assert_eq!(failure.cause, Cause::AnswerNotUnderstood);
+            assert!(failure.detail.contains(what), "{}", failure.detail);
         }
     }
 

@@ -12,11 +12,11 @@ use nix::{
     sys::{prctl, signal::Signal},
     unistd::{dup2_stderr, dup2_stdin, dup2_stdout, getppid, pipe2, setsid},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    fetch::protocol::{Envelope, MAX_REPLY_BYTES, Order, REPLY_END},
+    fetch::protocol::{Envelope, FetchOrder, MAX_REPLY_BYTES, REPLY_END, VERSION},
     system::core_dump,
 };
 
@@ -25,7 +25,7 @@ const MAX_ORDER_BYTES: usize = 256 * 1024;
 
 /// The process after it gave up what it must not have.
 pub struct Isolated {
-    pub order: Order,
+    pub order: FetchOrder,
     pub reply: ReplyPipe,
     /// What is printed from now on, by whatever library.
     pub printed: OwnedFd,
@@ -34,11 +34,25 @@ pub struct Isolated {
 /// The way back to the parent, out of reach of whatever prints on standard output.
 pub struct ReplyPipe(File);
 
+/// Why a child does not begin.
+pub enum NotEntered {
+    /// What is missing, in words.
+    Words(String),
+    /// The parent is another build of this program.
+    OtherVersion,
+}
+
+impl From<String> for NotEntered {
+    fn from(words: String) -> Self {
+        Self::Words(words)
+    }
+}
+
 /// Leaves no core dump, dies with the parent, has no terminal, and catches what others print.
 ///
 /// # Errors
 /// In words; there is nobody to tell but the parent, who sees a child that ended without a reply.
-pub fn enter() -> Result<Isolated, String> {
+pub fn enter() -> Result<Isolated, NotEntered> {
     // First of all: from here on a crash writes no secret anywhere.
     core_dump::forbid().map_err(|e| format!("core dumps can't be ruled out: {e}"))?;
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|e| format!("not bound to the parent: {e}"))?;
@@ -46,9 +60,9 @@ pub fn enter() -> Result<Isolated, String> {
     match setsid() {
         Ok(_) => {}
         Err(Errno::EPERM) => {
-            return Err("this is the inner half of `edgerotate fetch`; run that".to_owned());
+            return Err("this is the inner half of `edgerotate fetch`; run that".to_owned().into());
         }
-        Err(e) => return Err(format!("no session of its own: {e}")),
+        Err(e) => return Err(format!("no session of its own: {e}").into()),
     }
 
     let redirect = || -> io::Result<(File, File, OwnedFd)> {
@@ -66,20 +80,28 @@ pub fn enter() -> Result<Isolated, String> {
     let order = read_order(order)?;
     // PDEATHSIG says nothing about a parent that had already died.
     if u32::try_from(getppid().as_raw()) != Ok(order.parent) {
-        return Err("the parent is gone".to_owned());
+        return Err("the parent is gone".to_owned().into());
     }
     Ok(Isolated { order, reply: ReplyPipe(reply), printed })
 }
 
-fn read_order(pipe: File) -> Result<Order, String> {
+fn read_order(pipe: File) -> Result<FetchOrder, NotEntered> {
     // Allocated once: a buffer that grows leaves copies of the PIN behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_ORDER_BYTES + 1));
     pipe.take(MAX_ORDER_BYTES as u64 + 1)
         .read_to_end(&mut text)
         .map_err(|e| format!("no order: {e}"))?;
+    // An order of another version may well have other fields.
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    if serde_json::from_slice(&text).is_ok_and(|order: Versioned| order.version != VERSION) {
+        return Err(NotEntered::OtherVersion);
+    }
     // serde_json quotes what it found, which may be the PIN: only the place is said.
     serde_json::from_slice(&text)
-        .map_err(|e| format!("no order (line {}, column {})", e.line(), e.column()))
+        .map_err(|e| format!("no order (line {}, column {})", e.line(), e.column()).into())
 }
 
 impl ReplyPipe {

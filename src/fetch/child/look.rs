@@ -5,36 +5,28 @@
 use chrono::{DateTime, Utc};
 use openssl::{
     asn1::{Asn1Time, Asn1TimeRef},
-    error::ErrorStack,
-    hash::MessageDigest,
     nid::Nid,
-    pkey::{HasPublic, Id, PKey, PKeyRef, Private},
-    sign::{Signer, Verifier},
+    pkey::{Id, PKey, Private},
     x509::{X509, X509Ref},
 };
 
 use super::{
-    Kept,
-    observed::{entries, in_words},
+    ChildState,
+    proof::{self, Certified},
     request,
     text::printable,
-    transport::{name_words, signing_cause},
+    transport::name_words,
 };
 use crate::{
     fetch::{
         child, material,
-        protocol::{CertificateFacts, KeyFacts, Looked, Order, Purpose},
+        protocol::{CertificateFacts, FetchOrder, KeyFacts, Looked, Purpose},
     },
     problems::failure::{Cause, Failure},
     settings::PrivateKey,
 };
 
-/// What is signed: a text that means nothing to anybody.
-const TEXT: &[u8] = b"edgerotate looks whether this key signs";
-
-const MAX_WORDS: usize = 300;
-
-pub fn look(order: &Order, kept: &mut Kept) -> Looked {
+pub fn look(order: &FetchOrder, kept: &mut ChildState) -> Looked {
     let provider = &order.provider;
     let chain = material::certificates(&provider.certificate);
     let authorities = provider.ca_file.as_deref().map(|path| material::authorities(path).map(drop));
@@ -49,24 +41,28 @@ pub fn look(order: &Order, kept: &mut Kept) -> Looked {
         }
         _ => None,
     };
-    let pair = match (&opened, &chain) {
-        (Ok((key, words)), Ok(chain)) => {
-            Some(material::check_match(chain, &provider.certificate, key, words))
+    let certified = match &chain {
+        Ok(chain) => Some(Certified::of(chain, &provider.certificate)),
+        Err(_) => None,
+    };
+    let remember = |failure| child::remember(failure, order, kept);
+    let pair = match (&opened, &certified) {
+        (Ok((key, words)), Some(Ok(certified))) => {
+            Some(proof::check_match(certified, key, words).map_err(remember))
         }
+        (Ok(_), Some(Err(failure))) => Some(Err(failure.clone())),
         _ => None,
     };
     let key = opened.and_then(|(key, words)| {
-        let proven = sign(&key).map_err(|e| {
-            let said = printable(&in_words(&entries(&e)), MAX_WORDS);
-            let failure =
-                Failure::new(signing_cause(&said), format!("{words} (while it signed: {said})"));
-            child::remember(failure, order, kept)
-        })?;
-        if !proven {
-            let what = format!("{words} (its signature does not fit its public key)");
-            return Err(Failure::new(Cause::TokenFault, what));
+        // With a certificate of another key, the key's own public half has to do.
+        let certified = certified.as_ref().filter(|_| matches!(pair, Some(Ok(()))));
+        let certified = certified.and_then(|certified| certified.as_ref().ok());
+        match &pair {
+            // It could not be proven, whatever the signature of that proof was.
+            Some(Err(failure)) if failure.cause != Cause::KeyMismatch => Err(failure.clone()),
+            _ => proof::prove(&key, certified, &words).map_err(remember),
         }
-        Ok(KeyFacts { kind: kind(&key) })
+        .map(|()| KeyFacts { kind: kind(&key) })
     });
     Looked {
         certificate: Some(certificate(chain, order)),
@@ -79,7 +75,7 @@ pub fn look(order: &Order, kept: &mut Kept) -> Looked {
 
 fn certificate(
     chain: Result<Vec<X509>, Failure>,
-    order: &Order,
+    order: &FetchOrder,
 ) -> Result<CertificateFacts, Failure> {
     let chain = chain?;
     let facts = chain.first().and_then(|leaf| facts(leaf));
@@ -102,32 +98,6 @@ fn is_of_pin(cause: Cause) -> bool {
             | Cause::PinRefusedEarlier
             | Cause::PinUncertain
     )
-}
-
-fn sign(key: &PKey<Private>) -> Result<bool, ErrorStack> {
-    // Edwards curves have a digest of their own.
-    let digest = match key.id() {
-        Id::ED25519 | Id::ED448 => None,
-        _ => Some(MessageDigest::sha256()),
-    };
-    let mut signer = match digest {
-        Some(digest) => Signer::new(digest, key)?,
-        None => Signer::new_without_digest(key)?,
-    };
-    let signature = signer.sign_oneshot_to_vec(TEXT)?;
-    verify(key, digest, &signature)
-}
-
-fn verify(
-    key: &PKeyRef<impl HasPublic>,
-    digest: Option<MessageDigest>,
-    signature: &[u8],
-) -> Result<bool, ErrorStack> {
-    let mut verifier = match digest {
-        Some(digest) => Verifier::new(digest, key)?,
-        None => Verifier::new_without_digest(key)?,
-    };
-    verifier.verify_oneshot(signature, TEXT)
 }
 
 fn kind(key: &PKey<Private>) -> String {
@@ -171,21 +141,6 @@ mod tests {
         ] {
             let asn1 = Asn1Time::from_str_x509(text).unwrap();
             assert_eq!(time(&asn1).unwrap().to_rfc3339(), expected);
-        }
-    }
-
-    #[test]
-    fn a_key_proves_itself() {
-        for key in [PKey::generate_ed25519().unwrap(), {
-            let group = openssl::ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-            PKey::from_ec_key(openssl::ec::EcKey::generate(&group).unwrap()).unwrap()
-        }] {
-            assert!(sign(&key).unwrap());
-            assert!(
-                kind(&key).ends_with("25519, 253 bits")
-                    || kind(&key) == "EC, 256 bits"
-                    || kind(&key).starts_with("Ed25519")
-            );
         }
     }
 }

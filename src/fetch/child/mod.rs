@@ -5,12 +5,14 @@
 //! before the network, for whoever wants to know whether the device's own part works.
 
 mod answer;
+mod ckr;
 mod elf;
 mod isolation;
 mod look;
 mod notes;
 mod observed;
 mod pin;
+mod proof;
 mod request;
 mod text;
 mod token;
@@ -27,9 +29,10 @@ use std::{
 use openssl::pkey::{PKey, Private};
 
 use self::{
-    answer::Answer,
-    isolation::Isolated,
-    request::Identity,
+    answer::HttpAnswer,
+    isolation::{Isolated, NotEntered},
+    proof::Certified,
+    request::ClientIdentity,
     token::{TokenKey, TokenLock},
 };
 use crate::{
@@ -37,10 +40,13 @@ use crate::{
     fetch::{
         material,
         openssl::Module,
-        pin_mark::{self, Source, attempt::attempt},
-        protocol::{Envelope, FetchReply, Order, Purpose},
+        pin_mark::{self, Source, attempt::attempt, with_words},
+        protocol::{Envelope, FetchOrder, FetchReply, Purpose},
     },
-    problems::failure::Failure,
+    problems::{
+        exit_code,
+        failure::{Cause, Failure},
+    },
     settings::{PrivateKey, Provider, Token},
     system::clock,
 };
@@ -50,21 +56,33 @@ use crate::{
 pub fn child() -> ExitCode {
     let Isolated { order, reply: pipe, printed } = match isolation::enter() {
         Ok(isolated) => isolated,
-        Err(what) => {
+        Err(NotEntered::OtherVersion) => return ExitCode::from(exit_code::OTHER_VERSION),
+        Err(NotEntered::Words(what)) => {
             // For whoever starts this by hand; the parent listens to the reply alone.
             let _ = writeln!(io::stderr(), "edgerotate: {what}");
             return ExitCode::FAILURE;
         }
     };
-    let mut kept = Kept::default();
+    let mut kept = ChildState::default();
     let sent = match order.purpose {
         Purpose::Look | Purpose::LookAtFiles => {
-            let reply = look::look(&order, &mut kept);
-            pipe.send(&Envelope { reply, notes: kept.notes(printed) })
+            let mut reply = look::look(&order, &mut kept);
+            let notes = kept.notes(printed);
+            if let Some(Err(failure)) = &mut reply.key {
+                quote(failure, &notes);
+            }
+            if let Some(Err(failure)) = &mut reply.without_pin {
+                quote(failure, &notes);
+            }
+            pipe.send(&Envelope { reply, notes })
         }
         Purpose::Fetch | Purpose::Try => {
-            let reply = fetch(&order, &mut kept).unwrap_or_else(FetchReply::from);
-            pipe.send(&Envelope { reply, notes: kept.notes(printed) })
+            let mut reply = fetch(&order, &mut kept).unwrap_or_else(FetchReply::from);
+            let notes = kept.notes(printed);
+            if let FetchReply::Failed { failure, .. } = &mut reply {
+                quote(failure, &notes);
+            }
+            pipe.send(&Envelope { reply, notes })
         }
     };
     // The reply is out. Whatever the module does now, hang or crash, does it no harm.
@@ -72,17 +90,32 @@ pub fn child() -> ExitCode {
     if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Adds to a failure that says little what the module printed last: often that is the reason.
+fn quote(failure: &mut Failure, notes: &str) {
+    let says_little = matches!(
+        failure.cause,
+        Cause::ModuleRefuses
+            | Cause::ModuleNotStarted
+            | Cause::TokenFault
+            | Cause::TokenAbsent
+            | Cause::TokenNotInitialized
+    );
+    if let Some(words) = notes::last_words(notes).filter(|_| says_little) {
+        failure.detail += &format!("; the module printed: {words}");
+    }
+}
+
 /// What is kept until the reply is out. The order is that of dropping: the key is closed, the module finalized, which
 /// logs out and ends its sessions, and then the next may use the token.
 #[derive(Default)]
-pub(super) struct Kept {
-    pin: Option<pin::Held>,
+pub(super) struct ChildState {
+    pin: Option<pin::HeldPin>,
     key: Option<TokenKey>,
     module: Option<Module>,
     lock: Option<TokenLock>,
 }
 
-impl Kept {
+impl ChildState {
     /// What was printed, without the PIN.
     fn notes(&self, printed: OwnedFd) -> String {
         notes::collect(printed, self.pin.as_ref().map(|held| held.pin.expose()))
@@ -94,27 +127,36 @@ impl Kept {
     }
 }
 
-fn fetch(order: &Order, kept: &mut Kept) -> Result<FetchReply, Failure> {
-    let Order { provider, .. } = order;
+fn fetch(order: &FetchOrder, kept: &mut ChildState) -> Result<FetchReply, Failure> {
+    let FetchOrder { provider, .. } = order;
     // Files first, token second, network last: what is cheap to look at is not found out by a login.
     request::check_tls_backend()?;
     let chain = material::certificates(&provider.certificate)?;
     let authorities = provider.ca_file.as_deref().map(material::authorities).transpose()?;
     let (key, key_words) = open(order, kept)?;
-    material::check_match(&chain, &provider.certificate, &key, &key_words)?;
-    let asked = request::ask(provider, Identity { chain, key, authorities });
-    asked.map(Answer::into_reply).map_err(|failure| remember(failure, order, kept))
+    let certified = Certified::of(&chain, &provider.certificate)?;
+    proof::check_match(&certified, &key, &key_words)
+        .map_err(|failure| remember(failure, order, kept))?;
+    let asked = request::ask(provider, ClientIdentity { chain, key, authorities });
+    asked.map(HttpAnswer::into_reply).map_err(|failure| remember(failure, order, kept))
 }
 
 /// The key, and what it is called.
-pub(super) fn open(order: &Order, kept: &mut Kept) -> Result<(PKey<Private>, String), Failure> {
+pub(super) fn open(
+    order: &FetchOrder,
+    kept: &mut ChildState,
+) -> Result<(PKey<Private>, String), Failure> {
     Ok(match &order.provider.key {
         PrivateKey::File(path) => (material::key(path)?, path.display().to_string()),
         PrivateKey::Token(token) => (open_in_token(token, order, kept)?, token.uri.clone()),
     })
 }
 
-fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<Private>, Failure> {
+fn open_in_token(
+    token: &Token,
+    order: &FetchOrder,
+    kept: &mut ChildState,
+) -> Result<PKey<Private>, Failure> {
     let leave_nothing = order.purpose != Purpose::Fetch;
     kept.lock = token::lock(&order.runtime_directory, lock_wait(&order.provider), leave_nothing)?;
     // Under the lock, so that of several that waited with a wrong PIN only the first is refused.
@@ -124,29 +166,43 @@ fn open_in_token(token: &Token, order: &Order, kept: &mut Kept) -> Result<PKey<P
     kept.pin = pin::read(&token.pin)?;
     let module = kept.module.insert(token::load(&token.module)?);
     let Some(held) = &kept.pin else {
-        let opened =
-            token::open(token, module, None).map_err(|failure| remember(failure, order, kept))?;
+        let opened = token::open(token, module, None, |_| Ok(()))
+            .map_err(|failure| remember(failure, order, kept))?;
         return Ok(kept.key.insert(opened).key.clone());
     };
-    // From here until its end is known, a crash counts as a refusal.
-    let attempt = attempt(token, held.source, order.parent, clock::wall(), marks(order))?;
-    let opened = match token::open(token, module, Some(&held.pin)) {
-        Ok(opened) => opened,
-        Err(failure) if failure.class() == Class::PinRefused => {
+    // From there until its end is known, a crash counts as a refusal.
+    let mut begun_login = None;
+    let opened = token::open(token, module, Some(&held.pin), |flags| {
+        let (reader, now) = (order.parent, clock::wall());
+        let begun = attempt(token, held.source, reader, flags, now, marks(order))?;
+        begun_login = Some(begun);
+        Ok(())
+    });
+    match (opened, begun_login) {
+        (Ok(opened), attempt) => {
+            if let Some(attempt) = attempt {
+                attempt.accepted();
+            }
+            Ok(kept.key.insert(opened).key.clone())
+        }
+        (Err(failure), Some(attempt)) if failure.class() == Class::PinRefused => {
             let put = attempt.refused(failure.cause, clock::wall());
-            return Err(with_words(failure, put));
+            Err(with_words(failure, put))
         }
-        Err(failure) => {
+        (Err(failure), Some(attempt)) => {
             attempt.failed_otherwise();
-            return Err(failure);
+            Err(failure)
         }
-    };
-    attempt.accepted();
-    Ok(kept.key.insert(opened).key.clone())
+        // What the token says of itself, before any login.
+        (Err(failure), None) if failure.cause == Cause::PinLocked => {
+            Err(remember(failure, order, kept))
+        }
+        (Err(failure), None) => Err(failure),
+    }
 }
 
 /// Puts what the token refused on record at once; the failure says so if that can't be done.
-pub(super) fn remember(failure: Failure, order: &Order, kept: &Kept) -> Failure {
+pub(super) fn remember(failure: Failure, order: &FetchOrder, kept: &ChildState) -> Failure {
     if failure.class() != Class::PinRefused {
         return failure;
     }
@@ -156,14 +212,7 @@ pub(super) fn remember(failure: Failure, order: &Order, kept: &Kept) -> Failure 
     with_words(failure, put)
 }
 
-fn with_words(mut failure: Failure, put: Result<(), String>) -> Failure {
-    if let Err(words) = put {
-        failure.detail = format!("{}, {words}", failure.detail);
-    }
-    failure
-}
-
-fn marks(order: &Order) -> pin_mark::Directories<'_> {
+fn marks(order: &FetchOrder) -> pin_mark::Directories<'_> {
     pin_mark::Directories { state: &order.state_directory, runtime: &order.runtime_directory }
 }
 

@@ -11,6 +11,8 @@ use super::text::printable;
 
 /// As much as a log line should hold.
 const KEPT_BYTES: usize = 2048;
+/// As much of a module's words as a message should hold.
+const MAX_WORDS: usize = 200;
 /// What a pipe holds by default; more cannot be in it.
 const PIPE_BYTES: usize = 64 * 1024;
 
@@ -20,6 +22,37 @@ pub fn collect(printed: OwnedFd, pin: Option<&str>) -> String {
     // Ends with WouldBlock, as this process itself holds the writing end; what was read by then is kept.
     let _ = File::from(printed).take(PIPE_BYTES as u64).read_to_end(&mut raw);
     clean(&String::from_utf8_lossy(&raw), pin)
+}
+
+/// What separates the lines in the notes.
+const SEPARATOR: &str = " | ";
+
+/// What libp11 says of each failure, whatever the reason.
+const LIBP11: &[&str] = &[
+    "Login failed",
+    "Login to token failed",
+    "The private key was not found at:",
+    "PKCS11_get_private_key returned NULL",
+    "Unable to load module",
+    "No matching initialized token",
+];
+
+/// The module's own last words in the notes: its last lines, as many as a message should hold. The reason stands often some
+/// lines before the last.
+pub fn last_words(notes: &str) -> Option<String> {
+    let is_own = |line: &&str| {
+        !line.trim().is_empty() && !LIBP11.iter().any(|begin| line.starts_with(begin))
+    };
+    let (mut words, mut length) = (Vec::new(), 0);
+    for line in notes.rsplit(SEPARATOR).filter(is_own) {
+        length += line.len();
+        if length > MAX_WORDS && !words.is_empty() {
+            break;
+        }
+        words.push(line);
+    }
+    words.reverse();
+    (!words.is_empty()).then(|| printable(&words.join(SEPARATOR), MAX_WORDS))
 }
 
 /// The end of a text, with its secrets blotted out first: cutting first could leave half a PIN.
@@ -51,7 +84,7 @@ pub fn clean(text: &str, pin: Option<&str>) -> String {
         .map(|line| printable(line, KEPT_BYTES))
         .filter(|line| !line.is_empty())
         .collect();
-    let text = lines.join(" | ");
+    let text = lines.join(SEPARATOR);
     let mut start = text.len().saturating_sub(KEPT_BYTES);
     while !text.is_char_boundary(start) {
         start += 1;
@@ -90,6 +123,21 @@ mod tests {
              [in] pPin[ulPinLen] [PIN]  [PIN] | pin-source=[…];type=private  [31m"
         );
         assert_eq!(clean("a?pin-value=12%33", None), "a?pin-value=[…]");
+    }
+
+    /// What was captured of tpm2-pkcs11 1.9.0 at a TPM that killed clients had filled.
+    #[test]
+    fn a_module_s_last_words_are_its_own() {
+        let notes = "WARNING:esys:src/tss2-esys/api/Esys_StartAuthSession.c:390 Received TPM Error | \
+                     ERROR: Esys_StartAuthSession: tpm:warn(2.0): out of memory for session contexts | \
+                     ERROR: Could not start Auth Session with the TPM. | \
+                     ERROR: Error unsealing wrapping key | Login failed | \
+                     Login to token failed, returning NULL... | PKCS11_get_private_key returned NULL";
+        let words = last_words(notes).unwrap();
+        assert!(words.starts_with("ERROR: Esys_StartAuthSession"), "{words}");
+        assert!(words.ends_with("| ERROR: Error unsealing wrapping key"), "{words}");
+        assert_eq!(last_words("Login failed"), None);
+        assert_eq!(last_words(""), None);
     }
 
     #[test]

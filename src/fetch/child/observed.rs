@@ -4,6 +4,8 @@ use std::ffi::c_ulong;
 
 use openssl::error::ErrorStack;
 
+use super::ckr;
+
 /// Under these names libp11's engine and OpenSSL's pkcs11 provider hand on what the PKCS#11 module answered; the codes
 /// are CKR_….
 const MODULES: [&str; 2] = ["PKCS#11 module", "pkcs11"];
@@ -26,7 +28,7 @@ impl QueueEntry {
         let reason = match code {
             0xa0 => "PIN incorrect".to_owned(),
             0xa4 => "PIN locked".to_owned(),
-            _ => format!("code {code:#x}"),
+            _ => String::new(),
         };
         Self { library: MODULES[0].to_owned(), code, reason, data: String::new() }
     }
@@ -72,10 +74,12 @@ pub fn in_words(queue: &[QueueEntry]) -> String {
         e.library == "engine routines" && e.reason == "failed loading private key"
     };
     for entry in queue.iter().filter(|e| !empty(e)) {
-        let text = if entry.reason.is_empty() {
-            format!("code {:#x}", entry.code)
-        } else {
-            entry.reason.clone()
+        let name = Some(entry.code).filter(|_| entry.is_modules()).map(c_ulong::from);
+        let text = match (entry.reason.as_str(), name.and_then(ckr::name)) {
+            ("", Some(name)) => name.to_owned(),
+            ("", None) => format!("code {:#x}", entry.code),
+            (reason, Some(name)) => format!("{reason}, {name}"),
+            (reason, None) => reason.to_owned(),
         };
         let text = format!("{}: {text}", entry.library);
         if !words.contains(&text) {

@@ -19,7 +19,7 @@ use crate::{
 const MAX_PIN_BYTES: usize = 1024;
 
 /// A PIN, and where it came from.
-pub struct Held {
+pub struct HeldPin {
     pub pin: Secret,
     pub source: Source,
 }
@@ -27,20 +27,20 @@ pub struct Held {
 /// Reads the PIN; `None` where the settings name none.
 ///
 /// What cannot be a PIN is never tried: on a token that counts, each try may be the last.
-pub fn read(pin: &Pin) -> Result<Option<Held>, Failure> {
+pub fn read(pin: &Pin) -> Result<Option<HeldPin>, Failure> {
     match pin {
         Pin::None => Ok(None),
         Pin::Value(value) => {
             check(value.expose()).map_err(|what| {
                 Failure::new(Cause::PinUnfit, format!("in the settings: {what}"))
             })?;
-            Ok(Some(Held { pin: value.clone(), source: Source::Settings }))
+            Ok(Some(HeldPin { pin: value.clone(), source: Source::Settings }))
         }
         Pin::File(path) => read_file(path).map(Some),
     }
 }
 
-fn read_file(path: &Path) -> Result<Held, Failure> {
+fn read_file(path: &Path) -> Result<HeldPin, Failure> {
     let read = || -> io::Result<(Zeroizing<Vec<u8>>, Source)> {
         let file = File::open(path)?;
         let source = Source::of(&file)?;
@@ -59,7 +59,7 @@ fn read_file(path: &Path) -> Result<Held, Failure> {
         return Err(Failure::new(Cause::PinFileEmpty, path.display().to_string()));
     }
     check(pin).map_err(unfit)?;
-    Ok(Held { pin: Secret::new(pin.to_owned()), source })
+    Ok(HeldPin { pin: Secret::new(pin.to_owned()), source })
 }
 
 /// Editors and `echo` end a file with a newline, which the token would take for a part of the PIN.
@@ -72,11 +72,25 @@ fn check(pin: &str) -> Result<(), &'static str> {
         Err("it is empty")
     } else if pin.contains('\0') {
         Err("it has a NUL in it")
+    } else if pin.starts_with('\u{feff}') {
+        Err("it begins with a byte order mark: save it as UTF-8 without one")
     } else if pin.contains(['\n', '\r']) {
         Err("it has more than one line")
+    } else if pin.starts_with('\u{feff}') {
+        Err("it begins with a byte order mark: save it as UTF-8 without one")
+    } else if pin.trim() != pin {
+        Err("it has a blank before or after it")
+    } else if is_quoted(pin) {
+        Err("it is in quotes: write it without them")
     } else {
         Ok(())
     }
+}
+
+fn is_quoted(pin: &str) -> bool {
+    let mut characters = pin.chars();
+    let (first, last) = (characters.next(), characters.next_back());
+    first == last && matches!(first, Some('"' | '\''))
 }
 
 #[cfg(test)]
@@ -98,7 +112,7 @@ mod tests {
             ("a", "648219", "648219"),
             ("b", "648219\n", "648219"),
             ("c", "648219\r\n", "648219"),
-            ("d", " 6 \n", " 6 "),
+            ("d", "6 \"8\n", "6 \"8"),
         ] {
             let path = file(name, content.as_bytes());
             assert_eq!(read_file(&path).unwrap().pin.expose(), pin);
@@ -114,7 +128,13 @@ mod tests {
             ("g", b"648219\n648219\n", Cause::PinUnfit),
             ("h", b"6482\x0019", Cause::PinUnfit),
             ("i", b"\xff\xfe6482", Cause::PinUnfit),
+            ("k", b"\xef\xbb\xbf648219\r\n", Cause::PinUnfit),
             ("j", &[b'6'; 2000], Cause::PinUnfit),
+            ("k", b"\xef\xbb\xbf648219\n", Cause::PinUnfit),
+            ("l", b" 648219\n", Cause::PinUnfit),
+            ("m", b"648219 \n", Cause::PinUnfit),
+            ("n", b"\"648219\"\n", Cause::PinUnfit),
+            ("o", b"'648219'\n", Cause::PinUnfit),
         ] {
             let path = file(name, content);
             let failure = read_file(&path).err().unwrap();

@@ -1,26 +1,29 @@
 //! The request itself: HTTPS with the device's certificate, by libcurl.
 
-use std::{cell::RefCell, env, ffi::c_void};
+use std::{cell::RefCell, env, ffi::c_void, fs};
 
-use curl::easy::{Easy2, Handler, HttpVersion, List, SslVersion, WriteError};
+use curl::easy::{Auth, Easy2, Handler, HttpVersion, List, SslVersion, WriteError};
 use openssl::{
     error::ErrorStack,
     pkey::{PKey, Private},
     ssl::SslContextBuilder,
-    x509::{X509, X509StoreContextRef, store::X509Store},
+    x509::{X509, X509StoreContextRef},
 };
 use zeroize::Zeroizing;
 
 use super::{
-    answer::Answer,
+    answer::HttpAnswer,
     observed::{entries, take_queue},
-    transport::{self, Fault, Phase, ServerCertificate},
+    transport::{self, Phase, ServerCertificate, TransportFault},
 };
 use crate::{
-    core::credentials::MAX_ANSWER_BYTES,
-    fetch::openssl::{watch_verification, with_ssl_ctx},
+    core::{credentials::MAX_ANSWER_BYTES, secret::Secret},
+    fetch::{
+        material::{Authorities, io_words},
+        openssl::{watch_verification, with_ssl_ctx},
+    },
     problems::failure::{Cause, Failure},
-    settings::Provider,
+    settings::{Provider, Proxy},
     system::clock,
 };
 
@@ -28,12 +31,12 @@ use crate::{
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// Who the device is, and whom it believes.
-pub struct Identity {
+pub struct ClientIdentity {
     /// The device's certificate, then its chain.
     pub chain: Vec<X509>,
     pub key: PKey<Private>,
     /// Only these are trusted; the system's store if none.
-    pub authorities: Option<X509Store>,
+    pub authorities: Option<Authorities>,
 }
 
 /// Whether libcurl is built with OpenSSL, without which there is no SSL_CTX to give the key to.
@@ -50,10 +53,11 @@ pub fn check_tls_backend() -> Result<(), Failure> {
 }
 
 /// Asks once. The answer may be any; a failure means that none came.
-pub fn ask(provider: &Provider, identity: Identity) -> Result<Answer, Failure> {
+pub fn ask(provider: &Provider, identity: ClientIdentity) -> Result<HttpAnswer, Failure> {
     let certificate =
         identity.chain.first().map(|leaf| transport::certificate_words(leaf)).unwrap_or_default();
-    let mut easy = Easy2::new(Exchange::new(identity));
+    let proxy_user = provider.proxy.as_ref().map(proxy_user).transpose()?.flatten();
+    let mut easy = Easy2::new(Exchange::new(identity, proxy_user));
     let setup = |easy: &mut Easy2<Exchange>| configure(easy, provider);
     setup(&mut easy).map_err(|e| {
         Failure::new(Cause::TransportOther, format!("libcurl refuses an option: {e}"))
@@ -65,7 +69,7 @@ pub fn ask(provider: &Provider, identity: Identity) -> Result<Answer, Failure> {
     let Err(error) = result else {
         let status = easy.response_code().unwrap_or_default();
         let exchange = easy.get_mut();
-        return Ok(Answer {
+        return Ok(HttpAnswer {
             status,
             headers: std::mem::take(&mut exchange.headers),
             body: std::mem::take(&mut exchange.body),
@@ -80,17 +84,19 @@ pub fn ask(provider: &Provider, identity: Identity) -> Result<Answer, Failure> {
         () => Phase::Lookup,
     };
     let errno = easy.os_errno().unwrap_or_default();
+    let proxy_status = easy.http_connectcode().unwrap_or_default();
     let exchange = easy.get_mut();
     let mut all = std::mem::take(&mut exchange.setup_errors);
     all.extend(queue);
     let server = SERVER.take();
-    Err(transport::explain(&Fault {
+    Err(transport::explain(&TransportFault {
         code: error.code(),
         words: error.extra_description().unwrap_or_else(|| error.description()).to_owned(),
         phase,
         errno,
         queue: all,
         too_large: exchange.too_large,
+        proxy_status,
         server,
         certificate,
         provider,
@@ -103,8 +109,13 @@ fn configure(easy: &mut Easy2<Exchange>, provider: &Provider) -> Result<(), curl
     // The scheme is ours and redirects are not followed, so nothing but https can be asked.
     easy.url(&format!("https://{host}:{port}/role-aliases/{role_alias}/credentials"))?;
     easy.follow_location(false)?;
-    // Empty rather than unset: no proxy, whatever the environment says.
-    easy.proxy("")?;
+    match &provider.proxy {
+        Some(proxy) => use_proxy(easy, proxy)?,
+        // Empty rather than unset: no proxy, whatever the environment says.
+        None => easy.proxy("")?,
+    }
+    // What the environment has in NO_PROXY is not asked either.
+    easy.noproxy("")?;
     easy.signal(false)?;
     easy.http_version(HttpVersion::V11)?;
     easy.http_09_allowed(false)?;
@@ -115,9 +126,9 @@ fn configure(easy: &mut Easy2<Exchange>, provider: &Provider) -> Result<(), curl
     easy.ssl_version(SslVersion::Tlsv12)?;
     easy.ssl_verify_peer(true)?;
     easy.ssl_verify_host(true)?;
-    match &provider.ca_file {
+    match easy.get_ref().identity.authorities.as_ref().map(|authorities| authorities.pem.clone()) {
         // libcurl adds its built-in directory to this; `Exchange::ssl_ctx` takes that away again.
-        Some(path) => easy.cainfo(path)?,
+        Some(pem) => easy.ssl_cainfo_blob(&pem)?,
         None => {
             // The command-line tool reads these two, the library does not.
             if let Some(file) = env::var_os("SSL_CERT_FILE") {
@@ -137,9 +148,54 @@ fn configure(easy: &mut Easy2<Exchange>, provider: &Provider) -> Result<(), curl
     easy.http_headers(headers)
 }
 
+fn use_proxy(easy: &mut Easy2<Exchange>, proxy: &Proxy) -> Result<(), curl::Error> {
+    easy.proxy(&proxy.url)?;
+    easy.http_proxy_tunnel(true)?;
+    // An https proxy proves itself by the system's authorities: the CA file is the provider's.
+    if let Some(file) = env::var_os("SSL_CERT_FILE").and_then(|file| file.into_string().ok()) {
+        easy.proxy_cainfo(&file)?;
+    }
+    easy.get_mut().proxy_handshakes = is_https(proxy);
+    let Some((user, password)) = easy.get_mut().proxy_user.take() else { return Ok(()) };
+    easy.proxy_auth(Auth::new().basic(true))?;
+    easy.proxy_username(&user)?;
+    easy.proxy_password(password.expose())
+}
+
+fn is_https(proxy: &Proxy) -> bool {
+    proxy.url.starts_with("https:")
+}
+
+/// User and password for the proxy.
+///
+/// # Errors
+/// The file can't be read, or is not one line with a colon.
+pub fn proxy_user(proxy: &Proxy) -> Result<Option<(String, Secret)>, Failure> {
+    let Some(path) = &proxy.user_file else { return Ok(None) };
+    let unusable = |words: &str| {
+        Failure::new(Cause::ProxyFileUnusable, format!("{} ({words})", path.display()))
+    };
+    let bytes = Zeroizing::new(fs::read(path).map_err(|e| unusable(&io_words(&e)))?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is no UTF-8 text"))?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.contains(['\n', '\r', '\0', '\u{feff}']) {
+        return Err(unusable("it is not one line of text"));
+    }
+    match line.split_once(':') {
+        Some((user, password)) if !user.is_empty() => {
+            Ok(Some((user.to_owned(), Secret::new(password.to_owned()))))
+        }
+        _ => Err(unusable("it has no USER:PASSWORD")),
+    }
+}
+
 /// What libcurl calls back into.
 struct Exchange {
-    identity: Identity,
+    proxy_user: Option<(String, Secret)>,
+    /// libcurl's next handshake is the one with the proxy, which is not shown the device's certificate.
+    proxy_handshakes: bool,
+    identity: ClientIdentity,
     headers: Vec<String>,
     header_bytes: usize,
     body: Zeroizing<Vec<u8>>,
@@ -148,8 +204,10 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(identity: Identity) -> Self {
+    fn new(identity: ClientIdentity, proxy_user: Option<(String, Secret)>) -> Self {
         Self {
+            proxy_user,
+            proxy_handshakes: false,
             identity,
             headers: Vec::new(),
             header_bytes: 0,
@@ -161,7 +219,7 @@ impl Exchange {
     }
 
     fn configure_tls(&mut self, tls: &mut SslContextBuilder) -> Result<(), ErrorStack> {
-        let Identity { chain, key, authorities } = &mut self.identity;
+        let ClientIdentity { chain, key, authorities } = &mut self.identity;
         let (leaf, rest) = chain.split_first().ok_or_else(ErrorStack::get)?;
         tls.set_certificate(leaf)?;
         for certificate in rest {
@@ -170,7 +228,7 @@ impl Exchange {
         tls.set_private_key(key)?;
         // One answer, one connection: it is asked for once.
         if let Some(authorities) = authorities.take() {
-            tls.set_cert_store(authorities);
+            tls.set_cert_store(authorities.store);
         }
         watch_verification(tls, witness);
         Ok(())
@@ -191,7 +249,8 @@ fn witness(ok: bool, context: &X509StoreContextRef) {
     let words = if ok { String::new() } else { context.error().error_string().to_owned() };
     SERVER.with_borrow_mut(|server| {
         if server.as_ref().is_none_or(|server| server.verdict == 0) {
-            *server = Some(ServerCertificate::of(certificate, verdict, words));
+            *server =
+                Some(ServerCertificate::of(certificate, verdict, words, context.error_depth()));
         }
     });
 }
@@ -222,6 +281,9 @@ impl Handler for Exchange {
     }
 
     fn ssl_ctx(&mut self, ctx: *mut c_void) -> Result<(), curl::Error> {
+        if std::mem::take(&mut self.proxy_handshakes) {
+            return Ok(());
+        }
         with_ssl_ctx(ctx, |tls| self.configure_tls(tls)).map_err(|errors| {
             self.setup_errors = entries(&errors);
             curl::Error::new(curl_sys::CURLE_SSL_CERTPROBLEM)

@@ -25,22 +25,21 @@ use openssl::{
 use zeroize::Zeroizing;
 
 use super::{
-    elf,
+    ckr, elf,
     observed::{QueueEntry, entries, in_words},
     text::printable,
-    token_faults::{CKF_USER_PIN_INITIALIZED, Observed, explain, fits, one_of},
+    token_faults::{Observed, PIN_FLAGS, explain, fits, one_of},
 };
 use crate::{
-    core::secret::Secret,
+    core::{own_files, pin_mark::Flags, secret::Secret},
     fetch::{
         material::io_words,
-        openssl::{Engine, Module, NoKey, NoModule, Store},
+        openssl::{Engine, Module, NoKey, NoModule, Seen, Store},
     },
     problems::failure::{Cause, Failure},
     settings::{Route, Token},
 };
 
-const LOCK_NAME: &str = "token.lock";
 const MAX_WORDS: usize = 300;
 
 /// A key, and what must live as long as it does. The order is that of dropping.
@@ -59,7 +58,7 @@ pub fn lock(
     wait: Duration,
     leave_nothing: bool,
 ) -> Result<Option<TokenLock>, Failure> {
-    let path = runtime_directory.join(LOCK_NAME);
+    let path = runtime_directory.join(own_files::TOKEN_LOCK);
     let unusable = |e: &io::Error| {
         Failure::new(Cause::TokenLockUnusable, format!("{} ({})", path.display(), io_words(e)))
     };
@@ -107,8 +106,13 @@ pub fn lock(
     }
 }
 
-/// Opens the key.
-pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<TokenKey, Failure> {
+/// Opens the key. `before_login` is called right before the PIN goes to the token, which may then not come to it.
+pub fn open(
+    token: &Token,
+    module: &Module,
+    pin: Option<&Secret>,
+    before_login: impl FnOnce(Flags) -> Result<(), Failure>,
+) -> Result<TokenKey, Failure> {
     let uri = c_string(token.uri.as_bytes())?;
     // `pin::read` has refused a NUL already. Allocated once, and wiped.
     let pin_text = pin.map(|pin| {
@@ -125,31 +129,39 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
         None => None,
     };
     start(token, module)?;
-    let seen = module.tokens().unwrap_or_default();
-    let slot = one_of(&seen, &token.uri, &token.module, pin.is_some())?;
+    let seen = see(token, module)?;
+    let (slot, flags) = one_of(&seen, &token.uri, &token.module, pin.is_some())?;
+    let says = if flags & PIN_FLAGS == 0 { Flags::Silent } else { Flags::RefusedLately };
+    let (mut before_login, mut stopped) = (Some(before_login), None);
+    let mut before_login = || match before_login.take().map(|before| before(says)) {
+        Some(Err(failure)) => {
+            stopped = Some(failure);
+            false
+        }
+        // A key may ask again for each signature; the PIN is known to be good by then.
+        Some(Ok(())) | None => true,
+    };
     let (key, engine) = match token.route {
         Route::Engine => {
             let engine = engine(token, pin_text)?;
-            (engine.key(&uri), Some(engine))
+            (engine.key(&uri, &mut before_login), Some(engine))
         }
         Route::Provider => {
             let store = store()?;
             // The provider hides why a login failed, so it gets a token that is logged in. (libp11 would end this login:
             // it begins with C_CloseAllSessions.)
-            if let Some(pin) = pin {
-                module.login(slot, pin.expose().as_bytes()).map_err(|code| {
-                    let queue = vec![QueueEntry::of_module(code)];
-                    explain(&Observed {
-                        queue,
-                        pin_needed: false,
-                        flags: flags_now(token, module),
-                        uri: &token.uri,
-                    })
-                })?;
-            }
-            (store.key(&uri, pin_text), None)
+            let may_go_on = match pin {
+                Some(pin) => log_in(token, module, slot, pin, &mut before_login)?,
+                None => true,
+            };
+            // It would log in by itself.
+            let key = if may_go_on { store.key(&uri, pin_text) } else { Err(NoKey::from(None)) };
+            (key, None)
         }
     };
+    if let Some(failure) = stopped {
+        return Err(failure);
+    }
     match key {
         Ok(key) => Ok(TokenKey { key, _engine: engine }),
         Err(NoKey { errors, pin_needed }) => Err(explain(&Observed {
@@ -161,6 +173,27 @@ pub fn open(token: &Token, module: &Module, pin: Option<&Secret>) -> Result<Toke
     }
 }
 
+/// False where the PIN must not come to the token, which it then does not.
+fn log_in(
+    token: &Token,
+    module: &Module,
+    slot: c_ulong,
+    pin: &Secret,
+    before_login: &mut dyn FnMut() -> bool,
+) -> Result<bool, Failure> {
+    let explained = |code| {
+        let queue = vec![QueueEntry::of_module(code)];
+        let flags = flags_now(token, module);
+        explain(&Observed { queue, pin_needed: false, flags, uri: &token.uri })
+    };
+    let session = module.open_session(slot).map_err(explained)?;
+    if !before_login() {
+        return Ok(false);
+    }
+    module.login(session, pin.expose().as_bytes()).map_err(explained)?;
+    Ok(true)
+}
+
 /// Whether module and token are there, as far as that can be told without a PIN.
 pub fn look(token: &Token, module: &Module) -> Result<(), Failure> {
     start(token, module)?;
@@ -168,14 +201,25 @@ pub fn look(token: &Token, module: &Module) -> Result<(), Failure> {
         Route::Engine => drop(engine(token, None)?),
         Route::Provider => drop(store()?),
     }
-    let seen = module.tokens().unwrap_or_default();
+    let seen = see(token, module)?;
     one_of(&seen, &token.uri, &token.module, false).map(drop)
 }
 
 fn start(token: &Token, module: &Module) -> Result<(), Failure> {
     module.start().map_err(|code| {
-        let words = format!("{} (C_Initialize answers {code:#x})", token.module.display());
-        Failure::new(Cause::ModuleNotStarted, words)
+        let cause =
+            if ckr::may_pass(code) { Cause::ModuleNotStarted } else { Cause::ModuleRefuses };
+        let words = ckr::words(code);
+        let words = format!("{} (C_Initialize answers {words})", token.module.display());
+        Failure::new(cause, words)
+    })
+}
+
+fn see(token: &Token, module: &Module) -> Result<Seen, Failure> {
+    module.tokens().map_err(|code| {
+        let words = ckr::words(code);
+        let words = format!("{} (C_GetSlotList answers {words})", token.module.display());
+        Failure::new(Cause::TokenFault, words)
     })
 }
 
@@ -211,9 +255,9 @@ fn not_found(queue: &[QueueEntry]) -> String {
 /// What the token says of itself, after what happened to it.
 fn flags_now(token: &Token, module: &Module) -> c_ulong {
     let seen = module.tokens().unwrap_or_default();
-    // Where the token is gone it says nothing, least of all that its PIN is not set.
-    let fitting = seen.iter().find(|seen| fits(&token.uri, seen));
-    fitting.map_or(CKF_USER_PIN_INITIALIZED, |seen| seen.flags)
+    // Where the token is gone it says nothing.
+    let fitting = seen.tokens.iter().find(|seen| fits(&token.uri, seen));
+    fitting.map_or(0, |seen| seen.flags)
 }
 
 /// Loads the module, which does not start it yet.

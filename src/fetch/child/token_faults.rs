@@ -3,47 +3,70 @@
 use std::{ffi::c_ulong, path::Path};
 
 use super::{
+    ckr::{self, NO_TOKEN},
     observed::{QueueEntry, in_words},
     text::printable,
 };
 use crate::{
-    fetch::openssl::SeenToken,
+    fetch::openssl::{Seen, SeenToken},
     problems::failure::{Cause, Failure},
 };
 
 const MAX_WORDS: usize = 300;
 
-pub const CKF_USER_PIN_INITIALIZED: c_ulong = 0x8;
+const CKF_LOGIN_REQUIRED: c_ulong = 0x4;
+const CKF_USER_PIN_INITIALIZED: c_ulong = 0x8;
 const CKF_TOKEN_INITIALIZED: c_ulong = 0x400;
+const CKF_USER_PIN_COUNT_LOW: c_ulong = 0x1_0000;
 const CKF_USER_PIN_FINAL_TRY: c_ulong = 0x2_0000;
 const CKF_USER_PIN_LOCKED: c_ulong = 0x4_0000;
 
-/// The slot of the one token that the URI names.
+/// What a token shows once it has refused a PIN.
+pub const PIN_FLAGS: c_ulong =
+    CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED;
+
+/// The slot and the flags of the one token that the URI names.
 ///
 /// Before any login, as neither of OpenSSL's ways tells a missing token from a missing key, and the provider tries the
 /// PIN on each token that fits.
 pub fn one_of(
-    seen: &[SeenToken],
+    seen: &Seen,
     uri: &str,
     module: &Path,
     with_pin: bool,
-) -> Result<c_ulong, Failure> {
-    let fitting: Vec<&SeenToken> = seen.iter().filter(|seen| fits(uri, seen)).collect();
+) -> Result<(c_ulong, c_ulong), Failure> {
+    let fitting: Vec<&SeenToken> = seen.tokens.iter().filter(|seen| fits(uri, seen)).collect();
     match fitting.as_slice() {
-        [] => {
-            let usable = seen.iter().filter(|seen| seen.flags & CKF_TOKEN_INITIALIZED != 0);
-            let labels: Vec<String> = usable.map(|seen| format!("\"{}\"", seen.label)).collect();
-            let here = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
-            let words = format!("{uri}; module {} sees {here}", module.display());
-            Err(Failure::new(Cause::TokenMissing, printable(&words, MAX_WORDS)))
-        }
+        [] => Err(none_fits(seen, uri, module)),
         [_, _, ..] if with_pin => {
             Err(Failure::new(Cause::TokenAmbiguous, format!("{uri} fits {} tokens", fitting.len())))
         }
         [one] if one.flags & CKF_USER_PIN_LOCKED != 0 => {
             Err(Failure::new(Cause::PinLocked, format!("\"{}\", as it says itself", one.label)))
         }
-        [one, ..] => Ok(one.slot),
+        [one, ..] => Ok((one.slot, one.flags)),
+    }
+}
+
+fn none_fits(seen: &Seen, uri: &str, module: &Path) -> Failure {
+    let module = module.display();
+    let failure = |cause, words: String| Failure::new(cause, printable(&words, MAX_WORDS));
+    let usable = seen.tokens.iter().filter(|seen| seen.flags & CKF_TOKEN_INITIALIZED != 0);
+    let labels: Vec<String> = usable.map(|seen| format!("\"{}\"", seen.label)).collect();
+    match (seen.unreadable, labels.is_empty(), seen.tokens.first()) {
+        (Some(code), ..) if !NO_TOKEN.contains(&code) => {
+            let code = ckr::words(code);
+            failure(Cause::TokenFault, format!("{uri} (C_GetTokenInfo answers {code})"))
+        }
+        (_, false, _) => {
+            let labels = labels.join(", ");
+            failure(Cause::TokenMissing, format!("{uri}; module {module} sees {labels}"))
+        }
+        (_, true, Some(blank)) => {
+            let what = format!("{uri}; module {module} sees one in slot {:#x}", blank.slot);
+            failure(Cause::TokenNotInitialized, format!("{what}, {}", blank.model))
+        }
+        (_, true, None) => failure(Cause::TokenAbsent, format!("{uri}; module {module} sees none")),
     }
 }
 
@@ -74,6 +97,10 @@ pub fn explain(seen: &Observed) -> Failure {
             Cause::PinIncorrect if seen.flags & CKF_USER_PIN_FINAL_TRY != 0 => {
                 with_words(cause, ", and one more wrong PIN will lock it")
             }
+            // A TPM is locked for a time after too many tries, and power cuts count as tries. It shows no flag.
+            Cause::PinLocked if seen.flags & CKF_USER_PIN_LOCKED == 0 => {
+                with_words(Cause::TokenLockedOut, "")
+            }
             cause => with_words(cause, ""),
         };
     }
@@ -86,7 +113,8 @@ pub fn explain(seen: &Observed) -> Failure {
     if !answered.is_empty() {
         return with_words(Cause::TokenFault, "");
     }
-    if seen.flags & CKF_USER_PIN_INITIALIZED == 0 {
+    // Of a token that asks for no login its missing PIN says nothing.
+    if seen.flags & (CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED) == CKF_LOGIN_REQUIRED {
         return Failure::new(Cause::PinNotSet, seen.uri);
     }
     Failure::new(Cause::KeyObjectMissing, seen.uri)
@@ -166,8 +194,13 @@ mod tests {
         }
     }
 
+    fn look(seen: &[SeenToken], uri: &str, with_pin: bool) -> Result<c_ulong, Failure> {
+        let seen = Seen { tokens: seen.to_vec(), unreadable: None };
+        one_of(&seen, uri, Path::new("/m.so"), with_pin).map(|(slot, _)| slot)
+    }
+
     fn one(seen: &[SeenToken], uri: &str) -> Result<c_ulong, Cause> {
-        one_of(seen, uri, Path::new("/m.so"), true).map_err(|failure| failure.cause)
+        look(seen, uri, true).map_err(|failure| failure.cause)
     }
 
     #[test]
@@ -181,17 +214,35 @@ mod tests {
         assert_eq!(one(&seen, "pkcs11:token=line%208;serial=3f"), Ok(3));
         assert_eq!(one(&seen, "pkcs11:token=line%208;slot-id=2?x=y"), Ok(2));
         assert_eq!(one(&seen, "pkcs11:object=x"), Err(Cause::TokenAmbiguous));
-        assert_eq!(one_of(&seen, "pkcs11:object=x", Path::new("/m.so"), false), Ok(1));
+        assert_eq!(look(&seen, "pkcs11:object=x", false), Ok(1));
         assert_eq!(one(&seen[..1], "pkcs11:object=x"), Ok(1));
         assert_eq!(one(&[token(1, "line 7", CKF_USER_PIN_LOCKED)], URI), Err(Cause::PinLocked));
 
-        let missing = one_of(&seen, "pkcs11:token=x", Path::new("/m.so"), true).unwrap_err();
+        let missing = look(&seen, "pkcs11:token=x", true).unwrap_err();
         assert_eq!(
             missing.detail,
             "pkcs11:token=x; module /m.so sees \"line 7\", \"line 8\", \"line 8\""
         );
-        let missing = one_of(&[empty], URI, Path::new("/m.so"), true).unwrap_err();
-        assert!(missing.detail.ends_with("/m.so sees none"));
+    }
+
+    #[test]
+    fn no_token_is_told_from_one_that_is_blank_and_one_that_can_not_be_read() {
+        let said = |seen: &Seen| one_of(seen, URI, Path::new("/m.so"), true).unwrap_err();
+        let none = said(&Seen::default());
+        assert_eq!(none.cause, Cause::TokenAbsent);
+        assert!(none.detail.ends_with("/m.so sees none"), "{none}");
+
+        let model = "ATECC608A".to_owned();
+        let blank = SeenToken { slot: 9, flags: 1, model, ..SeenToken::default() };
+        let blank = said(&Seen { tokens: vec![blank], unreadable: None });
+        assert_eq!(blank.cause, Cause::TokenNotInitialized);
+        assert!(blank.detail.ends_with("/m.so sees one in slot 0x9, ATECC608A"), "{blank}");
+
+        let broken = said(&Seen { tokens: Vec::new(), unreadable: Some(0x30) });
+        assert_eq!(broken.cause, Cause::TokenFault);
+        assert!(broken.detail.ends_with("(C_GetTokenInfo answers CKR_DEVICE_ERROR (0x30))"));
+        let empty_slot = said(&Seen { tokens: Vec::new(), unreadable: Some(0xe0) });
+        assert_eq!(empty_slot.cause, Cause::TokenAbsent);
     }
 
     fn entry(library: &str, code: u32, reason: &str) -> QueueEntry {
@@ -205,7 +256,7 @@ mod tests {
         let engine = entry("engine routines", 128, "failed loading private key");
         let libp11 = |code, reason| vec![entry("PKCS#11 module", code, reason), engine.clone()];
         let not_found = vec![entry("pkcs11 engine", 101, "object not found"), engine.clone()];
-        let set = CKF_USER_PIN_INITIALIZED;
+        let set = CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED;
         for (queue, pin_needed, flags, cause) in [
             (libp11(0xa0, "PIN incorrect"), false, set, Cause::PinIncorrect),
             (
@@ -217,7 +268,9 @@ mod tests {
             (libp11(0xa0, "PIN incorrect"), false, set | CKF_USER_PIN_LOCKED, Cause::PinLocked),
             (libp11(0xa2, "Invalid PIN length"), false, set, Cause::PinIncorrect),
             (libp11(0xa3, "PIN expired"), false, set, Cause::PinExpired),
-            (libp11(0xa4, "PIN locked"), false, set, Cause::PinLocked),
+            (libp11(0xa4, "PIN locked"), false, set | CKF_USER_PIN_LOCKED, Cause::PinLocked),
+            // A TPM's flags never tell.
+            (libp11(0xa4, "PIN locked"), false, set, Cause::TokenLockedOut),
             (libp11(0x102, "User pin not initialized"), false, 0, Cause::PinNotSet),
             (libp11(0x30, "Device error"), false, set, Cause::TokenFault),
             (vec![QueueEntry::of_module(0xa0)], false, set, Cause::PinIncorrect),
@@ -229,7 +282,9 @@ mod tests {
             ),
             (not_found.clone(), true, set, Cause::PinNeeded),
             (not_found.clone(), false, set, Cause::KeyObjectMissing),
-            (not_found, false, 0, Cause::PinNotSet),
+            (not_found.clone(), false, CKF_LOGIN_REQUIRED, Cause::PinNotSet),
+            // A token that asks for no login, as an ATECC608's.
+            (not_found, false, 0, Cause::KeyObjectMissing),
             (
                 vec![entry("pkcs11 engine", 100, "invalid id"), engine.clone()],
                 false,
@@ -249,9 +304,9 @@ mod tests {
             uri: URI,
         };
         assert!(
-            explain(&last)
-                .detail
-                .ends_with("(PKCS#11 module: PIN incorrect, and one more wrong PIN will lock it)")
+            explain(&last).detail.ends_with(
+                "PIN incorrect, CKR_PIN_INCORRECT, and one more wrong PIN will lock it)"
+            )
         );
     }
 }

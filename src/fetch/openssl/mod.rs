@@ -25,6 +25,7 @@ macro_rules! function {
 }
 
 mod engine;
+mod half;
 mod module;
 mod no_key;
 mod prompt;
@@ -32,7 +33,8 @@ mod store;
 mod tls;
 
 pub use self::engine::Engine;
-pub use self::module::{Module, NoModule, SeenToken};
+pub use self::half::give_public_half;
+pub use self::module::{Module, NoModule, Seen, SeenToken};
 pub use self::no_key::NoKey;
 pub use self::store::Store;
 pub use self::tls::{watch_verification, with_ssl_ctx};

@@ -17,8 +17,19 @@ pub enum NoModule {
 }
 
 /// A PKCS#11 module that was loaded. It is never unloaded: modules leave threads behind.
+///
+/// Its list of functions is asked for once: p11-kit answers each C_GetFunctionList with a new instance of the module, and
+/// what was started by one list is not started by the next.
 pub struct Module {
-    functions: unsafe extern "C" fn(*mut *const FunctionList) -> c_ulong,
+    functions: &'static FunctionList,
+}
+
+/// What the module sees in its slots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub tokens: Vec<SeenToken>,
+    /// The last CKR_… of a slot that has a token which can't be read.
+    pub unreadable: Option<c_ulong>,
 }
 
 /// A token that the module sees.
@@ -101,17 +112,19 @@ impl Module {
                 Option<unsafe extern "C" fn(*mut *const FunctionList) -> c_ulong>,
             >(address)
         };
-        functions.map(|functions| Self { functions }).ok_or(NoModule::NotPkcs11)
+        let get_list = functions.ok_or(NoModule::NotPkcs11)?;
+        let mut list = ptr::null();
+        // SAFETY: C_GetFunctionList may be called at any time, with a place for one pointer.
+        if unsafe { get_list(&mut list) } != 0 {
+            return Err(NoModule::NotPkcs11);
+        }
+        // SAFETY: null, or the module's CK_FUNCTION_LIST, which lives as long as the module, and that is never unloaded.
+        let functions = unsafe { list.as_ref() }.ok_or(NoModule::NotPkcs11)?;
+        Ok(Self { functions })
     }
 
     fn function(&self, index: usize) -> Option<NonNull<c_void>> {
-        let mut list = ptr::null();
-        // SAFETY: C_GetFunctionList may be called at any time, with a place for one pointer.
-        if unsafe { (self.functions)(&mut list) } != 0 {
-            return None;
-        }
-        // SAFETY: null, or the module's CK_FUNCTION_LIST, which is static.
-        unsafe { list.as_ref() }.and_then(|list| list.functions[index])
+        self.functions.functions[index]
     }
 
     /// Starts the module. OpenSSL's ways to it take it as it is then.
@@ -133,11 +146,11 @@ impl Module {
         if code == 0 { Ok(()) } else { Err(code) }
     }
 
-    /// Logs in, once, for all sessions of this process. The session stays open, as the login lasts as long as one does.
+    /// Opens a session, in which nothing is written. It stays open: a login lasts as long as one does.
     ///
     /// # Errors
     /// The CKR_… code.
-    pub fn login(&self, slot: c_ulong, pin: &[u8]) -> Result<(), c_ulong> {
+    pub fn open_session(&self, slot: c_ulong) -> Result<c_ulong, c_ulong> {
         type OpenSession = unsafe extern "C" fn(
             c_ulong,
             c_ulong,
@@ -145,28 +158,29 @@ impl Module {
             *mut c_void,
             *mut c_ulong,
         ) -> c_ulong;
-        type Login = unsafe extern "C" fn(c_ulong, c_ulong, *mut u8, c_ulong) -> c_ulong;
         /// CKF_SERIAL_SESSION: as each session has to be; without CKF_RW_SESSION, as nothing is written.
         const READ_ONLY: c_ulong = 4;
-        const CKU_USER: c_ulong = 1;
-        const CKR_USER_ALREADY_LOGGED_IN: c_ulong = 0x100;
 
         let open = self.function(C_OPEN_SESSION).ok_or(NOT_SUPPORTED)?;
-        let login = self.function(C_LOGIN).ok_or(NOT_SUPPORTED)?;
         let mut session = 0;
         // SAFETY: the type that PKCS#11 gives to this function; no notifications, and a place for the session.
         let code = unsafe {
-            transmute::<NonNull<c_void>, OpenSession>(open)(
-                slot,
-                READ_ONLY,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                &mut session,
-            )
+            let open = transmute::<NonNull<c_void>, OpenSession>(open);
+            open(slot, READ_ONLY, ptr::null_mut(), ptr::null_mut(), &mut session)
         };
-        if code != 0 {
-            return Err(code);
-        }
+        if code == 0 { Ok(session) } else { Err(code) }
+    }
+
+    /// Logs in, once, for all sessions of this process.
+    ///
+    /// # Errors
+    /// The CKR_… code.
+    pub fn login(&self, session: c_ulong, pin: &[u8]) -> Result<(), c_ulong> {
+        type Login = unsafe extern "C" fn(c_ulong, c_ulong, *mut u8, c_ulong) -> c_ulong;
+        const CKU_USER: c_ulong = 1;
+        const CKR_USER_ALREADY_LOGGED_IN: c_ulong = 0x100;
+
+        let login = self.function(C_LOGIN).ok_or(NOT_SUPPORTED)?;
         let length = c_ulong::try_from(pin.len()).unwrap_or_default();
         // SAFETY: the type that PKCS#11 gives to this function, which reads the PIN and does not change it.
         let code = unsafe {
@@ -176,10 +190,13 @@ impl Module {
         if matches!(code, 0 | CKR_USER_ALREADY_LOGGED_IN) { Ok(()) } else { Err(code) }
     }
 
-    /// The tokens that the module sees; `None` if it is not started or does not answer.
-    pub fn tokens(&self) -> Option<Vec<SeenToken>> {
-        let (slots_of, info_of) =
-            (self.function(C_GET_SLOT_LIST)?, self.function(C_GET_TOKEN_INFO)?);
+    /// The tokens that the module sees.
+    ///
+    /// # Errors
+    /// The CKR_… code of C_GetSlotList.
+    pub fn tokens(&self) -> Result<Seen, c_ulong> {
+        let slots_of = self.function(C_GET_SLOT_LIST).ok_or(NOT_SUPPORTED)?;
+        let info_of = self.function(C_GET_TOKEN_INFO).ok_or(NOT_SUPPORTED)?;
         // SAFETY: the types that PKCS#11 gives to the functions at these two places.
         let (slots_of, info_of) = unsafe {
             (
@@ -197,27 +214,38 @@ impl Module {
         let mut slots = [0; 64];
         let mut count = slots.len() as c_ulong;
         // SAFETY: room for `count` slots.
-        if unsafe { slots_of(1, slots.as_mut_ptr(), &mut count) } != 0 {
-            return None;
+        let code = unsafe { slots_of(1, slots.as_mut_ptr(), &mut count) };
+        if code != 0 {
+            return Err(code);
         }
-        let seen = slots.iter().take(usize::try_from(count).ok()?).filter_map(|&slot| {
+        let mut seen = Seen::default();
+        for &slot in slots.iter().take(usize::try_from(count).unwrap_or_default()) {
             let mut info = MaybeUninit::<TokenInfo>::zeroed();
-            // SAFETY: room for one CK_TOKEN_INFO, of which every bit pattern is one.
-            let info =
-                unsafe { (info_of(slot, info.as_mut_ptr()) == 0).then(|| info.assume_init()) }?;
-            let text = |bytes: &[u8]| {
-                String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_owned()
-            };
-            Some(SeenToken {
-                slot,
-                label: text(&info.label),
-                manufacturer: text(&info.manufacturer),
-                model: text(&info.model),
-                serial: text(&info.serial),
-                flags: info.flags,
-            })
-        });
-        Some(seen.collect())
+            // SAFETY: room for one CK_TOKEN_INFO.
+            let code = unsafe { info_of(slot, info.as_mut_ptr()) };
+            if code != 0 {
+                seen.unreadable = Some(code);
+                continue;
+            }
+            // SAFETY: a CK_TOKEN_INFO, of which every bit pattern is one.
+            seen.tokens.push(SeenToken::of(slot, &unsafe { info.assume_init() }));
+        }
+        Ok(seen)
+    }
+}
+
+impl SeenToken {
+    fn of(slot: c_ulong, info: &TokenInfo) -> Self {
+        let text =
+            |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_owned();
+        Self {
+            slot,
+            label: text(&info.label),
+            manufacturer: text(&info.manufacturer),
+            model: text(&info.model),
+            serial: text(&info.serial),
+            flags: info.flags,
+        }
     }
 }
 

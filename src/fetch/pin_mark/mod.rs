@@ -1,16 +1,9 @@
-//! The mark of a refused PIN: what keeps a fleet from locking its own tokens.
+//! The marks that logins leave, in files. When a PIN may be tried is decided in [`crate::core::pin_mark`].
 //!
-//! A token locks after a few wrong PINs in a row, often three, often for good. So a PIN that was refused is not tried
-//! again, across retries, restarts and boots, until the PIN file was changed; and once two were refused in a row, not
-//! until a person has removed the mark, as something may be rewriting the file. The mark knows the file by its inode
-//! and time of change: nothing in it tells anything about the PIN. Where these say nothing (a PIN in the settings, a
-//! file that is new at each start), it stays until it is removed.
-//!
-//! A module that crashes or hangs after the token refused the PIN leaves nobody to make the mark. So it is made before
-//! the login, as a tentative one, and taken back once the answer is known; one that is found later may have been a
-//! refusal, and counts as one: two of them in a row, and a person has to look. That would be hard on good devices whose
-//! bus hangs now and then, so a PIN that was accepted is remembered as well, by the same signs as a refused one, and
-//! tried without ado. It also spares the flash: nothing is written at a fetch like the one before.
+//! The mark of a refused PIN knows the PIN's file by its inode and time of change: nothing in it tells anything about
+//! the PIN. Where these say nothing (a PIN in the settings, a file that is new at each start), the mark stays until a
+//! person removes it. A PIN that was accepted is remembered in the same way, so that nothing is written to flash at a
+//! fetch like the one before.
 //!
 //! Wherever it is unsure, a mark counts: one that is there for nothing costs a person one `rm`, and the message says
 //! which.
@@ -27,44 +20,25 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use nix::{
-    sys::statfs::{
-        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, JFFS2_SUPER_MAGIC,
-        XFS_SUPER_MAGIC, fstatfs,
-    },
-    unistd::{AccessFlags, access},
-};
+use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    core::{
+        own_files,
+        pin_mark::{self as core, Answer, Kind, MOST, Memory, Outcome, Stop},
+    },
     fetch::material::io_words,
     problems::failure::{Cause, Failure},
     settings::{Config, Pin, PrivateKey, Provider, Token},
-    system::{atomic_file, clock},
+    system::{
+        atomic_file, clock,
+        file_system::{Lasts, lasts_as_it_is},
+    },
 };
-
-pub(crate) const FILE_NAME: &str = "pin-refused";
-pub(crate) const ACCEPTED_NAME: &str = "pin-accepted";
 
 /// Readable to all, so that the daemon sees the mark that root's fetch by hand has left in its directory.
 const MARK_MODE: u32 = 0o644;
-
-/// After so many in a row a changed file is no longer reason enough for the next try.
-const MOST_REFUSALS: u32 = 2;
-
-/// File systems whose inodes and times stay the same across boots as long as the file does. On any other (tmpfs,
-/// overlay, systemd's credentials, FAT) a boot would look like a changed PIN, and cost the token a try.
-const LASTING: &[FsType] = &[
-    EXT4_SUPER_MAGIC,
-    XFS_SUPER_MAGIC,
-    BTRFS_SUPER_MAGIC,
-    F2FS_SUPER_MAGIC,
-    UBIFS,
-    JFFS2_SUPER_MAGIC,
-];
-
-/// UBIFS_SUPER_MAGIC of linux/magic.h, which libc leaves out.
-const UBIFS: FsType = FsType(0x2405_1905);
 
 /// Where a PIN came from, as far as it can be told again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +67,30 @@ struct Mark {
     refusals: u32,
     /// None: stays until it is removed.
     pin_file: Option<Identity>,
+    /// The token had taken this PIN before: whatever ended the login, a refusal is not likely.
+    #[serde(default)]
+    accepted: bool,
+}
+
+impl Mark {
+    fn kind(&self) -> Kind {
+        match self.cause {
+            Some(_) => Kind::Refused,
+            None => Kind::Unanswered { accepted: self.accepted },
+        }
+    }
+
+    /// Whether it may be about the PIN that is there now.
+    fn is_of(&self, pin: &Pin) -> bool {
+        match (self.pin_file, pin) {
+            // Changed; or away, perhaps with its partition, and the fetch will say so. The mark stays until a PIN was
+            // accepted.
+            (Some(marked), Pin::File(path)) => {
+                fs::metadata(path).is_ok_and(|now| Identity::of(&now) == marked)
+            }
+            _ => true,
+        }
+    }
 }
 
 /// A PIN that must not be tried.
@@ -120,11 +118,11 @@ impl<'a> Directories<'a> {
     }
 
     fn marks(&self) -> [PathBuf; 2] {
-        [self.state, self.runtime].map(|directory| directory.join(FILE_NAME))
+        [self.state, self.runtime].map(|directory| directory.join(own_files::PIN_REFUSED))
     }
 
     fn accepted(&self) -> [PathBuf; 2] {
-        [self.state, self.runtime].map(|directory| directory.join(ACCEPTED_NAME))
+        [self.state, self.runtime].map(|directory| directory.join(own_files::PIN_ACCEPTED))
     }
 }
 
@@ -184,19 +182,14 @@ fn applies_to(pin: &Pin, mark_path: PathBuf) -> Option<Refused> {
         }
         Read::Mark(mark) => mark,
     };
-    let certain = mark.cause.is_some();
-    if !certain && mark.refusals < MOST_REFUSALS {
-        return None;
-    }
+    let of_this_pin = mark.is_of(pin);
+    let seen = core::Mark { kind: mark.kind(), count: mark.refusals, of_this_pin };
+    let stop = Memory { lasting: Some(seen), ..Memory::default() }.stop()?;
     let pin_file = match (mark.pin_file, pin) {
-        (Some(refused), Pin::File(path)) => match fs::metadata(path) {
-            Ok(now) if Identity::of(&now) == refused => Some(path.clone()),
-            // Changed; or away, perhaps with its partition, and the fetch will say so. The mark stays until a PIN was
-            // accepted.
-            _ => return None,
-        },
+        (Some(_), Pin::File(path)) => Some(path.clone()),
         _ => None,
     };
+    let certain = stop == Stop::Refused;
     Some(Refused { at: Some(mark.refused_at), certain, mark: mark_path, pin_file })
 }
 
@@ -241,17 +234,26 @@ pub(super) fn remember(
     now: DateTime<Utc>,
     directories: Directories,
 ) -> Result<(), String> {
-    put(Some(cause), source, earlier(directories).saturating_add(1), now, directories)
+    // Whatever PIN it was: those that were refused in a row are counted, not those of one file.
+    let memory = memory(&Pin::None, false, directories);
+    let count = match memory.end(Answer::Refused) {
+        Outcome::Refused { count } => count,
+        Outcome::Accepted | Outcome::AsBefore => MOST,
+    };
+    put(Some(cause), source, count, now, directories)
 }
 
-/// How often a PIN was refused in a row, or may have been.
-fn earlier(directories: Directories) -> u32 {
-    let counts = directories.marks().map(|mark| match read(&mark) {
-        Read::None => 0,
-        Read::Mark(mark) => mark.refusals,
-        Read::Unknown => MOST_REFUSALS,
+/// What is remembered of a PIN. `accepted`: whether the token is known to have taken it.
+fn memory(pin: &Pin, accepted: bool, directories: Directories) -> Memory {
+    let [lasting, of_this_boot] = directories.marks().map(|path| match read(&path) {
+        Read::None => None,
+        Read::Mark(mark) => {
+            let of_this_pin = mark.is_of(pin);
+            Some(core::Mark { kind: mark.kind(), count: mark.refusals, of_this_pin })
+        }
+        Read::Unknown => Some(core::Mark { kind: Kind::Refused, count: MOST, of_this_pin: true }),
     });
-    counts.into_iter().max().unwrap_or_default()
+    Memory { accepted, lasting, of_this_boot }
 }
 
 fn put(
@@ -263,10 +265,10 @@ fn put(
 ) -> Result<(), String> {
     let [state, runtime] = directories.marks();
     let pin_file = match source {
-        Source::Lasting(identity) if refusals < MOST_REFUSALS => Some(identity),
+        Source::Lasting(identity) if refusals < MOST => Some(identity),
         Source::Lasting(_) | Source::Settings | Source::Passing(_) => None,
     };
-    let mark = Mark { refused_at: now, cause, refusals, pin_file };
+    let mark = Mark { refused_at: now, cause, refusals, pin_file, accepted: false };
     let Err(e) = write(&mark, &state) else { return Ok(()) };
     let what = format!("{} ({})", state.display(), io_words(&e));
     match write(&mark, &runtime) {
@@ -283,29 +285,60 @@ fn write(content: &impl Serialize, path: &Path) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    atomic_file::replace(path, &text, MARK_MODE)
+    atomic_file::replace_for_owner(path, &text, MARK_MODE)
+}
+
+/// A failure, and what became of its mark where that is not on the data partition.
+pub(super) fn with_words(mut failure: Failure, put: Result<(), String>) -> Failure {
+    if let Err(words) = put {
+        failure.detail = format!("{}, {words}", failure.detail);
+    }
+    failure
 }
 
 /// Whether the token took a PIN from a file on this device, in this boot or another.
 pub(crate) fn was_accepted(state_directory: &Path) -> bool {
-    state_directory.join(ACCEPTED_NAME).exists()
+    state_directory.join(own_files::PIN_ACCEPTED).exists()
 }
 
-/// How many logins ended without an answer, for whoever looks on.
-pub(crate) fn unanswered(directories: Directories) -> u32 {
+/// Logins in a row that ended without an answer, for whoever looks on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Unanswered {
+    pub count: u32,
+    /// The token had taken the PIN before.
+    accepted: bool,
+}
+
+pub(crate) fn unanswered(directories: Directories) -> Unanswered {
     let count = |mark: PathBuf| match read(&mark) {
-        Read::Mark(Mark { cause: None, refusals, .. }) => refusals,
-        _ => 0,
+        Read::Mark(Mark { cause: None, refusals: count, accepted, .. }) => {
+            Unanswered { count, accepted }
+        }
+        _ => Unanswered::default(),
     };
     directories.marks().into_iter().map(count).max().unwrap_or_default()
 }
 
-/// What a fetch that ended in the middle of a login says of it.
-pub(crate) fn possible_refusal(count: u32) -> String {
-    format!(
-        "; it ended during the login to the token, which may have refused the PIN: possible refusal {count} of {MOST_REFUSALS} \
-         until the PIN is tried no more"
-    )
+impl Unanswered {
+    /// Whether the PIN is known to be good and the login ends without an answer all the same, as it did before.
+    pub(crate) fn is_doubtful(self) -> bool {
+        self.accepted && self.count >= MOST
+    }
+
+    /// What a fetch that ended in the middle of a login says of it.
+    pub(crate) fn words(self) -> String {
+        let Self { count, accepted } = self;
+        if accepted {
+            return format!(
+                "; it ended during the login to the token, {count} in a row, with a PIN that the token \
+                 took before"
+            );
+        }
+        format!(
+            "; it ended during the login to the token, which may have refused the PIN: possible \
+             refusal {count} of {MOST} until the PIN is tried no more"
+        )
+    }
 }
 
 /// Takes the marks away: the token accepted a PIN, or a person says that it is right now.
@@ -347,8 +380,18 @@ impl Refused {
 }
 
 impl Source {
+    /// The file, if it is one.
+    fn file(self) -> Option<Identity> {
+        match self {
+            Self::Lasting(identity) | Self::Passing(identity) => Some(identity),
+            Self::Settings => None,
+        }
+    }
+
     pub(super) fn of(file: &File) -> io::Result<Self> {
-        let lasting = fstatfs(file).is_ok_and(|fs| LASTING.contains(&fs.filesystem_type()));
+        // On any other file system (tmpfs, overlay, systemd's credentials, FAT) a boot would look like a changed PIN,
+        // and cost the token a try.
+        let lasting = lasts_as_it_is(file).is_ok_and(|lasts| lasts == Lasts::Always);
         let identity = Identity::of(&file.metadata()?);
         Ok(if lasting { Self::Lasting(identity) } else { Self::Passing(identity) })
     }

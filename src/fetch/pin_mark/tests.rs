@@ -1,7 +1,7 @@
 //! Marks, what makes them go, and what they must survive.
 
 use super::{attempt::attempt, *};
-use crate::core::secret::Secret;
+use crate::core::{pin_mark::Flags, secret::Secret};
 
 struct Directory(PathBuf);
 
@@ -48,7 +48,7 @@ fn applies_until_the_file_changes_and_twice_until_a_person_comes() {
     assert!(refused(&pin, marks).is_none());
 
     remember(Cause::PinIncorrect, lasting(&path), DateTime::UNIX_EPOCH, marks).unwrap();
-    let mark = fs::read_to_string(state.join(FILE_NAME)).unwrap();
+    let mark = fs::read_to_string(state.join(own_files::PIN_REFUSED)).unwrap();
     assert!(!mark.contains("648219") && mark.contains("pin-incorrect"), "{mark}");
     let failure = refused(&pin, marks).unwrap().failure();
     assert_eq!(failure.cause, Cause::PinRefusedEarlier);
@@ -129,6 +129,7 @@ fn provider(pin: Pin) -> Provider {
             module_environment: Vec::new(),
         }),
         ca_file: None,
+        proxy: None,
         connect_timeout: second,
         fetch_timeout: second,
         fetch_deadline: second,
@@ -140,7 +141,7 @@ fn provider(pin: Pin) -> Provider {
 #[test]
 fn a_mark_that_cannot_be_read_counts() {
     let directory = Directory::new("broken");
-    fs::write(directory.0.join(FILE_NAME), "{").unwrap();
+    fs::write(directory.0.join(own_files::PIN_REFUSED), "{").unwrap();
     let pin = Pin::Value(Secret::new("648219".to_owned()));
     let failure = refused(&pin, directory.directories()).unwrap().failure();
     assert!(failure.detail.contains("refused at an unknown time"), "{failure}");
@@ -176,31 +177,50 @@ fn a_login_without_an_answer_counts_and_one_with_an_answer_leaves_nothing() {
         fs::create_dir(directory).unwrap();
     }
     let PrivateKey::Token(token) = provider(pin.clone()).key else { panic!("a file") };
-    let begin = |source| attempt(&token, source, std::process::id(), DateTime::UNIX_EPOCH, marks);
+    let login = |source, flags| {
+        attempt(&token, source, std::process::id(), flags, DateTime::UNIX_EPOCH, marks)
+    };
+    let begin = |source| login(source, Flags::Silent);
     let files = || [&state, &runtime].map(|d| fs::read_dir(d).map_or(0, Iterator::count));
 
     // Neither way of a known end leaves anything of the mark.
     begin(lasting(&path)).unwrap().failed_otherwise();
     assert_eq!(files(), [0, 0]);
     begin(lasting(&path)).unwrap().accepted();
-    assert!(!state.join(FILE_NAME).exists() && state.join(ACCEPTED_NAME).exists());
+    assert!(
+        !state.join(own_files::PIN_REFUSED).exists()
+            && state.join(own_files::PIN_ACCEPTED).exists()
+    );
 
-    // Once accepted it may hang as often as it likes, and nothing is written.
-    let before = fs::metadata(state.join(ACCEPTED_NAME)).unwrap();
-    for _ in 0..5 {
+    // Once accepted it may hang as often as it likes, and nothing is written to the data partition.
+    let before = fs::metadata(state.join(own_files::PIN_ACCEPTED)).unwrap();
+    for count in 1..=5 {
         drop(begin(lasting(&path)).unwrap());
-        begin(lasting(&path)).unwrap().accepted();
+        assert_eq!(unanswered(marks).count, count);
+        assert_eq!(unanswered(marks).is_doubtful(), count >= 2);
+        assert_eq!(files(), [1, 1]);
     }
     assert!(refused(&pin, marks).is_none());
-    let after = fs::metadata(state.join(ACCEPTED_NAME)).unwrap();
+    begin(lasting(&path)).unwrap().accepted();
+    assert_eq!(files(), [1, 0]);
+    let after = fs::metadata(state.join(own_files::PIN_ACCEPTED)).unwrap();
     assert_eq!(Identity::of(&before), Identity::of(&after));
+
+    // But where the token's flags speak against it, it is left alone, until a person comes.
+    drop(begin(lasting(&path)).unwrap());
+    drop(login(lasting(&path), Flags::RefusedLately).unwrap());
+    let failure = login(lasting(&path), Flags::RefusedLately).err().unwrap();
+    assert_eq!(failure.cause, Cause::PinUncertain);
+    assert_eq!(refused(&pin, marks).unwrap().failure().cause, Cause::PinUncertain);
+    forget(marks).unwrap();
+    begin(lasting(&path)).unwrap().accepted();
 
     // Another PIN has to prove itself; so has this one once it was refused.
     rewrite(&path, "648220", 2);
     for count in 1..=2 {
         assert!(refused(&pin, marks).is_none());
         drop(begin(lasting(&path)).unwrap());
-        assert_eq!(unanswered(marks), count);
+        assert_eq!(unanswered(marks).count, count);
     }
     let failure = refused(&pin, marks).unwrap().failure();
     assert_eq!(failure.cause, Cause::PinUncertain);
@@ -208,29 +228,37 @@ fn a_login_without_an_answer_counts_and_one_with_an_answer_leaves_nothing() {
     forget(marks).unwrap();
     begin(lasting(&path)).unwrap().accepted();
     begin(lasting(&path)).unwrap().refused(Cause::PinIncorrect, DateTime::UNIX_EPOCH).unwrap();
-    assert!(!state.join(ACCEPTED_NAME).exists());
+    assert!(!state.join(own_files::PIN_ACCEPTED).exists());
+
+    let failure = begin(lasting(&path)).err().unwrap();
+    assert_eq!(failure.cause, Cause::PinRefusedEarlier);
 
     // A failure of another kind gives back the mark that was there.
-    let mark = fs::read(state.join(FILE_NAME)).unwrap();
+    rewrite(&path, "648221", 3);
+    let mark = fs::read(state.join(own_files::PIN_REFUSED)).unwrap();
     begin(lasting(&path)).unwrap().failed_otherwise();
-    assert_eq!(fs::read(state.join(FILE_NAME)).unwrap(), mark);
+    assert_eq!(fs::read(state.join(own_files::PIN_REFUSED)).unwrap(), mark);
     forget(marks).unwrap();
 
     // What can't be known again after a boot is known until then, and not on flash.
     for source in [Source::Settings, Source::Passing(Identity { inode: 1, modified: (2, 3) })] {
         forget_accepted(marks);
         begin(source).unwrap().accepted();
-        assert!(!state.join(ACCEPTED_NAME).exists());
+        assert!(!state.join(own_files::PIN_ACCEPTED).exists());
         drop(begin(source).unwrap());
-        assert_eq!(unanswered(marks), 0);
+        assert!(unanswered(marks).words().ends_with("a PIN that the token took before"));
+        assert!(!state.join(own_files::PIN_REFUSED).exists());
+        forget(marks).unwrap();
     }
     // Another daemon has other settings.
     forget_accepted(marks);
     begin(Source::Settings).unwrap().accepted();
-    drop(attempt(&token, Source::Settings, 1, DateTime::UNIX_EPOCH, marks).unwrap());
-    assert_eq!(unanswered(marks), 1);
+    let other = attempt(&token, Source::Settings, 1, Flags::Silent, DateTime::UNIX_EPOCH, marks);
+    drop(other.unwrap());
+    assert!(unanswered(marks).words().contains("possible refusal 1 of 2"));
 
     let none = Directories { state: &path, runtime: &path };
-    let failure = attempt(&token, Source::Settings, 1, DateTime::UNIX_EPOCH, none).err();
+    let failure =
+        attempt(&token, Source::Settings, 1, Flags::Silent, DateTime::UNIX_EPOCH, none).err();
     assert_eq!(failure.unwrap().cause, Cause::PinUnguarded);
 }

@@ -16,30 +16,29 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
+    core::own_files,
     outlets::state_file::State,
     settings::{Config, PrivateKey},
-    system::{atomic_file, volatile::is_volatile},
+    system::{atomic_file, file_system::is_volatile},
 };
 
-const FILE_NAME: &str = "edgerotate-credentials.json";
-const LOCK_NAME: &str = "edgerotate-credentials.lock";
 const MODE: u32 = 0o600;
 
 /// The place, held against others of the same user.
-pub struct Kept {
+pub struct Cache {
     path: PathBuf,
     asked: String,
     _lock: Flock<File>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Text {
+struct CacheFile {
     /// Whom the provider was asked for: other settings, other credentials.
     asked: String,
     state: State,
 }
 
-impl Kept {
+impl Cache {
     /// Waits for its turn. None where there is no place for it: then each run asks the provider.
     pub fn open(config: &Config) -> Option<Self> {
         let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -50,10 +49,12 @@ impl Kept {
             );
             return None;
         };
-        match lock(&directory.join(LOCK_NAME)) {
-            Ok(lock) => {
-                Some(Self { path: directory.join(FILE_NAME), asked: asked(config), _lock: lock })
-            }
+        match lock(&directory.join(own_files::CACHE_LOCK)) {
+            Ok(lock) => Some(Self {
+                path: directory.join(own_files::CACHE),
+                asked: asked(config),
+                _lock: lock,
+            }),
             Err(e) => {
                 log::debug!("{}: {e}: nothing is kept", directory.display());
                 None
@@ -64,12 +65,12 @@ impl Kept {
     /// What was kept in this boot with these settings.
     pub fn load(&self, boot_id: &str) -> Option<State> {
         let text = Zeroizing::new(fs::read(&self.path).ok()?);
-        let text: Text = serde_json::from_slice(&text).ok()?;
+        let text: CacheFile = serde_json::from_slice(&text).ok()?;
         Some(text.state).filter(|state| text.asked == self.asked && state.is_of(boot_id))
     }
 
     pub fn save(&self, state: &State) {
-        let text = Text { asked: self.asked.clone(), state: state.clone() };
+        let text = CacheFile { asked: self.asked.clone(), state: state.clone() };
         // Allocated once: a buffer that grows leaves copies of the secrets behind.
         let size = 2048 + state.credentials.session_token.expose().len();
         let mut bytes = Zeroizing::new(Vec::with_capacity(size));

@@ -22,14 +22,17 @@ use crate::{
     },
     fetch::{parent::Launcher, protocol::FetchReply},
     outlets::state_file::{State, StateFile},
-    problems::failure::{Cause, Failure},
-    settings::{Client, Config},
+    problems::{
+        exit_code,
+        failure::{Cause, Failure},
+    },
+    settings::{ClientSettings, Config},
     system::{clock, instance},
 };
 
 mod kept;
 
-use self::kept::Kept;
+use self::kept::Cache;
 
 /// An SDK asks again only when what it has is said to have expired: so it is said to expire earlier, by this or a tenth of
 /// its life.
@@ -41,7 +44,7 @@ const SHORTEST: Duration = Duration::from_secs(2);
 
 /// Why there are no credentials. Each is one line, with what to do.
 #[derive(Debug)]
-pub enum Refused {
+pub enum NoCredentials {
     Fetch(Failure),
     /// There are none now: a daemon runs and seeks some, or has to be started.
     Later(String),
@@ -49,19 +52,19 @@ pub enum Refused {
     NotWritten(io::Error),
 }
 
-impl Refused {
+impl NoCredentials {
     /// After sysexits, as everywhere.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Fetch(failure) => failure.exit_code(),
-            Self::Later(_) => 75,
-            Self::NotPermitted(_) => 77,
-            Self::NotWritten(_) => 74,
+            Self::Later(_) => exit_code::AWAY,
+            Self::NotPermitted(_) => exit_code::NOT_PERMITTED,
+            Self::NotWritten(_) => exit_code::NOT_WRITTEN,
         }
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for NoCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fetch(failure) => write!(f, "{failure} [{}]", failure.cause),
@@ -74,9 +77,12 @@ impl fmt::Display for Refused {
 /// Prints what the daemon has on `out`, and nothing else. False where there is no daemon, and the provider is to be asked.
 ///
 /// # Errors
-/// See [`Refused`].
-pub fn print_of_daemon(client: &Client, out: &mut dyn Write) -> Result<bool, Refused> {
-    let boot_id = clock::boot_id().map_err(Refused::NotWritten)?;
+/// See [`NoCredentials`].
+pub fn print_of_daemon(
+    client: &ClientSettings,
+    out: &mut dyn Write,
+) -> Result<bool, NoCredentials> {
+    let boot_id = clock::boot_id().map_err(NoCredentials::NotWritten)?;
     match of_daemon(client, &boot_id)? {
         Some(state) => print_state(&state, out).map(|()| true),
         None => Ok(false),
@@ -86,25 +92,25 @@ pub fn print_of_daemon(client: &Client, out: &mut dyn Write) -> Result<bool, Ref
 /// Prints what the provider gives on `out`, and nothing else.
 ///
 /// # Errors
-/// See [`Refused`].
+/// See [`NoCredentials`].
 pub async fn print_of_provider(
     config: &Config,
     program: PathBuf,
     out: &mut dyn Write,
-) -> Result<(), Refused> {
-    let boot_id = clock::boot_id().map_err(Refused::NotWritten)?;
+) -> Result<(), NoCredentials> {
+    let boot_id = clock::boot_id().map_err(NoCredentials::NotWritten)?;
     print_state(&of_provider(config, program, &boot_id).await?, out)
 }
 
-fn print_state(state: &State, out: &mut dyn Write) -> Result<(), Refused> {
+fn print_state(state: &State, out: &mut dyn Write) -> Result<(), NoCredentials> {
     let held = state.resumed().held;
     let (now, left) = (clock::wall(), held.expires.since(clock::boottime()));
     print(&state.credentials, told_expiration(now, left, held.lifetime), out)
-        .map_err(Refused::NotWritten)
+        .map_err(NoCredentials::NotWritten)
 }
 
 /// What the daemon has; none where no daemon runs.
-fn of_daemon(client: &Client, boot_id: &str) -> Result<Option<State>, Refused> {
+fn of_daemon(client: &ClientSettings, boot_id: &str) -> Result<Option<State>, NoCredentials> {
     let clients = client.client_directory.as_deref().map(StateFile::for_clients);
     let own = StateFile::in_directory(&client.runtime_directory);
     for file in clients.iter().chain([&own]) {
@@ -125,7 +131,7 @@ fn of_daemon(client: &Client, boot_id: &str) -> Result<Option<State>, Refused> {
     // Whoever may look into the client directory has seen that there is nothing.
     let looked_at = clients.unwrap_or(own).path;
     if is_denied(&looked_at) {
-        return Err(Refused::NotPermitted(format!(
+        return Err(NoCredentials::NotPermitted(format!(
             "{}: permission denied; run it as edgerotate's user, or set EDGEROTATE_CLIENT_DIRECTORY and be in that \
              directory's group",
             looked_at.display()
@@ -144,7 +150,7 @@ fn of_daemon(client: &Client, boot_id: &str) -> Result<Option<State>, Refused> {
             client.runtime_directory.display()
         ),
     };
-    Err(Refused::Later(what))
+    Err(NoCredentials::Later(what))
 }
 
 fn is_denied(path: &Path) -> bool {
@@ -152,9 +158,13 @@ fn is_denied(path: &Path) -> bool {
 }
 
 /// What the provider gives, or gave lately.
-async fn of_provider(config: &Config, program: PathBuf, boot_id: &str) -> Result<State, Refused> {
+async fn of_provider(
+    config: &Config,
+    program: PathBuf,
+    boot_id: &str,
+) -> Result<State, NoCredentials> {
     // Held to the end: whoever comes meanwhile finds what this one was given.
-    let kept = Kept::open(config);
+    let kept = Cache::open(config);
     let known = kept.as_ref().and_then(|kept| kept.load(boot_id));
     let is_fresh = known.as_ref().is_some_and(|known| {
         let margin = margin(known.resumed().held.lifetime);
@@ -175,7 +185,7 @@ async fn of_provider(config: &Config, program: PathBuf, boot_id: &str) -> Result
                 log::warn!("{failure} [{}]; the credentials at hand are still good", failure.cause);
                 Ok(known)
             }
-            None => Err(Refused::Fetch(failure)),
+            None => Err(NoCredentials::Fetch(failure)),
         },
     }
 }

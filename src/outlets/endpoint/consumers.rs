@@ -1,9 +1,11 @@
 //! The programs that ask the endpoint: by which name, when last, and how long what they got is good.
 //!
-//! A program goes by its `User-Agent`: two of one kind can't be told apart, and count as one. Nothing is read or
-//! written here; time is an argument.
+//! A program goes by its `User-Agent` and by the user that it runs as: two of one kind of one user can't be told apart,
+//! and count as one. Nothing is read or written here; time is an argument.
 
-use crate::core::boottime::Boottime;
+use nix::unistd::Uid;
+
+use crate::{core::boottime::Boottime, system::user};
 
 /// More kinds of programs than a device has; beyond it the one that asked longest ago is forgotten.
 const MOST: usize = 16;
@@ -75,6 +77,14 @@ impl Consumers {
     /// All, the one that asked last first.
     pub fn all(&self) -> Vec<Consumer> {
         self.0.clone()
+    }
+}
+
+/// A program's name with its user's, since many programs are of one kind: `Go-http-client/1.1 (litestream)`.
+pub fn of_user(program: String, user: Option<Uid>) -> String {
+    match user {
+        Some(user) => format!("{program} ({})", user::name(user)),
+        None => program,
     }
 }
 

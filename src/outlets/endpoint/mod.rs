@@ -11,7 +11,7 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     io,
-    net::SocketAddrV4,
+    net::{SocketAddr, SocketAddrV4},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,8 +21,9 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::{Notify, Semaphore, watch},
     task::{AbortHandle, JoinSet},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use zeroize::Zeroizing;
 
@@ -33,7 +34,7 @@ use crate::{
         repeats::{Repeats, in_a_row},
     },
     outlets::endpoint::request::PATH,
-    system::clock,
+    system::{clock, sockets::socket_owner},
 };
 
 pub mod activation;
@@ -44,7 +45,7 @@ pub mod token;
 use self::{
     consumers::{Consumer, Consumers},
     request::{Head, MAX_HEAD_BYTES, Refusal},
-    token::Token,
+    token::EndpointToken,
 };
 
 /// Connections at a time. The oldest is closed for one more, if it had its time: most likely it does not ask. The others
@@ -61,6 +62,12 @@ const TIME_OF_ITS_OWN: Duration = Duration::from_millis(250);
 /// From the connection to the end of the request's head, and as much again for taking the answer.
 const TIME_TO_ASK: Duration = Duration::from_secs(5);
 
+/// How long a request waits for credentials that are about to come. A client that does not wait so long asks again.
+const HOLD: Duration = Duration::from_secs(5);
+
+/// So many requests wait at a time; one more is told at once that there is nothing.
+const MOST_HELD: usize = 8;
+
 /// Between two tries to listen, where another program has the port.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -71,20 +78,31 @@ const SHORT_OF_MEANS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddrV4,
-    token: Token,
-    state: Mutex<State>,
+    token: EndpointToken,
+    state: Mutex<EndpointState>,
+    /// Whether credentials are about to come; each change of it, and newer credentials, wake whoever waits.
+    expected: watch::Sender<bool>,
+    held: Semaphore,
+    wanted: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct EndpointState {
     served: Option<(Credentials, Boottime)>,
     consumers: Consumers,
 }
 
 impl Endpoint {
     /// An endpoint that has nothing to serve yet.
-    pub fn new(address: SocketAddrV4, token: Token) -> Self {
-        Self { address, token, state: Mutex::default() }
+    pub fn new(address: SocketAddrV4, token: EndpointToken) -> Self {
+        Self {
+            address,
+            token,
+            state: Mutex::default(),
+            expected: watch::Sender::new(false),
+            held: Semaphore::new(MOST_HELD),
+            wanted: Notify::new(),
+        }
     }
 
     /// For `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
@@ -93,13 +111,24 @@ impl Endpoint {
     }
 
     /// For `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
-    pub fn token(&self) -> &Token {
+    pub fn token(&self) -> &EndpointToken {
         &self.token
     }
 
     /// From now on these are served, until they expire.
     pub fn serve(&self, credentials: &Credentials, expires: Boottime) {
         self.state().served = Some((credentials.clone(), expires));
+        self.expected.send_modify(|_| ());
+    }
+
+    /// Whether credentials are about to come.
+    pub fn expect(&self, expected: bool) {
+        self.expected.send_if_modified(|is| std::mem::replace(is, expected) != expected);
+    }
+
+    /// Waits until somebody asked, and there was nothing.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
     }
 
     /// Who asked lately, the last one first.
@@ -139,12 +168,12 @@ impl Endpoint {
             };
             tokio::select! {
                 taken = taken => match taken {
-                    Ok((stream, _)) => {
+                    Ok((stream, peer)) => {
                         faults.over();
                         if is_full {
                             open.pop_front().inspect(|(oldest, _)| oldest.abort());
                         }
-                        let talk = connections.spawn(Arc::clone(&self).talk(stream));
+                        let talk = connections.spawn(Arc::clone(&self).talk(stream, peer));
                         open.push_back((talk, Instant::now()));
                     }
                     Err(e) => {
@@ -190,10 +219,10 @@ impl Endpoint {
     }
 
     /// One request and its answer.
-    async fn talk(self: Arc<Self>, mut stream: TcpStream) {
+    async fn talk(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
         let mut head = Zeroizing::new(Vec::with_capacity(MAX_HEAD_BYTES));
         let answer = match timeout(TIME_TO_ASK, read_head(&mut stream, &mut head)).await {
-            Ok(Ok(asked)) => self.answer(asked),
+            Ok(Ok(asked)) => self.answer(asked, peer).await,
             // It went away.
             Ok(Err(_)) => return,
             Err(_) => refuse(&Refusal::TOO_SLOW),
@@ -205,18 +234,19 @@ impl Endpoint {
         .await;
     }
 
-    fn answer(&self, asked: Result<Head, Refusal>) -> Zeroizing<Vec<u8>> {
-        let now = clock::boottime();
+    async fn answer(&self, asked: Result<Head, Refusal>, peer: SocketAddr) -> Zeroizing<Vec<u8>> {
         let judged = asked.and_then(|head| head.judge(self.address.port(), &self.token));
         let program = match judged {
-            Ok(program) => program,
+            Ok(program) => consumers::of_user(program, socket_owner(peer, self.address)),
             Err(refusal) => {
                 log::debug!("the endpoint refused a request: {}", refusal.message);
                 return refuse(&refusal);
             }
         };
+        self.wait_for_credentials().await;
+        let now = clock::boottime();
         let mut state = self.state();
-        let State { served, consumers } = &mut *state;
+        let EndpointState { served, consumers } = &mut *state;
         let served = served.as_ref().filter(|(_, expires)| *expires > now);
         if consumers.asked(&program, now, served.map(|(_, expires)| *expires)) {
             log::info!("{program} asks for credentials");
@@ -225,13 +255,34 @@ impl Endpoint {
             Some((credentials, expires)) => {
                 log::debug!("{program} is given credentials");
                 let size = 512 + credentials.session_token.expose().len();
-                http(200, &Served::new(credentials, *expires, now), size)
+                http(200, "", &Served::new(credentials, *expires, now), size)
             }
-            None => refuse(&Refusal::NOTHING_YET),
+            None => {
+                self.wanted.notify_one();
+                refuse(&Refusal::NOTHING_YET)
+            }
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// Returns as soon as there are credentials, or none are to be expected, or they take too long. A program that is told
+    /// "none yet" may well end.
+    async fn wait_for_credentials(&self) {
+        let mut news = self.expected.subscribe();
+        let Ok(_place) = self.held.try_acquire() else { return };
+        let end = Instant::now() + HOLD;
+        while *news.borrow_and_update() && !self.has_credentials() {
+            if !matches!(timeout_at(end, news.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    fn has_credentials(&self) -> bool {
+        let now = clock::boottime();
+        self.state().served.as_ref().is_some_and(|(_, expires)| *expires > now)
+    }
+
+    fn state(&self) -> MutexGuard<'_, EndpointState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -260,17 +311,25 @@ impl<'a> Served<'a> {
 }
 
 fn refuse(refusal: &Refusal) -> Zeroizing<Vec<u8>> {
-    http(refusal.status, refusal, 512)
+    let answer = http(refusal.status, refusal.headers, refusal, 512);
+    match refusal.has_body {
+        true => answer,
+        // The head of what a GET would be told, and nothing after it (RFC 9110, 9.3.2).
+        false => {
+            let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+            Zeroizing::new(answer[..end.map_or(answer.len(), |end| end + 4)].to_vec())
+        }
+    }
 }
 
-/// The whole answer, its connection's last word. `size`: what the body surely fits in.
-fn http(status: u16, body: &impl Serialize, size: usize) -> Zeroizing<Vec<u8>> {
+/// The whole answer, its connection's last word. `headers`: further ones, each with its line's end. `size`: what the body surely fits in.
+fn http(status: u16, headers: &str, body: &impl Serialize, size: usize) -> Zeroizing<Vec<u8>> {
     // Allocated once: a buffer that grows leaves copies of the secrets behind.
     let mut json = Zeroizing::new(Vec::with_capacity(size));
     // Strings and a number go into memory: this does not fail.
     let _ = serde_json::to_writer(&mut *json, body);
     let head = format!(
-        "HTTP/1.1 {status} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+        "HTTP/1.1 {status} {}\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
          Connection: close\r\n\r\n",
         request::reason(status),
         json.len()

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::{consumers, token::Token};
+use super::{consumers, token::EndpointToken};
 use crate::core::secret::Secret;
 
 /// The path that is asked for; the rest of the URI is the listener's address.
@@ -24,46 +24,60 @@ pub struct Refusal {
     pub status: u16,
     pub code: &'static str,
     pub message: &'static str,
+    /// Further lines of the answer's head, each with its end.
+    #[serde(skip)]
+    pub headers: &'static str,
+    /// An answer to HEAD has none.
+    #[serde(skip)]
+    pub has_body: bool,
 }
 
 impl Refusal {
-    const NO_HTTP: Self =
-        Self { status: 400, code: "BadRequest", message: "this is not an HTTP/1 request" };
-    const NO_TOKEN: Self = Self {
-        status: 401,
-        code: "Unauthorized",
-        message: "the header Authorization has no token, or another; AWS_CONTAINER_AUTHORIZATION_TOKEN in edgerotate's \
-                  endpoint.env has the one of this boot",
-    };
-    const FOREIGN_HOST: Self = Self {
-        status: 403,
-        code: "Forbidden",
-        message: "the header Host is not this address: ask 127.0.0.1 itself",
-    };
-    const PASSED_ON: Self = Self {
-        status: 403,
-        code: "Forbidden",
-        message: "this request came by way of a proxy (X-Forwarded-For); credentials are for this device alone",
-    };
-    const NOT_HERE: Self =
-        Self { status: 404, code: "NotFound", message: "there is /credentials, and nothing else" };
+    const fn new(status: u16, code: &'static str, message: &'static str) -> Self {
+        Self { status, code, message, headers: "", has_body: true }
+    }
+
+    const fn with_headers(mut self, headers: &'static str) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    const fn without_body(mut self) -> Self {
+        self.has_body = false;
+        self
+    }
+
+    const NO_HTTP: Self = Self::new(400, "BadRequest", "this is not an HTTP/1 request");
+    const NO_TOKEN: Self = Self::new(
+        401,
+        "Unauthorized",
+        "the header Authorization has no token, or another; AWS_CONTAINER_AUTHORIZATION_TOKEN in edgerotate's \
+         endpoint.env has the one of this boot",
+    )
+    .with_headers("WWW-Authenticate: Bearer\r\n");
+    const FOREIGN_HOST: Self =
+        Self::new(403, "Forbidden", "the header Host is not this address: ask 127.0.0.1 itself");
+    const PASSED_ON: Self = Self::new(
+        403,
+        "Forbidden",
+        "this request came by way of a proxy (X-Forwarded-For, Forwarded or Via); credentials are for this device alone",
+    );
+    const NOT_HERE: Self = Self::new(404, "NotFound", "only /credentials is served here");
     const NO_GET: Self =
-        Self { status: 405, code: "MethodNotAllowed", message: "there is GET alone" };
-    pub const TOO_SLOW: Self = Self {
-        status: 408,
-        code: "RequestTimeout",
-        message: "the request did not come to an end in time",
-    };
-    pub const TOO_LARGE: Self = Self {
-        status: 431,
-        code: "RequestHeaderFieldsTooLarge",
-        message: "the request's head is longer than 8192 bytes, or has more than 32 lines",
-    };
-    pub const NOTHING_YET: Self = Self {
-        status: 503,
-        code: "CredentialsNotAvailable",
-        message: "edgerotate has no valid credentials now and tries to get some; its log says why",
-    };
+        Self::new(405, "MethodNotAllowed", "only GET is supported").with_headers("Allow: GET\r\n");
+    const NO_HEAD: Self = Self::NO_GET.without_body();
+    pub const TOO_SLOW: Self =
+        Self::new(408, "RequestTimeout", "the request did not come to an end in time");
+    pub const TOO_LARGE: Self = Self::new(
+        431,
+        "RequestHeaderFieldsTooLarge",
+        "the request's head is longer than 8192 bytes, or has more than 32 lines",
+    );
+    pub const NOTHING_YET: Self = Self::new(
+        503,
+        "CredentialsNotAvailable",
+        "edgerotate has no valid credentials now and tries to get some; its log says why",
+    );
 }
 
 /// Who sends no `User-Agent`, or an empty one.
@@ -74,6 +88,10 @@ const NAMELESS: &str = "a program without a name";
 pub struct Head {
     method: String,
     path: String,
+    /// Of a request that names the whole address; else empty.
+    named_host: String,
+    /// HTTP/1.0 has no `Host`.
+    needs_host: bool,
     hosts: Vec<String>,
     authorization: Option<Secret>,
     passed_on: bool,
@@ -91,9 +109,17 @@ impl Head {
             Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TOO_LARGE),
             Err(_) => return Err(Refusal::NO_HTTP),
         }
+        let target = request.path.unwrap_or_default();
+        // A client may name the whole address (RFC 9112, 3.2.2); then that is the host.
+        let (host, path) = match target.strip_prefix("http://") {
+            Some(rest) => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),
+            None => ("", target),
+        };
         let mut head = Self {
             method: request.method.unwrap_or_default().to_owned(),
-            path: request.path.unwrap_or_default().to_owned(),
+            path: path.split('?').next().unwrap_or_default().to_owned(),
+            named_host: host.to_owned(),
+            needs_host: request.version == Some(1),
             ..Self::default()
         };
         for header in request.headers {
@@ -104,7 +130,7 @@ impl Head {
                 // What is no UTF-8 is no token either.
                 let sent = String::from_utf8_lossy(header.value).into_owned();
                 head.authorization = Some(Secret::new(sent));
-            } else if is("x-forwarded-for") {
+            } else if ["x-forwarded-for", "forwarded", "via"].into_iter().any(is) {
                 head.passed_on = true;
             } else if is("user-agent") {
                 head.program = consumers::name(header.value);
@@ -114,19 +140,25 @@ impl Head {
     }
 
     /// The program that may have credentials, by its own name; or why it may not.
-    pub fn judge(&self, port: u16, token: &Token) -> Result<String, Refusal> {
+    pub fn judge(&self, port: u16, token: &EndpointToken) -> Result<String, Refusal> {
         if self.passed_on {
             return Err(Refusal::PASSED_ON);
         }
-        let [host] = &self.hosts[..] else { return Err(Refusal::FOREIGN_HOST) };
-        if !is_loopback(host, port) {
+        let is_ours = match &self.hosts[..] {
+            [] => !self.needs_host,
+            [host] => is_loopback(host, port),
+            _ => false,
+        };
+        if !is_ours || !(self.named_host.is_empty() || is_loopback(&self.named_host, port)) {
             return Err(Refusal::FOREIGN_HOST);
         }
         if self.path != PATH {
             return Err(Refusal::NOT_HERE);
         }
-        if self.method != "GET" {
-            return Err(Refusal::NO_GET);
+        match self.method.as_str() {
+            "GET" => {}
+            "HEAD" => return Err(Refusal::NO_HEAD),
+            _ => return Err(Refusal::NO_GET),
         }
         let sent = self.authorization.as_ref().map_or("", Secret::expose).as_bytes();
         // Some clients make a bearer token of it; the scheme's case does not matter (RFC 9110).
@@ -170,9 +202,9 @@ mod tests {
     use super::*;
 
     fn judge(head: &str) -> Result<String, Refusal> {
-        let head = head.replace("TOKEN", Token::OF_TESTS).replace('\n', "\r\n");
+        let head = head.replace("TOKEN", EndpointToken::OF_TESTS).replace('\n', "\r\n");
         let parsed = Head::parse(head.as_bytes())?.expect("a whole head");
-        parsed.judge(9170, &Token::of_tests())
+        parsed.judge(9170, &EndpointToken::of_tests())
     }
 
     #[test]
@@ -181,6 +213,9 @@ mod tests {
             "GET /credentials HTTP/1.1\nHost: 127.0.0.1:9170\nUser-Agent: sdk/1\nAuthorization: TOKEN\n\n",
             "GET /credentials HTTP/1.1\nhost: LOCALHOST\nuser-agent: sdk/1\nauthorization: Bearer TOKEN\n\n",
             "GET /credentials HTTP/1.0\nHost: 127.0.0.1\nUser-Agent: sdk/1\nAuthorization: bearer TOKEN\n\n",
+            "GET /credentials HTTP/1.0\nUser-Agent: sdk/1\nAuthorization: TOKEN\n\n",
+            "GET /credentials? HTTP/1.1\nHost: 127.0.0.1\nUser-Agent: sdk/1\nAuthorization: TOKEN\n\n",
+            "GET http://127.0.0.1:9170/credentials HTTP/1.1\nHost: 127.0.0.1:9170\nUser-Agent: sdk/1\nAuthorization: TOKEN\n\n",
         ] {
             assert_eq!(judge(head).as_deref(), Ok("sdk/1"), "{head}");
         }
@@ -214,6 +249,10 @@ mod tests {
             ("Host", "X-Host", Refusal::FOREIGN_HOST),
             ("Host", "Host: evil.example\nHost", Refusal::FOREIGN_HOST),
             ("Authorization", "X-Forwarded-For: 10.0.0.1\nAuthorization", Refusal::PASSED_ON),
+            ("Authorization", "Forwarded: for=10.0.0.1\nAuthorization", Refusal::PASSED_ON),
+            ("Authorization", "Via: 1.1 proxy\nAuthorization", Refusal::PASSED_ON),
+            ("/credentials", "http://evil.example/credentials", Refusal::FOREIGN_HOST),
+            ("GET", "HEAD", Refusal::NO_HEAD),
             ("/credentials", "/credentials/", Refusal::NOT_HERE),
             ("/credentials", "/", Refusal::NOT_HERE),
             ("GET", "POST", Refusal::NO_GET),

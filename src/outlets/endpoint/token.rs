@@ -11,9 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{core::secret::Secret, system::atomic_file};
-
-const FILE_NAME: &str = "endpoint.json";
+use crate::{
+    core::{own_files, secret::Secret},
+    system::atomic_file,
+};
 
 /// Only its owner.
 const MODE: u32 = 0o600;
@@ -23,9 +24,9 @@ const BYTES: usize = 32;
 /// 256 random bits, as 64 letters and digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Token(Secret);
+pub struct EndpointToken(Secret);
 
-impl Token {
+impl EndpointToken {
     #[cfg(test)]
     pub const OF_TESTS: &'static str =
         "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -70,9 +71,9 @@ impl Token {
 
 /// What is kept for the endpoint of the next daemon of this boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct TokenRecord {
     boot_id: String,
-    pub token: Token,
+    pub token: EndpointToken,
     /// Litestream was seen to start with it.
     pub handed_over: bool,
 }
@@ -83,22 +84,22 @@ pub struct TokenFile(PathBuf);
 
 impl TokenFile {
     pub fn in_directory(directory: &Path) -> Self {
-        Self(directory.join(FILE_NAME))
+        Self(directory.join(own_files::ENDPOINT_TOKEN))
     }
 
     /// The token of the boot `boot_id`, made if there is none yet.
     ///
     /// # Errors
     /// None could be made, or not kept: after the daemon's next restart the programs' would be wrong.
-    pub fn load_or_make(&self, boot_id: &str) -> io::Result<Kept> {
+    pub fn load_or_make(&self, boot_id: &str) -> io::Result<TokenRecord> {
         let kept = fs::read(&self.0).map(Zeroizing::new).ok();
-        let kept = kept.and_then(|text| serde_json::from_slice::<Kept>(&text).ok());
-        let is_whole = |kept: &Kept| kept.token.expose().len() == 2 * BYTES;
+        let kept = kept.and_then(|text| serde_json::from_slice::<TokenRecord>(&text).ok());
+        let is_whole = |kept: &TokenRecord| kept.token.expose().len() == 2 * BYTES;
         if let Some(kept) = kept.filter(|kept| kept.boot_id == boot_id && is_whole(kept)) {
             return Ok(kept);
         }
-        let token = Token::random()?;
-        let kept = Kept { boot_id: boot_id.to_owned(), token, handed_over: false };
+        let token = EndpointToken::random()?;
+        let kept = TokenRecord { boot_id: boot_id.to_owned(), token, handed_over: false };
         self.save(&kept)?;
         Ok(kept)
     }
@@ -107,7 +108,7 @@ impl TokenFile {
     ///
     /// # Errors
     /// As the file system gives them.
-    pub fn save(&self, kept: &Kept) -> io::Result<()> {
+    pub fn save(&self, kept: &TokenRecord) -> io::Result<()> {
         let mut text = Zeroizing::new(Vec::with_capacity(512));
         serde_json::to_writer(&mut *text, kept)?;
         atomic_file::replace(&self.0, &text, MODE)
@@ -122,8 +123,8 @@ mod tests {
 
     #[test]
     fn only_the_token_itself_is_it() {
-        let token = Token::of_tests();
-        let own = Token::OF_TESTS;
+        let token = EndpointToken::of_tests();
+        let own = EndpointToken::OF_TESTS;
         assert!(token.is(own.as_bytes()));
         let mut wrong =
             vec![String::new(), own[1..].to_owned(), format!("{own}0"), own.to_uppercase()];
@@ -147,7 +148,10 @@ mod tests {
         assert_eq!(first.token.expose().len(), 64);
         assert!(first.token.expose().bytes().all(|b| b.is_ascii_hexdigit()));
         assert!(!first.handed_over);
-        assert_eq!(fs::metadata(directory.join(FILE_NAME)).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(
+            fs::metadata(directory.join(own_files::ENDPOINT_TOKEN)).unwrap().mode() & 0o7777,
+            0o600
+        );
         first.handed_over = true;
         file.save(&first).unwrap();
         assert_eq!(file.load_or_make("a").unwrap(), first);
@@ -155,7 +159,7 @@ mod tests {
         let second = file.load_or_make("b").unwrap();
         assert_ne!(second.token, first.token);
         assert!(!second.handed_over, "Litestream ended as well");
-        fs::write(directory.join(FILE_NAME), "{").unwrap();
+        fs::write(directory.join(own_files::ENDPOINT_TOKEN), "{").unwrap();
         assert_ne!(file.load_or_make("b").unwrap().token, second.token);
         fs::remove_dir_all(directory).unwrap();
     }

@@ -15,7 +15,7 @@ use std::{
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::orders::Order;
+use super::orders::GuardOrder;
 use crate::system::process_end::ProcessEnd;
 
 /// What comes in one go is looked at once.
@@ -24,7 +24,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// Tells the guard's thread.
 #[derive(Clone, Debug)]
 struct Teller {
-    orders: Sender<Order>,
+    orders: Sender<GuardOrder>,
     /// It was told, and has not looked yet.
     is_told: Arc<AtomicBool>,
 }
@@ -33,7 +33,7 @@ impl Teller {
     /// Whether there is anybody to tell.
     fn tell(&self) -> bool {
         thread::park_timeout(SETTLE);
-        self.is_told.swap(true, Ordering::AcqRel) || self.orders.send(Order::Changed).is_ok()
+        self.is_told.swap(true, Ordering::AcqRel) || self.orders.send(GuardOrder::Changed).is_ok()
     }
 }
 
@@ -48,7 +48,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    pub fn tell(orders: Sender<Order>) -> Self {
+    pub fn tell(orders: Sender<GuardOrder>) -> Self {
         let teller = Teller { orders, is_told: Arc::default() };
         let files = Inotify::init(InitFlags::IN_CLOEXEC).map(Arc::new).ok();
         if let Some(files) = files.clone() {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     looking::Found,
-    transaction::{Guard, NotGuarded, identity},
+    transaction::{Guard, NotGuarded},
     wal_file,
 };
 use crate::{
@@ -22,10 +22,10 @@ use crate::{
     },
     litestream::{
         position::Beside,
-        restart::{Litestream, Start},
+        restart::{Service, Start},
     },
     record::{GuardState, Guarded},
-    replica::{heartbeat_thread::HeartbeatHandle, wal_locks},
+    replica::{heartbeat_thread::HeartbeatHandle, sqlite::DatabaseFile, wal_locks},
     system::clock,
 };
 
@@ -124,9 +124,9 @@ impl Database {
     }
 
     /// Looks at everything once, and asks the machine what is to be done.
-    pub fn look(&mut self, litestream: &Litestream, run: Run, now: Awake) -> Vec<Action> {
-        let file = identity(&self.path);
-        let guard = self.guard.as_ref().filter(|guard| Some(guard.file()) == file);
+    pub fn look(&mut self, litestream: &Service, run: Run, now: Awake) -> Vec<Action> {
+        let file = DatabaseFile::at(&self.path).ok();
+        let guard = self.guard.as_ref().filter(|guard| file.is_some() && guard.file() == file);
         let found = match guard {
             Some(guard) => Found::by(guard.looking(), &mut self.beside),
             None => Found::without_wal(&mut self.beside),
@@ -140,7 +140,7 @@ impl Database {
         self.holder = lock.map(|lock| lock.pid).or(self.holder);
         self.is_locked = lock.is_some();
         let look = Look {
-            file,
+            file: file.map(DatabaseFile::id),
             wal: found.wal,
             position: found.position,
             tail: found.tail,
@@ -157,7 +157,7 @@ impl Database {
     }
 
     /// The lock of a process that is Litestream, or may be.
-    fn lock(&self, litestream: &Litestream) -> Option<Lock> {
+    fn lock(&self, litestream: &Service) -> Option<Lock> {
         let readers = wal_locks::readers(&self.path).unwrap_or_default();
         let may_be = |pid: u32| litestream.is(pid).unwrap_or(true) && !self.before.contains(&pid);
         let candidates = readers.others.into_iter().filter(|(pid, _)| may_be(*pid));
@@ -220,7 +220,7 @@ impl Database {
 }
 
 /// Tells one start of Litestream from every other.
-pub fn run(litestream: &Litestream, start: Option<&Start>) -> Run {
+pub fn run(litestream: &Service, start: Option<&Start>) -> Run {
     let Some(start) = start else {
         return if litestream.can_be_seen() { Run::Stopped } else { Run::Unseen };
     };

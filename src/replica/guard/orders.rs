@@ -6,12 +6,12 @@ use tokio::sync::oneshot;
 
 use crate::{
     core::suspect::Suspect,
-    replica::mend::{Outcome, Wanted},
+    replica::mend::{MendOutcome, Wanted},
 };
 
 /// What the thread is told.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum GuardOrder {
     Take {
         /// Not the first try of this restart.
         again: bool,
@@ -22,7 +22,7 @@ pub(super) enum Order {
     /// Litestream is about to start: which replicas want a new snapshot first?
     Asked { wanted: oneshot::Sender<Wanted> },
     /// What came of it.
-    Mended(Outcome),
+    Mended(MendOutcome),
     /// The replica of this database may lack rows, or all.
     Suspect { database: Option<PathBuf>, why: String, kept: oneshot::Sender<bool> },
     /// Something changed: it is worth a look.

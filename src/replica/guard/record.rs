@@ -11,9 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{core::guard::Memory, system::atomic_file};
-
-const FILE_NAME: &str = "guard.json";
+use crate::{
+    core::{guard::Memory, own_files},
+    system::atomic_file,
+};
 
 const MODE: u32 = 0o600;
 
@@ -37,7 +38,7 @@ pub struct Record {
 impl Record {
     /// What the daemon before this one left. Of another boot nothing counts: Litestream ended as well.
     pub fn load(directory: &Path, boot_id: &str) -> Self {
-        let path = directory.join(FILE_NAME);
+        let path = directory.join(own_files::GUARD);
         let text = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Text>(&text).ok());
         let found = text.filter(|text| text.boot_id == boot_id).map(|text| text.databases);
         Self { path, boot_id: boot_id.to_owned(), found: found.unwrap_or_default(), kept: None }
@@ -96,7 +97,7 @@ mod tests {
         record.keep([(database.clone(), memory)].into());
         assert_eq!(Record::load(&directory, "this-boot").memory(&database), Some(memory));
         assert_eq!(Record::load(&directory, "another-boot").memory(&database), None);
-        fs::write(directory.join(FILE_NAME), "{").unwrap();
+        fs::write(directory.join(own_files::GUARD), "{").unwrap();
         assert_eq!(Record::load(&directory, "this-boot").memory(&database), None);
         fs::remove_dir_all(directory).unwrap();
     }

@@ -10,7 +10,7 @@ pub(crate) mod socket;
 
 use std::{
     ffi::OsStr,
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,18 +23,17 @@ use tokio::{
 };
 
 use crate::{
-    core::span::span,
+    core::{own_files, span::span},
     litestream::{
         answer, place,
         run::{Program, QUICK},
     },
     settings,
+    system::directory::Directory,
 };
 
-/// The socket in the runtime directory at which the daemon is asked.
-pub const SOCKET: &str = "mend.sock";
-
-/// As long as the daemon may take: it asks Litestream for its version first, and may be seeking a guard just then.
+/// As long as the daemon may take: it asks Litestream for its version first, and may be seeking a
+/// guard just then.
 const ANSWER_WITHIN: Duration = QUICK.saturating_add(Duration::from_secs(15));
 
 /// A line of the two sides is not longer than this.
@@ -72,7 +71,7 @@ impl fmt::Display for Later {
 
 /// What the daemon is told in the end.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct MendOutcome {
     /// Their replicas have a new snapshot.
     pub mended: Vec<PathBuf>,
     /// Their replicas begin with a new snapshot when Litestream runs (0.3).
@@ -83,7 +82,7 @@ pub struct Outcome {
     pub failed: Option<String>,
 }
 
-impl Outcome {
+impl MendOutcome {
     pub fn failed(why: impl Into<String>) -> Self {
         Self { failed: Some(why.into()), ..Self::default() }
     }
@@ -93,14 +92,14 @@ impl Outcome {
 ///
 /// # Errors
 /// As the system gives them when the runtime can't be had.
-pub fn run(config: &settings::Mend, program: &Path) -> io::Result<bool> {
+pub fn run(config: &settings::MendSettings, program: &Path) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(ask_and_mend(config, program)))
 }
 
-async fn ask_and_mend(config: &settings::Mend, edgerotate: &Path) -> bool {
+async fn ask_and_mend(config: &settings::MendSettings, edgerotate: &Path) -> bool {
     let deadline = Instant::now() + config.snapshot_timeout + BESIDE_THE_SNAPSHOT;
-    let socket = config.runtime_directory.join(SOCKET);
+    let socket = config.runtime_directory.join(own_files::MEND_SOCKET);
     let mut stream = match UnixStream::connect(&socket).await {
         Ok(stream) => stream,
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
@@ -138,8 +137,8 @@ async fn ask_and_mend(config: &settings::Mend, edgerotate: &Path) -> bool {
         return true;
     }
     let outcome = match timeout_at(deadline, mend(config, edgerotate, &wanted.databases)).await {
-        Ok(outcome) => outcome.unwrap_or_else(Outcome::failed),
-        Err(_) => Outcome::failed(format!(
+        Ok(outcome) => outcome.unwrap_or_else(MendOutcome::failed),
+        Err(_) => MendOutcome::failed(format!(
             "it took longer than EDGEROTATE_SNAPSHOT_TIMEOUT and {} s",
             BESIDE_THE_SNAPSHOT.as_secs()
         )),
@@ -162,10 +161,10 @@ async fn ask_and_mend(config: &settings::Mend, edgerotate: &Path) -> bool {
 }
 
 async fn mend(
-    config: &settings::Mend,
+    config: &settings::MendSettings,
     edgerotate: &Path,
     wanted: &[PathBuf],
-) -> Result<Outcome, String> {
+) -> Result<MendOutcome, String> {
     // It ends with this process: two Litestreams on one database must not be.
     let litestream = Program::in_its_unit(edgerotate, &config.program);
     let version = litestream.version(&[]).await.map_err(|e| not_run(&litestream, &e))?;
@@ -179,28 +178,32 @@ async fn mend(
         for database in &mended {
             begin_anew(database)?;
         }
-        return Ok(Outcome { begun: mended, unlisted, ..Outcome::default() });
+        return Ok(MendOutcome { begun: mended, unlisted, ..MendOutcome::default() });
     }
     if !mended.is_empty() {
         force_snapshot(&litestream, &config.configuration, config.snapshot_timeout).await?;
     }
-    Ok(Outcome { mended, unlisted, ..Outcome::default() })
+    Ok(MendOutcome { mended, unlisted, ..MendOutcome::default() })
 }
 
 /// Litestream 0.3 has no forced snapshot. Without its note of the generation it begins a new one, with a snapshot.
 fn begin_anew(database: &Path) -> Result<(), String> {
-    let generation = generation_file(database);
-    match fs::remove_file(&generation) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(format!("{}: {e}", generation.display()))
+    let notes = notes_of_litestream(database);
+    // As root this may stand beside a hostile user: what is a link, or becomes one, is not followed.
+    let remove = || -> io::Result<()> {
+        let directory = Directory::open(database.parent().unwrap_or(Path::new("/")))?;
+        let name = notes.file_name().unwrap_or_default();
+        if directory.look(name)?.is_none() {
+            return Ok(());
         }
-        _ => Ok(()),
-    }
+        directory.open_below(name)?.remove_file(OsStr::new("generation"))
+    };
+    remove().map_err(|e| format!("{}: {e}", notes.join("generation").display()))
 }
 
-/// Where Litestream 0.3 keeps the name of the generation.
-fn generation_file(database: &Path) -> PathBuf {
-    place::directory(database).join("generation")
+/// The directory in which Litestream keeps its notes.
+fn notes_of_litestream(database: &Path) -> PathBuf {
+    place::directory(database)
 }
 
 async fn force_snapshot(
@@ -267,9 +270,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_where_litestream_0_3_keeps_its_generation() {
-        let file = generation_file(Path::new("/data/app/orders.db"));
-        assert_eq!(file, Path::new("/data/app/.orders.db-litestream/generation"));
+    fn finds_where_litestream_keeps_its_notes() {
+        let notes = notes_of_litestream(Path::new("/data/app/orders.db"));
+        assert_eq!(notes, Path::new("/data/app/.orders.db-litestream"));
     }
 
     #[tokio::test]

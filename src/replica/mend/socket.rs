@@ -19,10 +19,11 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Outcome, SOCKET, Wanted, receive, send};
+use super::{MendOutcome, Wanted, receive, send};
 use crate::{
-    litestream::{restart::Litestream, version::LitestreamVersion},
-    replica::guard::Asked,
+    core::own_files,
+    litestream::{restart::Service, version::LitestreamVersion},
+    replica::guard::GuardHandle,
 };
 
 /// Anyone may knock; who may ask is looked at then. The directory has a mode of its own.
@@ -33,13 +34,13 @@ static REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// The socket.
 #[derive(Debug)]
-pub struct Door(UnixListener);
+pub struct MendSocket(UnixListener);
 
-impl Door {
+impl MendSocket {
     /// # Errors
     /// As the system gives them.
     pub fn open(runtime_directory: &Path) -> io::Result<Self> {
-        let path = runtime_directory.join(SOCKET);
+        let path = runtime_directory.join(own_files::MEND_SOCKET);
         // What a daemon before this one left: there is one on a device, and this is it.
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -57,7 +58,7 @@ impl Door {
                 Ok((stream, _)) => return stream,
                 // Such as too many open files: not a reason to go round and round.
                 Err(e) => {
-                    log::debug!("{SOCKET}: {e}");
+                    log::debug!("{}: {e}", own_files::MEND_SOCKET);
                     sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -68,9 +69,9 @@ impl Door {
 /// Answers one of them, and waits for what comes of it.
 pub async fn answer(
     mut stream: UnixStream,
-    litestream: Arc<Litestream>,
+    litestream: Arc<Service>,
     version: Arc<Mutex<LitestreamVersion>>,
-    asked: Asked,
+    asked: GuardHandle,
 ) {
     if let Err(why) = may_ask(&stream, &litestream) {
         if !REFUSED.swap(true, Ordering::Relaxed) {
@@ -87,14 +88,14 @@ pub async fn answer(
         return;
     }
     let outcome = match sent {
-        Ok(()) => receive::<Outcome>(&mut stream).await,
+        Ok(()) => receive::<MendOutcome>(&mut stream).await,
         Err(e) => Err(e),
     };
-    asked.ended(outcome.unwrap_or_else(|_| Outcome::failed("it was cut off")));
+    asked.ended(outcome.unwrap_or_else(|_| MendOutcome::failed("it was cut off")));
 }
 
 /// At the daemon's start, after its first fetch if it has to make one, and before each start of Litestream that asks: the program may be another by then.
-pub async fn look_at_version(version: &Mutex<LitestreamVersion>, asked: &Asked) {
+pub async fn look_at_version(version: &Mutex<LitestreamVersion>, asked: &GuardHandle) {
     let mut version = version.lock().await;
     let why = version.change().await;
     // Only then: a power cut in between must not lose it.
@@ -107,7 +108,7 @@ pub async fn look_at_version(version: &Mutex<LitestreamVersion>, asked: &Asked) 
 }
 
 /// What is said here takes back the mark of a suspect replica: root may, this user, and a process of Litestream's unit.
-fn may_ask(stream: &UnixStream, litestream: &Litestream) -> Result<(), String> {
+fn may_ask(stream: &UnixStream, litestream: &Service) -> Result<(), String> {
     let peer = stream.peer_cred().map_err(|e| e.to_string())?;
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
     if peer.uid() == 0

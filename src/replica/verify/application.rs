@@ -13,7 +13,7 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
-    LEAST_PAUSE, MOST_RESTORES, Mark, Restore,
+    LEAST_PAUSE, MOST_RESTORES, MarkOutcome, RestoreFigures,
     database::{self, RowsRead},
     meter::Meter,
     on_databases,
@@ -22,8 +22,11 @@ use super::{
     workplace::Workplace,
 };
 use crate::{
-    litestream::run::Client,
-    problems::trouble::{AWAY, DATA, Trouble},
+    litestream::run::LitestreamCli,
+    problems::{
+        exit_code::{AWAY, DATA},
+        trouble::Trouble,
+    },
     replica::verify::restore::restore,
     settings::Config,
     system::signals::Signals,
@@ -34,22 +37,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What was found of one application's database.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct ApplicationReport {
     pub database: PathBuf,
     pub litestream: String,
-    pub found: Found,
-    pub suspect: Mark,
+    pub found: ApplicationFound,
+    pub suspect: MarkOutcome,
 }
 
 #[derive(Clone, Debug)]
-pub enum Found {
+pub enum ApplicationFound {
     NoDatabase,
-    Restored(Box<Restored>),
+    Restored(Box<ApplicationRestored>),
 }
 
 #[derive(Clone, Debug)]
-pub struct Restored {
-    pub restore: Restore,
+pub struct ApplicationRestored {
+    pub restore: RestoreFigures,
     pub integrity: String,
     /// With what is in doubt of them after the last restore.
     pub tables: Tables,
@@ -60,14 +63,14 @@ pub struct Restored {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ApplicationVerdict {
     Whole,
     RowsMissing,
     Damaged,
     TooEarly,
 }
 
-impl Verdict {
+impl ApplicationVerdict {
     pub fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
@@ -86,18 +89,20 @@ impl Verdict {
     }
 }
 
-impl Report {
-    pub fn verdict(&self) -> Verdict {
+impl ApplicationReport {
+    pub fn verdict(&self) -> ApplicationVerdict {
         match &self.found {
-            Found::NoDatabase => Verdict::TooEarly,
-            Found::Restored(restored) => restored.verdict(),
+            ApplicationFound::NoDatabase => ApplicationVerdict::TooEarly,
+            ApplicationFound::Restored(restored) => restored.verdict(),
         }
     }
 
     /// Whether every table was compared, and nothing is missing; why not.
     pub fn proven(&self) -> Result<(), String> {
         match &self.found {
-            Found::Restored(restored) if restored.verdict() == Verdict::Whole => {
+            ApplicationFound::Restored(restored)
+                if restored.verdict() == ApplicationVerdict::Whole =>
+            {
                 restored.tables.unproven().map_or(Ok(()), Err)
             }
             _ => Err(NOT_WHOLE.to_owned()),
@@ -105,7 +110,7 @@ impl Report {
     }
 }
 
-impl Restored {
+impl ApplicationRestored {
     fn is_behind(&self) -> bool {
         self.tables.behind(&self.then).next().is_some()
     }
@@ -119,18 +124,18 @@ impl Restored {
         self.integrity != "ok" || self.is_lost() || !(self.is_behind() || self.tables.is_in_doubt())
     }
 
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> ApplicationVerdict {
         let is_missing = |table: &Table| !table.missing.is_empty() && !table.is_unsure;
         if self.integrity != "ok" {
-            Verdict::Damaged
+            ApplicationVerdict::Damaged
         } else if !self.is_behind() && !self.tables.is_in_doubt() {
-            Verdict::Whole
+            ApplicationVerdict::Whole
         } else if self.is_lost()
             || (!self.is_behind() && self.tables.compared.iter().any(is_missing))
         {
-            Verdict::RowsMissing
+            ApplicationVerdict::RowsMissing
         } else {
-            Verdict::TooEarly
+            ApplicationVerdict::TooEarly
         }
     }
 }
@@ -141,18 +146,18 @@ impl Restored {
 /// Nothing could be compared, and why.
 pub async fn look_and_compare(
     config: &Config,
-    litestream: &Client<'_>,
+    litestream: &LitestreamCli<'_>,
     live: &Path,
     signals: &mut Signals,
-) -> Result<Found, Trouble> {
+) -> Result<ApplicationFound, Trouble> {
     let path = live.to_owned();
     let look = on_databases(signals, move |interrupts| database::look_at_rows(&path, interrupts));
-    let Some(then) = look.await? else { return Ok(Found::NoDatabase) };
+    let Some(then) = look.await? else { return Ok(ApplicationFound::NoDatabase) };
     let workplace = Workplace::new(&config.state_directory, live)?;
     let (restore, read) =
         restore_and_read(litestream, live, &workplace, config.verify.stall, signals).await?;
     let mut doubt = read.tables.clone();
-    let mut found = Restored {
+    let mut found = ApplicationRestored {
         restore,
         integrity: read.integrity,
         tables: read.tables,
@@ -164,12 +169,12 @@ pub async fn look_and_compare(
         restores += 1;
         tokio::select! {
             () = sleep(config.heartbeat.interval.clamp(LEAST_PAUSE, LONGEST_PAUSE)) => {}
-            () = signals.next() => return Err(Trouble::interrupted()),
+            _ = signals.next() => return Err(Trouble::interrupted()),
         }
         workplace.empty()?;
         let (restore, read) =
             restore_and_read(litestream, live, &workplace, config.verify.stall, signals).await?;
-        found = Restored {
+        found = ApplicationRestored {
             restore,
             integrity: read.integrity,
             has_moved_on: read.tables.has_moved_on(&doubt),
@@ -180,20 +185,20 @@ pub async fn look_and_compare(
             doubt = read.tables;
         }
     }
-    Ok(Found::Restored(Box::new(found)))
+    Ok(ApplicationFound::Restored(Box::new(found)))
 }
 
 async fn restore_and_read(
-    litestream: &Client<'_>,
+    litestream: &LitestreamCli<'_>,
     live: &Path,
     workplace: &Workplace,
     stall: Duration,
     signals: &mut Signals,
-) -> Result<(Restore, RowsRead), Trouble> {
+) -> Result<(RestoreFigures, RowsRead), Trouble> {
     let mut meter = Meter::start();
     restore(litestream, live, workplace, stall, signals, &mut |progress| meter.show(progress))
         .await?;
-    let restore = Restore { took: meter.elapsed(), bytes: workplace.progress().bytes };
+    let restore = RestoreFigures { took: meter.elapsed(), bytes: workplace.progress().bytes };
     drop(meter);
     let (live, copy) = (live.to_owned(), workplace.file());
     let read =

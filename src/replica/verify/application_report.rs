@@ -5,30 +5,32 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::{
-    application::{Found, Report, Restored, Verdict},
+    application::{ApplicationFound, ApplicationReport, ApplicationRestored, ApplicationVerdict},
     json,
     report::{gaps, new_snapshot, rows, suspect_line},
     tables::Table,
 };
 use crate::core::size::size;
 
-impl Report {
+impl ApplicationReport {
     /// The verdict and its figures.
     pub fn summary(&self) -> String {
         match &self.found {
-            Found::NoDatabase => "too early to tell: there is no database yet".to_owned(),
-            Found::Restored(restored) => restored.summary(),
+            ApplicationFound::NoDatabase => {
+                "too early to tell: there is no database yet".to_owned()
+            }
+            ApplicationFound::Restored(restored) => restored.summary(),
         }
     }
 
     /// What to do; nothing where all is well.
     pub fn remedy(&self) -> Option<String> {
         match self.verdict() {
-            Verdict::Whole => None,
-            Verdict::RowsMissing | Verdict::Damaged => {
+            ApplicationVerdict::Whole => None,
+            ApplicationVerdict::RowsMissing | ApplicationVerdict::Damaged => {
                 Some(new_snapshot(&self.litestream, &self.database))
             }
-            Verdict::TooEarly => Some(
+            ApplicationVerdict::TooEarly => Some(
                 "see that Litestream runs, and what its log says; then verify again".to_owned(),
             ),
         }
@@ -41,7 +43,7 @@ impl Report {
             let _ = writeln!(text, "  {name:<13} {value}");
         };
         line("database", &self.database.display().to_string());
-        if let Found::Restored(restored) = &self.found {
+        if let ApplicationFound::Restored(restored) = &self.found {
             restored.lines(&mut line);
         }
         if let Some(words) = suspect_line(&self.suspect) {
@@ -62,7 +64,7 @@ impl Report {
             "remedy": self.remedy(),
             "suspect": self.suspect.name(),
         });
-        if let Found::Restored(restored) = &self.found {
+        if let ApplicationFound::Restored(restored) = &self.found {
             value["integrity"] = restored.integrity.as_str().into();
             value["bytes"] = restored.restore.bytes.into();
             value["seconds"] = restored.restore.took.as_secs_f64().into();
@@ -77,25 +79,25 @@ fn tables(tables: usize) -> String {
     if tables == 1 { "1 table".to_owned() } else { format!("{tables} tables") }
 }
 
-impl Restored {
+impl ApplicationRestored {
     fn sum(&self, count: impl Fn(&Table) -> u64) -> u64 {
         self.tables.compared.iter().map(count).sum()
     }
 
     fn summary(&self) -> String {
         match self.verdict() {
-            Verdict::Whole => {
+            ApplicationVerdict::Whole => {
                 let rows = rows(self.sum(|table| table.live_rows - table.newer));
                 let tables = tables(self.tables.compared.len());
                 format!("whole: {rows} in {tables}, none missing in the replica")
             }
-            Verdict::RowsMissing => {
+            ApplicationVerdict::RowsMissing => {
                 format!("ROWS MISSING: the replica does not have {}", self.gaps())
             }
-            Verdict::Damaged => {
+            ApplicationVerdict::Damaged => {
                 format!("DAMAGED: the restored database is not sound: {}", self.integrity)
             }
-            Verdict::TooEarly => {
+            ApplicationVerdict::TooEarly => {
                 format!("too early to tell: the replica does not have yet {}", self.gaps())
             }
         }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, config::DbConfig};
+use rusqlite::{Connection, InterruptHandle, OptionalExtension};
 
 use super::{
     comparison::{self, Comparison},
@@ -18,7 +18,13 @@ use super::{
     rows::{self},
     tables::{Newest, Tables},
 };
-use crate::{problems::trouble::Trouble, replica::verify::row::Fault};
+use crate::{
+    problems::trouble::Trouble,
+    replica::{
+        sqlite::{self, Use},
+        verify::row::Unreadable,
+    },
+};
 
 /// As long as the heartbeat waits for another program's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,10 +34,10 @@ const INTEGRITY_CHECK: &str = "PRAGMA integrity_check(1)";
 
 /// What ends SQLite's work from another thread.
 #[derive(Default)]
-pub struct Interrupts(Mutex<State>);
+pub struct Interrupts(Mutex<DatabaseState>);
 
 #[derive(Default)]
-struct State {
+struct DatabaseState {
     ended: bool,
     handles: Vec<InterruptHandle>,
 }
@@ -46,7 +52,7 @@ pub struct Before {
 
 /// Both databases, read.
 #[derive(Clone, Debug)]
-pub struct Read {
+pub struct DatabasesRead {
     /// SQLite's word on the restored one: `ok`, or what is broken first.
     pub integrity: String,
     pub comparison: Comparison,
@@ -85,7 +91,7 @@ pub fn look(path: &Path, interrupts: &Interrupts) -> Result<Option<Before>, Trou
         return Ok(None);
     }
     let told = |e| Trouble::database(path, &e);
-    let connection = open_live(path).map_err(told)?;
+    let connection = sqlite::open(path, Use::Read, BUSY_TIMEOUT).map_err(told)?;
     interrupts.add(&connection)?;
     if !has_table(&connection).map_err(told)? {
         return Ok(None);
@@ -108,8 +114,8 @@ pub fn read(
     before: &Before,
     interval: Duration,
     interrupts: &Interrupts,
-) -> Result<Read, Trouble> {
-    let nothing = |integrity| Read {
+) -> Result<DatabasesRead, Trouble> {
+    let nothing = |integrity| DatabasesRead {
         integrity,
         comparison: Comparison::default(),
         waiting: Waiting::new(interval),
@@ -122,7 +128,7 @@ pub fn read(
     };
     let told_live = |e| Trouble::database(live, &e);
     let told_copy = |e| Trouble::database(restored, &e);
-    let mut connection = open_live(live).map_err(told_live)?;
+    let mut connection = sqlite::open(live, Use::Read, BUSY_TIMEOUT).map_err(told_live)?;
     interrupts.add(&connection)?;
     let transaction = connection.transaction().map_err(told_live)?;
     let ids = "SELECT id FROM HealthCheck ORDER BY id";
@@ -140,12 +146,12 @@ pub fn read(
     let waiting = waiting(&transaction, after, before, interval).map_err(told_live)?;
     let tables =
         rows::compare(&transaction, &copy, Some("HealthCheck")).map_err(|fault| match fault {
-            Fault::Live(e) => told_live(e),
-            Fault::Copy(e) => told_copy(e),
+            Unreadable::Live(e) => told_live(e),
+            Unreadable::Copy(e) => told_copy(e),
         })?;
     let has_newest =
         after >= Some(before.largest) && tables.behind(&before.tables).next().is_none();
-    Ok(Read { integrity: "ok".to_owned(), comparison, waiting, tables, has_newest })
+    Ok(DatabasesRead { integrity: "ok".to_owned(), comparison, waiting, tables, has_newest })
 }
 
 /// The newest rows of an application's database; none where there is no database.
@@ -157,7 +163,7 @@ pub fn look_at_rows(path: &Path, interrupts: &Interrupts) -> Result<Option<Newes
         return Ok(None);
     }
     let told = |e| Trouble::application(path, &e);
-    let connection = open_live(path).map_err(told)?;
+    let connection = sqlite::open(path, Use::Read, BUSY_TIMEOUT).map_err(told)?;
     interrupts.add(&connection)?;
     let mode: String =
         connection.query_row("PRAGMA journal_mode", (), |row| row.get(0)).map_err(told)?;
@@ -188,12 +194,12 @@ pub fn read_rows(
         Err(integrity) => return Ok(RowsRead { integrity, tables: Tables::default() }),
     };
     let told = |e| Trouble::application(live, &e);
-    let mut connection = open_live(live).map_err(told)?;
+    let mut connection = sqlite::open(live, Use::Read, BUSY_TIMEOUT).map_err(told)?;
     interrupts.add(&connection)?;
     let transaction = connection.transaction().map_err(told)?;
     let tables = rows::compare(&transaction, &copy, None).map_err(|fault| match fault {
-        Fault::Live(e) => told(e),
-        Fault::Copy(e) => Trouble::application(restored, &e),
+        Unreadable::Live(e) => told(e),
+        Unreadable::Copy(e) => Trouble::application(restored, &e),
     })?;
     Ok(RowsRead { integrity: "ok".to_owned(), tables })
 }
@@ -203,7 +209,7 @@ fn open_restored(
     restored: &Path,
     interrupts: &Interrupts,
 ) -> Result<Result<Connection, String>, Trouble> {
-    let copy = match Connection::open(restored) {
+    let copy = match sqlite::open_copy(restored) {
         Ok(copy) => copy,
         Err(e) => return Ok(Err(e.to_string())),
     };
@@ -228,7 +234,7 @@ pub fn all_waiting(
     interrupts: &Interrupts,
 ) -> Result<Waiting, Trouble> {
     let told = |e| Trouble::database(live, &e);
-    let connection = open_live(live).map_err(told)?;
+    let connection = sqlite::open(live, Use::Read, BUSY_TIMEOUT).map_err(told)?;
     interrupts.add(&connection)?;
     waiting(&connection, None, before, interval).map_err(told)
 }
@@ -249,15 +255,6 @@ fn waiting(
         waiting.add(row.get(0)?);
     }
     Ok(waiting)
-}
-
-fn open_live(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    Ok(connection)
 }
 
 fn has_table(connection: &Connection) -> rusqlite::Result<bool> {

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::{
     comparison::Ranges,
-    report::{Found, Report},
+    report::{HeartbeatFound, HeartbeatReport},
     tables::{Table, Tables},
 };
 use crate::problems::trouble::{NOT_RESTORABLE, Trouble};
 
-impl Report {
+impl HeartbeatReport {
     pub fn json(&self) -> Value {
         let mut value = json!({
             "verdict": self.verdict().name(),
@@ -33,12 +33,12 @@ impl Report {
             "not_compared": null,
         });
         match &self.found {
-            Found::NoHeartbeat => {}
-            Found::NoReplica { rows, lag } => {
+            HeartbeatFound::NoHeartbeat => {}
+            HeartbeatFound::NoReplica { rows, lag } => {
                 value["lag_s"] = lag.as_secs().into();
                 value["newer_rows"] = (*rows).into();
             }
-            Found::Restored(restored) => {
+            HeartbeatFound::Restored(restored) => {
                 let found = &restored.comparison;
                 value["lag_s"] = restored.lag.as_secs().into();
                 value["newer_rows"] = found.newer.into();

@@ -12,7 +12,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, Row, Rows, types::ValueRef};
 
 use super::{
-    row::{Fault, content, quoted},
+    row::{Unreadable, content, quoted},
     tables::Table,
 };
 
@@ -20,30 +20,36 @@ use super::{
 ///
 /// # Errors
 /// One of the databases can't be read.
-pub fn compare(live: &Connection, copy: &Connection, table: &mut Table) -> Result<bool, Fault> {
+pub fn compare(
+    live: &Connection,
+    copy: &Connection,
+    table: &mut Table,
+) -> Result<bool, Unreadable> {
     table.is_keyed = true;
-    let columns = key(live, &table.name).map_err(Fault::Live)?;
+    let columns = key(live, &table.name).map_err(Unreadable::Live)?;
     let sql = sql(&table.name, &columns);
     let mut live_rows = match live.prepare(&sql) {
         Ok(rows) => rows,
         // The key is in an order of the application's own, without which SQLite does not read the table.
         Err(e) if e.sqlite_error_code() == Some(ErrorCode::Unknown) => return Ok(false),
-        Err(e) => return Err(Fault::Live(e)),
+        Err(e) => return Err(Unreadable::Live(e)),
     };
-    let mut live_rows = Side::new(live_rows.query(()).map_err(Fault::Live)?, columns.len());
+    let mut live_rows =
+        KeyedSide::new(live_rows.query(()).map_err(Unreadable::Live)?, columns.len());
     if table.is_absent {
-        while live_rows.next().map_err(Fault::Live)? {
+        while live_rows.next().map_err(Unreadable::Live)? {
             table.live_rows += 1;
         }
         return Ok(true);
     }
-    let mut copied_rows = copy.prepare(&sql).map_err(Fault::Copy)?;
-    let mut copied_rows = Side::new(copied_rows.query(()).map_err(Fault::Copy)?, columns.len());
-    let mut is_copied = copied_rows.next().map_err(Fault::Copy)?;
-    while live_rows.next().map_err(Fault::Live)? {
+    let mut copied_rows = copy.prepare(&sql).map_err(Unreadable::Copy)?;
+    let mut copied_rows =
+        KeyedSide::new(copied_rows.query(()).map_err(Unreadable::Copy)?, columns.len());
+    let mut is_copied = copied_rows.next().map_err(Unreadable::Copy)?;
+    while live_rows.next().map_err(Unreadable::Live)? {
         while is_copied && order(&copied_rows.key, &live_rows.key) == Ordering::Less {
             table.restored_by_key();
-            is_copied = copied_rows.next().map_err(Fault::Copy)?;
+            is_copied = copied_rows.next().map_err(Unreadable::Copy)?;
         }
         let is_same = is_copied && copied_rows.key == live_rows.key;
         let copied = is_same.then_some(copied_rows.content);
@@ -51,7 +57,7 @@ pub fn compare(live: &Connection, copy: &Connection, table: &mut Table) -> Resul
     }
     while is_copied {
         table.restored_by_key();
-        is_copied = copied_rows.next().map_err(Fault::Copy)?;
+        is_copied = copied_rows.next().map_err(Unreadable::Copy)?;
     }
     Ok(live_rows.is_in_order && copied_rows.is_in_order)
 }
@@ -76,7 +82,7 @@ fn sql(table: &str, columns: &[String]) -> String {
 }
 
 /// One side's rows, and the one that was read last.
-struct Side<'a> {
+struct KeyedSide<'a> {
     rows: Rows<'a>,
     columns: usize,
     key: Vec<Part>,
@@ -84,7 +90,7 @@ struct Side<'a> {
     is_in_order: bool,
 }
 
-impl<'a> Side<'a> {
+impl<'a> KeyedSide<'a> {
     fn new(rows: Rows<'a>, columns: usize) -> Self {
         Self { rows, columns, key: Vec::new(), content: 0, is_in_order: true }
     }

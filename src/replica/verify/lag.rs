@@ -25,7 +25,7 @@ pub struct Waiting {
 
 /// A look at the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
+pub struct LagClocks {
     pub wall: DateTime<Utc>,
     pub uptime: Duration,
 }
@@ -55,7 +55,7 @@ impl Waiting {
     }
 
     /// How long the first of the rows had been waiting at this moment; nothing if there is none.
-    pub fn until(&self, now: Now) -> Duration {
+    pub fn until(&self, now: LagClocks) -> Duration {
         let since_last = self.last.map_or(0, |last| now.wall.timestamp().saturating_sub(last));
         let since_last = Duration::from_secs(u64::try_from(since_last).unwrap_or(0));
         Duration::from_secs(self.seconds) + since_last.min(now.uptime)
@@ -72,7 +72,7 @@ mod tests {
             waiting.add(Some(*created));
         }
         let wall = DateTime::from_timestamp(now, 0).unwrap();
-        waiting.until(Now { wall, uptime: Duration::from_secs(uptime) }).as_secs()
+        waiting.until(LagClocks { wall, uptime: Duration::from_secs(uptime) }).as_secs()
     }
 
     #[test]
@@ -111,8 +111,10 @@ mod tests {
         for created in [Some(100), None, Some(101)] {
             waiting.add(created);
         }
-        let now =
-            Now { wall: DateTime::from_timestamp(101, 0).unwrap(), uptime: Duration::from_secs(9) };
+        let now = LagClocks {
+            wall: DateTime::from_timestamp(101, 0).unwrap(),
+            uptime: Duration::from_secs(9),
+        };
         assert_eq!((waiting.rows(), waiting.until(now)), (3, Duration::from_secs(1)));
         let nothing = Waiting::new(Duration::from_secs(5));
         assert_eq!(nothing.until(now), Duration::ZERO);

@@ -31,17 +31,20 @@ use serde_json::Value;
 use tokio::{task::spawn_blocking, time::sleep};
 
 use self::{
-    database::{Before, Interrupts, Read},
-    lag::Now,
+    database::{Before, DatabasesRead, Interrupts},
+    lag::LagClocks,
     meter::Meter,
-    report::{Found, Mark, Report, Restored},
+    report::{HeartbeatFound, HeartbeatReport, HeartbeatRestored, MarkOutcome},
     restore::restore,
     workplace::Workplace,
 };
 use crate::{
     core::{boottime::Boottime, suspect::Suspect},
-    litestream::run::Client,
-    problems::trouble::{AWAY, DATA, DEVICE, INTERRUPTED, NO_REPLICA, Trouble},
+    litestream::run::LitestreamCli,
+    problems::{
+        exit_code::{AWAY, DATA, DEVICE},
+        trouble::{INTERRUPTED, NO_REPLICA, Trouble},
+    },
     replica::suspect::SuspectFile,
     settings::Config,
     system::{clock, signals::Signals},
@@ -55,15 +58,15 @@ const LEAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a restore took, and its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Restore {
+struct RestoreFigures {
     took: Duration,
     bytes: u64,
 }
 
 /// What was found of each database: the heartbeat's, and those of the applications.
 struct Verified {
-    heartbeat: Result<Report, Trouble>,
-    applications: Vec<(PathBuf, Result<application::Report, Trouble>)>,
+    heartbeat: Result<HeartbeatReport, Trouble>,
+    applications: Vec<(PathBuf, Result<application::ApplicationReport, Trouble>)>,
 }
 
 impl Verified {
@@ -168,7 +171,7 @@ async fn verify(config: &Config, program: &Path) -> Result<Verified, Trouble> {
     // Before all else: what is marked from now on stays.
     let suspect = suspect_file.load();
     let mark = |database: &Path, proven| take_back(&suspect_file, &suspect, database, proven);
-    let litestream = Client::new(program, &config.litestream);
+    let litestream = LitestreamCli::new(program, &config.litestream);
     let version = litestream.version(&mut signals).await?;
     let replicated = litestream.databases(&mut signals).await?;
     let guarded = config.guard.databases.iter().filter(|path| *path != live);
@@ -180,14 +183,14 @@ async fn verify(config: &Config, program: &Path) -> Result<Verified, Trouble> {
     let is_marked = suspect.as_ref().map_or(true, |suspect| suspect.databases.contains_key(live));
     let found = look_and_compare(config, &litestream, is_marked, &mut signals).await;
     let heartbeat = found.map(|found| {
-        let mut report = Report {
+        let mut report = HeartbeatReport {
             database: live.clone(),
             not_proven,
             not_replicated,
             litestream: version.clone(),
             max_lag: config.verify.max_lag,
             found,
-            suspect: Mark::None,
+            suspect: MarkOutcome::None,
         };
         report.suspect = mark(live, report.proven());
         report
@@ -202,11 +205,11 @@ async fn verify(config: &Config, program: &Path) -> Result<Verified, Trouble> {
             application::look_and_compare(config, &litestream, &database, &mut signals).await;
         let is_interrupted = found.as_ref().is_err_and(|trouble| trouble.cause == INTERRUPTED);
         let found = found.map(|found| {
-            let mut report = application::Report {
+            let mut report = application::ApplicationReport {
                 database: database.clone(),
                 litestream: version.clone(),
                 found,
-                suspect: Mark::None,
+                suspect: MarkOutcome::None,
             };
             report.suspect = mark(&database, report.proven());
             report
@@ -225,32 +228,34 @@ fn take_back(
     seen: &io::Result<Suspect>,
     database: &Path,
     proven: Result<(), String>,
-) -> Mark {
+) -> MarkOutcome {
     match (seen, proven) {
-        (Ok(suspect), _) if !suspect.databases.contains_key(database) => Mark::None,
+        (Ok(suspect), _) if !suspect.databases.contains_key(database) => MarkOutcome::None,
         (Ok(suspect), Ok(())) => match file.clear(database, suspect) {
-            Ok(()) => Mark::TakenBack,
-            Err(e) => Mark::Stays(e.to_string()),
+            Ok(()) => MarkOutcome::TakenBack,
+            Err(e) => MarkOutcome::Stays(e.to_string()),
         },
-        (Ok(_), Err(why)) => Mark::Stays(why),
-        (Err(e), _) => Mark::Stays(e.to_string()),
+        (Ok(_), Err(why)) => MarkOutcome::Stays(why),
+        (Err(e), _) => MarkOutcome::Stays(e.to_string()),
     }
 }
 
 async fn look_and_compare(
     config: &Config,
-    litestream: &Client<'_>,
+    litestream: &LitestreamCli<'_>,
     is_marked: bool,
     signals: &mut Signals,
-) -> Result<Found, Trouble> {
+) -> Result<HeartbeatFound, Trouble> {
     let live = &config.heartbeat.database;
     let interval = config.heartbeat.interval;
     // The clocks and the newest row belong together: what is written during a long restore is not late.
-    let now =
-        Now { wall: clock::wall(), uptime: clock::boottime().since(Boottime::from_millis(0)) };
+    let now = LagClocks {
+        wall: clock::wall(),
+        uptime: clock::boottime().since(Boottime::from_millis(0)),
+    };
     let path = live.clone();
     let look = on_databases(signals, move |interrupts| database::look(&path, interrupts));
-    let Some(before) = look.await? else { return Ok(Found::NoHeartbeat) };
+    let Some(before) = look.await? else { return Ok(HeartbeatFound::NoHeartbeat) };
 
     let workplace = Workplace::new(&config.state_directory, live)?;
     let first = match restore_and_read(config, litestream, &workplace, &before, signals).await {
@@ -261,11 +266,11 @@ async fn look_and_compare(
                 database::all_waiting(&path, &before, interval, interrupts)
             })
             .await?;
-            return Ok(Found::NoReplica { rows: waiting.rows(), lag: waiting.until(now) });
+            return Ok(HeartbeatFound::NoReplica { rows: waiting.rows(), lag: waiting.until(now) });
         }
         Err(trouble) => return Err(trouble),
     };
-    let mut found = Restored::new(first, now);
+    let mut found = HeartbeatRestored::new(first, now);
     let mut newest = found.comparison.newest_live;
     let mut restores = 1;
     // Of a suspect replica it is asked whether the mark may go.
@@ -275,26 +280,26 @@ async fn look_and_compare(
         restores += 1;
         tokio::select! {
             () = sleep(interval.max(LEAST_PAUSE)) => {}
-            () = signals.next() => return Err(Trouble::interrupted()),
+            _ = signals.next() => return Err(Trouble::interrupted()),
         }
         workplace.empty()?;
         let next = restore_and_read(config, litestream, &workplace, &before, signals).await?;
-        found = found.again(Restored::new(next, now), newest);
+        found = found.again(HeartbeatRestored::new(next, now), newest);
         if found.tables.are_unsure() {
             newest = found.comparison.newest_live;
         }
     }
-    Ok(Found::Restored(Box::new(found)))
+    Ok(HeartbeatFound::Restored(Box::new(found)))
 }
 
 /// A restore, how long it took, its size, and what was read.
 async fn restore_and_read(
     config: &Config,
-    litestream: &Client<'_>,
+    litestream: &LitestreamCli<'_>,
     workplace: &Workplace,
     before: &Before,
     signals: &mut Signals,
-) -> Result<(Duration, u64, Read), Trouble> {
+) -> Result<(Duration, u64, DatabasesRead), Trouble> {
     let live = config.heartbeat.database.clone();
     let interval = config.heartbeat.interval;
     let mut meter = Meter::start();
@@ -325,7 +330,7 @@ async fn on_databases<T: Send + 'static>(
     });
     let ended = tokio::select! {
         ended = &mut task => ended,
-        () = signals.next() => {
+        _ = signals.next() => {
             interrupts.interrupt();
             let _ = task.await;
             return Err(Trouble::interrupted());

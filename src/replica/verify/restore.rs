@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::workplace::{Progress, Workplace};
 use crate::{
-    litestream::run::{Client, Run, credentials},
+    litestream::run::{LitestreamCli, Run, credentials},
     problems::trouble::{CREDENTIALS_EXPIRED, Trouble},
     system::signals::Signals,
 };
@@ -27,7 +27,7 @@ const AGAIN: u32 = 4;
 /// # Errors
 /// What Litestream said, or that it got nowhere and was ended.
 pub async fn restore(
-    litestream: &Client<'_>,
+    litestream: &LitestreamCli<'_>,
     database: &Path,
     workplace: &Workplace,
     stall: Duration,
@@ -60,7 +60,7 @@ pub async fn restore(
 }
 
 struct Restore<'a> {
-    litestream: &'a Client<'a>,
+    litestream: &'a LitestreamCli<'a>,
     database: &'a Path,
     workplace: &'a Workplace,
     stall: Duration,
@@ -84,7 +84,7 @@ impl Restore<'_> {
         let answer = loop {
             let trouble = tokio::select! {
                 answer = run.end() => break answer,
-                () = self.signals.next() => Trouble::interrupted(),
+                _ = self.signals.next() => Trouble::interrupted(),
                 _ = looks.tick() => {
                     let now = self.workplace.progress();
                     (self.watch)(&now);

@@ -6,7 +6,7 @@ use rusqlite::{Row, types::ValueRef};
 
 /// Which of the databases can't be read.
 #[derive(Debug)]
-pub enum Fault {
+pub enum Unreadable {
     Live(rusqlite::Error),
     Copy(rusqlite::Error),
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Rows};
 
 use super::{
     keyed,
-    row::{Fault, content, quoted},
+    row::{Unreadable, content, quoted},
     tables::{Newest, Table, Tables},
 };
 
@@ -15,7 +15,7 @@ use super::{
 pub fn newest(connection: &Connection) -> rusqlite::Result<Newest> {
     let mut newest = Newest::new();
     for name in names(connection)? {
-        if let Kind::ByRowid(rowid) = kind(connection, &name)? {
+        if let RowKey::ByRowid(rowid) = kind(connection, &name)? {
             let sql = format!("SELECT max({rowid}) FROM {}", quoted(&name));
             let largest = connection.query_row(&sql, (), |row| row.get(0))?;
             newest.insert(name, largest);
@@ -28,18 +28,24 @@ pub fn newest(connection: &Connection) -> rusqlite::Result<Newest> {
 ///
 /// # Errors
 /// One of the databases can't be read.
-pub fn compare(live: &Connection, copy: &Connection, but: Option<&str>) -> Result<Tables, Fault> {
+pub fn compare(
+    live: &Connection,
+    copy: &Connection,
+    but: Option<&str>,
+) -> Result<Tables, Unreadable> {
     let mut found = Tables::default();
-    let names = names(live).map_err(Fault::Live)?;
+    let names = names(live).map_err(Unreadable::Live)?;
     for name in names.into_iter().filter(|name| Some(name.as_str()) != but) {
-        let is_same =
-            shape(live, &name).map_err(Fault::Live)? == shape(copy, &name).map_err(Fault::Copy)?;
+        let is_same = shape(live, &name).map_err(Unreadable::Live)?
+            == shape(copy, &name).map_err(Unreadable::Copy)?;
         let mut table = Table { name, is_absent: !is_same, ..Table::default() };
-        let is_compared = match kind(live, &table.name).map_err(Fault::Live)? {
-            Kind::ByRowid(rowid) => compare_by_rowid(live, copy, rowid, &mut table).map(|()| true),
-            Kind::ByKey => keyed::compare(live, copy, &mut table),
-            Kind::OfOthers => Ok(true),
-            Kind::NoName => Ok(false),
+        let is_compared = match kind(live, &table.name).map_err(Unreadable::Live)? {
+            RowKey::ByRowid(rowid) => {
+                compare_by_rowid(live, copy, rowid, &mut table).map(|()| true)
+            }
+            RowKey::ByKey => keyed::compare(live, copy, &mut table),
+            RowKey::OfOthers => Ok(true),
+            RowKey::NoName => Ok(false),
         };
         if is_compared? {
             found.compared.push(table);
@@ -55,37 +61,37 @@ fn compare_by_rowid(
     copy: &Connection,
     rowid: &str,
     table: &mut Table,
-) -> Result<(), Fault> {
+) -> Result<(), Unreadable> {
     let sql = format!("SELECT {rowid}, * FROM {} ORDER BY {rowid}", quoted(&table.name));
-    let mut live_rows = live.prepare(&sql).map_err(Fault::Live)?;
-    let mut live_rows = Side::new(live_rows.query(()).map_err(Fault::Live)?);
+    let mut live_rows = live.prepare(&sql).map_err(Unreadable::Live)?;
+    let mut live_rows = RowidSide::new(live_rows.query(()).map_err(Unreadable::Live)?);
     if table.is_absent {
-        while let Some((id, content)) = live_rows.next().map_err(Fault::Live)? {
+        while let Some((id, content)) = live_rows.next().map_err(Unreadable::Live)? {
             table.live(id, content, None);
         }
         return Ok(());
     }
-    let mut copied_rows = copy.prepare(&sql).map_err(Fault::Copy)?;
-    let mut copied_rows = Side::new(copied_rows.query(()).map_err(Fault::Copy)?);
-    let mut copied = copied_rows.next().map_err(Fault::Copy)?;
-    while let Some((id, content)) = live_rows.next().map_err(Fault::Live)? {
+    let mut copied_rows = copy.prepare(&sql).map_err(Unreadable::Copy)?;
+    let mut copied_rows = RowidSide::new(copied_rows.query(()).map_err(Unreadable::Copy)?);
+    let mut copied = copied_rows.next().map_err(Unreadable::Copy)?;
+    while let Some((id, content)) = live_rows.next().map_err(Unreadable::Live)? {
         while let Some((copied_id, _)) = copied.filter(|(copied_id, _)| *copied_id < id) {
             table.restored(copied_id);
-            copied = copied_rows.next().map_err(Fault::Copy)?;
+            copied = copied_rows.next().map_err(Unreadable::Copy)?;
         }
         table.live(id, content, copied);
     }
     while let Some((copied_id, _)) = copied {
         table.restored(copied_id);
-        copied = copied_rows.next().map_err(Fault::Copy)?;
+        copied = copied_rows.next().map_err(Unreadable::Copy)?;
     }
     Ok(())
 }
 
 /// Rows as their rowid and a digest of what they hold.
-struct Side<'a>(Rows<'a>);
+struct RowidSide<'a>(Rows<'a>);
 
-impl<'a> Side<'a> {
+impl<'a> RowidSide<'a> {
     fn new(rows: Rows<'a>) -> Self {
         Self(rows)
     }
@@ -110,7 +116,7 @@ fn names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 }
 
 /// How a table's rows are known.
-enum Kind {
+enum RowKey {
     /// By this name of the rowid, which no column has taken.
     ByRowid(&'static str),
     /// A WITHOUT ROWID table: by its primary key.
@@ -121,22 +127,22 @@ enum Kind {
     NoName,
 }
 
-fn kind(connection: &Connection, table: &str) -> rusqlite::Result<Kind> {
+fn kind(connection: &Connection, table: &str) -> rusqlite::Result<RowKey> {
     let sql =
         "SELECT type = 'virtual', wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1";
     // A virtual table's columns can't even be asked for where its module is not built in.
     match connection.query_row(sql, [table], |row| Ok((row.get(0)?, row.get(1)?)))? {
-        (true, _) => return Ok(Kind::OfOthers),
-        (false, true) => return Ok(Kind::ByKey),
+        (true, _) => return Ok(RowKey::OfOthers),
+        (false, true) => return Ok(RowKey::ByKey),
         (false, false) => {}
     }
     let sql = "SELECT count(*) FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE";
     for name in ["rowid", "_rowid_", "oid"] {
         if connection.query_row(sql, [table, name], |row| row.get::<_, i64>(0))? == 0 {
-            return Ok(Kind::ByRowid(name));
+            return Ok(RowKey::ByRowid(name));
         }
     }
-    Ok(Kind::NoName)
+    Ok(RowKey::NoName)
 }
 
 /// The statement that made the table.

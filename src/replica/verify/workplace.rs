@@ -1,11 +1,15 @@
 //! The directory that a replica is restored into: room first, one user at a time, nothing left behind.
 //!
-//! It is on the data partition, since a replica is as large as the database, and tmpfs is memory.
+//! It is on the data partition, since a replica is as large as the database, and tmpfs is memory. Each run makes one of
+//! its own, and removes what is in that one alone, by the descriptor that it holds: whatever else has a name like it,
+//! or is put in its place, is somebody else's. What a killed run left is known by its owner and by a mark in it.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    hash::{BuildHasher, Hasher, RandomState},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -13,12 +17,17 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
-    sys::statvfs::statvfs,
+    sys::statvfs::fstatvfs,
+    unistd::geteuid,
 };
 
-use crate::problems::trouble::Trouble;
+use crate::{
+    core::own_files, problems::trouble::Trouble, replica::sqlite::beside,
+    system::directory::Directory,
+};
 
-const NAME: &str = "verify";
+/// Who made the directory, and that all in it may go.
+const MARK: &str = ".made-by-edgerotate-verify";
 
 /// What stays free for the application and the heartbeat, and is used up by the WAL files that Litestream 0.3
 /// downloads eight at a time.
@@ -27,10 +36,13 @@ const MARGIN: u64 = 32 * 1024 * 1024;
 /// A restore is ended when less than this is left: the replica was larger than the database let expect.
 const LEAST_LEFT: u64 = 4 * 1024 * 1024;
 
-/// A directory of one's own, emptied at first and gone when this is dropped.
+/// A directory of one's own, gone when this is dropped.
 #[derive(Debug)]
 pub struct Workplace {
     path: PathBuf,
+    name: OsString,
+    state: Directory,
+    own: Directory,
     /// The kernel takes it back however the process ends.
     _lock: Flock<File>,
 }
@@ -43,26 +55,52 @@ pub struct Progress {
 }
 
 impl Workplace {
-    /// Makes it below the state directory, or empties what an earlier run left, if there is room for a restore of
-    /// `database`.
+    /// Makes it below the state directory, if there is room for a restore of `database`; what killed runs left goes
+    /// first.
     ///
     /// # Errors
     /// No room, no right, or another run that is at work.
     pub fn new(state_directory: &Path, database: &Path) -> Result<Self, Trouble> {
-        let path = state_directory.join(NAME);
-        let told = |e: &io::Error| {
-            Trouble::io(&path, e, "state-directory", "make it, and let this user write it")
+        let told = |e: io::Error| {
+            let remedy = "make it, and let this user write it";
+            Trouble::io(state_directory, &e, "state-directory", remedy)
         };
-        let lock = take(&path).map_err(|e| told(&e))?.ok_or_else(another_run)?;
+        let state = Directory::open(state_directory).map_err(told)?;
+        // One after the other, until each has its own.
+        let all = state.handle().map_err(told)?;
+        let _all = Flock::lock(all, FlockArg::LockExclusive).map_err(|(_, e)| told(e.into()))?;
+        if !tidy_up(&state).map_err(told)? {
+            return Err(another_run());
+        }
         // From here on it is removed however this ends.
-        let workplace = Self { path: path.clone(), _lock: lock };
-        empty(&path).map_err(|e| told(&e))?;
+        let workplace = Self::make(state_directory, state).map_err(told)?;
         let needed = needed(database);
-        let available = workplace.available().map_err(|e| told(&e))?;
+        let available = workplace.available().map_err(told)?;
         if available < needed {
             return Err(Trouble::no_room(state_directory, needed, available));
         }
         Ok(workplace)
+    }
+
+    fn make(state_directory: &Path, state: Directory) -> io::Result<Self> {
+        // Nobody can know it before; a name that is taken is an error.
+        let number = RandomState::new().build_hasher().finish();
+        let name = OsString::from(format!("{}{number:016x}", own_files::VERIFY_PREFIX));
+        let own = state.make_below(&name)?;
+        let made = || -> io::Result<Flock<File>> {
+            own.make_file(OsStr::new(MARK), 0o600)?;
+            Flock::lock(own.handle()?, FlockArg::LockExclusive).map_err(|(_, e)| e.into())
+        };
+        match made() {
+            Ok(lock) => {
+                let path = state_directory.join(&name);
+                Ok(Self { path, name, state, own, _lock: lock })
+            }
+            Err(e) => {
+                remove(&state, &own, &name);
+                Err(e)
+            }
+        }
     }
 
     pub fn file(&self) -> PathBuf {
@@ -74,7 +112,9 @@ impl Workplace {
     /// # Errors
     /// As the system gives them.
     pub fn empty(&self) -> Result<(), Trouble> {
-        empty(&self.path).map_err(|e| Trouble::io(&self.path, &e, "state-directory", "remove it"))
+        self.own
+            .empty(OsStr::new(MARK))
+            .map_err(|e| Trouble::io(&self.path, &e, "state-directory", "remove it"))
     }
 
     /// What is there now.
@@ -83,6 +123,7 @@ impl Workplace {
             .into_iter()
             .flatten()
             .flatten()
+            .filter(|entry| entry.file_name() != MARK)
             .filter_map(|entry| {
                 let metadata = entry.metadata().ok()?;
                 Some((entry.path(), metadata.len(), metadata.modified().ok()))
@@ -104,7 +145,7 @@ impl Workplace {
     }
 
     fn available(&self) -> io::Result<u64> {
-        let space = statvfs(&self.path)?;
+        let space = fstatvfs(&self.own)?;
         // The types differ between platforms.
         #[allow(clippy::useless_conversion, reason = "32 bits on some platforms")]
         Ok(u64::from(space.blocks_available()).saturating_mul(u64::from(space.fragment_size())))
@@ -113,59 +154,51 @@ impl Workplace {
 
 impl Drop for Workplace {
     fn drop(&mut self) {
-        // What can't be removed now is removed by the next run, which will say why it can't.
-        let _ = fs::remove_dir_all(&self.path);
+        remove(&self.state, &self.own, &self.name);
     }
+}
+
+/// What can't be removed now is removed by the next run.
+fn remove(state: &Directory, own: &Directory, name: &OsStr) {
+    // The mark goes last: what is left without it nobody dares to remove.
+    let _ = own.empty(OsStr::new(MARK));
+    let _ = own.remove_file(OsStr::new(MARK));
+    // Empty or not there, or another one took its place: that one stays.
+    let _ = state.remove_directory(name);
 }
 
 /// What a restore of this database takes: the database, what its WAL will add to it, and the margin.
 fn needed(database: &Path) -> u64 {
-    let mut wal = database.as_os_str().to_owned();
-    wal.push("-wal");
     // A look at the names; nothing is opened, since closing it would drop this process's locks.
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    size(database).saturating_add(size(Path::new(&wal))).saturating_add(MARGIN)
+    size(database).saturating_add(size(&beside(database, "-wal"))).saturating_add(MARGIN)
 }
 
-/// Makes the directory and locks it; `None` if somebody else has it.
-fn take(path: &Path) -> io::Result<Option<Flock<File>>> {
-    loop {
-        match DirBuilder::new().mode(0o700).create(path) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
+/// Removes what killed runs of this user left. False if one of these is at work.
+fn tidy_up(state: &Directory) -> io::Result<bool> {
+    for name in state.names()? {
+        if !name.to_string_lossy().starts_with(own_files::VERIFY_PREFIX) {
+            continue;
         }
-        let lock = match Flock::lock(File::open(path)?, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+        // A link, a file, another user's: not ours.
+        let Ok(left) = state.open_below(&name) else { continue };
+        let is_own = left.metadata()?.uid() == geteuid().as_raw();
+        if !is_own || left.look(OsStr::new(MARK))?.is_none() {
+            continue;
+        }
+        match Flock::lock(left.handle()?, FlockArg::LockExclusiveNonblock) {
+            Ok(_lock) => remove(state, &left, &name),
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(false),
             Err((_, e)) => return Err(e.into()),
-        };
-        // Another run may have ended, and removed it, between the two steps.
-        let locked = lock.metadata()?;
-        match fs::metadata(path) {
-            Ok(there) if (there.dev(), there.ino()) == (locked.dev(), locked.ino()) => {
-                return Ok(Some(lock));
-            }
-            _ => {}
         }
     }
-}
-
-fn empty(path: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        } else {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
+    Ok(true)
 }
 
 fn another_run() -> Trouble {
     Trouble {
         cause: "another-run",
-        exit_code: crate::problems::trouble::AWAY,
+        exit_code: crate::problems::exit_code::AWAY,
         what: "another edgerotate verify is at work".to_owned(),
         remedy: "wait for its end",
     }
@@ -175,29 +208,71 @@ fn another_run() -> Trouble {
 mod tests {
     use super::*;
 
-    #[test]
-    fn is_emptied_locked_and_gone_at_the_end() {
-        let state = std::env::temp_dir().join(format!("edgerotate-work-{}", std::process::id()));
+    fn scratch(name: &str) -> PathBuf {
+        let state = std::env::temp_dir().join(format!("edgerotate-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&state);
-        fs::create_dir_all(state.join("verify/further")).unwrap();
-        fs::write(state.join("verify/restored.db.tmp"), "left behind").unwrap();
-        let database = state.join("device.db");
+        fs::create_dir_all(&state).unwrap();
+        state
+    }
 
+    fn names(state: &Path) -> Vec<OsString> {
+        let mut names = Directory::open(state).unwrap().names().unwrap();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn is_ones_own_locked_and_gone_at_the_end() {
+        let state = scratch("work");
+        let database = state.join("device.db");
         let workplace = Workplace::new(&state, &database).unwrap();
         assert_eq!(workplace.progress(), Progress::default());
         assert_eq!(Workplace::new(&state, &database).unwrap_err().cause, "another-run");
         fs::write(workplace.file(), "12345").unwrap();
         assert_eq!(workplace.progress().bytes, 5);
         assert!(workplace.still_has_room().is_ok());
+        workplace.empty().unwrap();
+        assert_eq!(workplace.progress(), Progress::default());
+        fs::create_dir(workplace.path.join("further")).unwrap();
         drop(workplace);
-        assert!(!state.join("verify").exists());
+        assert!(names(&state).is_empty());
 
         // A sparse file: large to look at.
         File::create(&database).unwrap().set_len(1 << 43).unwrap();
         let trouble = Workplace::new(&state, &database).unwrap_err();
         assert_eq!((trouble.cause, trouble.exit_code), ("no-room", 69));
         assert!(trouble.what.contains("a restore needs 8.8 TB"), "{trouble}");
-        assert!(!state.join("verify").exists());
+        assert_eq!(names(&state), ["device.db"]);
         fs::remove_dir_all(&state).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_run_left_goes_and_what_others_made_stays() {
+        let state = scratch("work-left");
+        let elsewhere = scratch("work-elsewhere");
+        fs::write(elsewhere.join("file"), "somebody's").unwrap();
+        fs::write(elsewhere.join(MARK), "").unwrap();
+        for name in ["verify", "verify.0000000000000001"] {
+            fs::create_dir(state.join(name)).unwrap();
+            fs::write(state.join(name).join("file"), "somebody's").unwrap();
+        }
+        std::os::unix::fs::symlink(&elsewhere, state.join("verify.0000000000000002")).unwrap();
+        fs::write(state.join("verify.0000000000000003"), "a file").unwrap();
+        let before = names(&state);
+        let left = Workplace::new(&state, &state.join("device.db")).unwrap();
+        fs::write(left.file(), "left behind by a power cut").unwrap();
+        fs::create_dir(left.path.join("further")).unwrap();
+        let left_name = left.name.clone();
+        // A power cut: the kernel takes the lock back, and nothing else is done.
+        nix::unistd::close(std::os::fd::AsRawFd::as_raw_fd(&*left._lock)).unwrap();
+        std::mem::forget(left);
+        assert!(names(&state).contains(&left_name));
+
+        drop(Workplace::new(&state, &state.join("device.db")).unwrap());
+        assert_eq!(names(&state), before);
+        assert_eq!(fs::read(elsewhere.join("file")).unwrap(), b"somebody's");
+        for directory in [state, elsewhere] {
+            fs::remove_dir_all(directory).unwrap();
+        }
     }
 }

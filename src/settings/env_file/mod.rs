@@ -26,8 +26,23 @@ pub(super) struct Assignment {
 }
 
 pub(super) fn parse(text: &[u8]) -> Parsed {
-    let mut reader = Reader { text, at: 0, line: 1 };
     let mut parsed = Parsed::default();
+    if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
+        parsed
+            .errors
+            .push((1, "is in UTF-16: save the file as UTF-8; nothing of it was read".into()));
+        return parsed;
+    }
+    let text = match text.strip_prefix("\u{feff}".as_bytes()) {
+        Some(rest) => {
+            let what = "begins with a byte order mark, which is passed over here, and which systemd takes for a part \
+                        of the first name";
+            parsed.warnings.push((1, what.to_owned()));
+            rest
+        }
+        None => text,
+    };
+    let mut reader = Reader { text, at: 0, line: 1 };
     if let Some(nul) = text.iter().position(|b| *b == 0) {
         reader.text = &text[..nul];
         let line = lines_before(&text[..nul]);

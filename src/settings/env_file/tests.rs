@@ -170,3 +170,18 @@ fn made_up_lines_are_read_as_systemds_parser_reads_them() {
     assert!(compared > 30, "{compared}");
     fs::remove_dir_all(&root).unwrap();
 }
+
+#[test]
+fn a_byte_order_mark_is_passed_over_and_said() {
+    let parsed = parse("\u{feff}EDGEROTATE_LOG=info\r\n".as_bytes());
+    assert_eq!(parsed.errors, []);
+    assert_eq!(parsed.warnings.len(), 1);
+    let [assignment] = &parsed.assignments[..] else { panic!("one assignment") };
+    assert_eq!((assignment.key.as_str(), assignment.value.expose()), ("EDGEROTATE_LOG", "info"));
+
+    let utf_16: Vec<u8> =
+        [0xff, 0xfe].into_iter().chain("A=b\n".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let parsed = parse(&utf_16);
+    assert!(parsed.assignments.is_empty());
+    assert!(parsed.errors[0].1.starts_with("is in UTF-16"), "{:?}", parsed.errors);
+}

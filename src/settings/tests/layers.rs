@@ -31,7 +31,7 @@ fn mending_needs_a_part_of_the_settings_in_the_environment_of_litestream_s_unit(
         Files::new().with("image.env", "EDGEROTATE_SNAPSHOT_TIMEOUT=2min\nEDGEROTATE_X=1\n");
     let environment =
         [("RUNTIME_DIRECTORY", "/run/litestream"), ("EDGEROTATE_THING_NAME", "press")];
-    let mend = Mend::from_layers(&Layers::read(&files.files, pairs(&environment)));
+    let mend = MendSettings::from_layers(&Layers::read(&files.files, pairs(&environment)));
     assert_eq!(mend.runtime_directory, Path::new("/run/edgerotate"));
     assert_eq!(mend.program, Path::new("/usr/bin/litestream"));
     assert_eq!(mend.configuration, Path::new("/etc/litestream.yml"));

@@ -28,6 +28,7 @@ fn two_settings_do_not_name_one_file() {
     ];
     let own = [
         "/run/r/state.json",
+        "/run/r/turn.json",
         "/run/r/edgerotate.lock",
         "/run/r/token.lock",
         "/run/r/pin-refused",
@@ -256,6 +257,27 @@ fn module_and_pin_come_from_one_place() {
           (got \"pkcs11:object=k;type=cert\")"
         ]
     );
+}
+
+/// RFC 7512 has them, and libp11 refuses a URI with one of them.
+#[test]
+fn attributes_that_the_engine_can_not_take_are_named() {
+    for (attribute, name) in [
+        ("slot-id=1", "slot-id"),
+        ("slot-manufacturer=S", "slot-manufacturer"),
+        ("slot-description=S", "slot-description"),
+        ("library-manufacturer=S", "library-manufacturer"),
+        ("library-version=2.6", "library-version"),
+        ("library-description=S", "library-description"),
+    ] {
+        let uri = format!("pkcs11:token=t;object=k;{attribute}");
+        let key = ("EDGEROTATE_PRIVATE_KEY", uri.as_str());
+        let said = lines(&check_token_with(&[key]));
+        let what = format!("attribute {name} is one that OpenSSL's engine can't take");
+        assert!(said.len() == 1 && said[0].contains(&what), "{said:?}");
+        let provider = ("EDGEROTATE_PKCS11_ROUTE", "provider");
+        assert_eq!(lines(&check_token_with(&[key, provider])), [""; 0], "the provider can");
+    }
 }
 
 #[test]

@@ -19,13 +19,14 @@ fn the_least_that_is_needed_gives_the_defaults() {
             certificate: "/data/device.crt".into(),
             key: PrivateKey::File("/data/device.key".into()),
             ca_file: None,
+            proxy: None,
             connect_timeout: Duration::from_secs(10),
             fetch_timeout: Duration::from_secs(30),
             fetch_deadline: Duration::from_secs(60),
             lead: Duration::from_secs(300),
             boot_spread: Duration::from_secs(90),
         },
-        litestream: Litestream {
+        litestream: LitestreamSettings {
             environment_file: "/run/edgerotate/litestream.env".into(),
             region: "eu-west-1".to_owned(),
             restart_command: Vec::new(),
@@ -37,19 +38,22 @@ fn the_least_that_is_needed_gives_the_defaults() {
             metrics: None,
             snapshot_timeout: Duration::from_secs(60),
         },
-        outlets: Outlets {
+        outlets: OutletSettings {
             delivery: Delivery::EnvironmentFile,
             listen: None,
             client_directory: None,
         },
-        heartbeat: Heartbeat {
+        heartbeat: HeartbeatSettings {
             database: "/data/heartbeat.db".into(),
             interval: Duration::from_secs(5),
             keep_rows: 100_000,
             allow_volatile_database: false,
         },
-        verify: Verify { max_lag: Duration::from_secs(300), stall: Duration::from_secs(120) },
-        guard: Guard {
+        verify: VerifySettings {
+            max_lag: Duration::from_secs(300),
+            stall: Duration::from_secs(120),
+        },
+        guard: GuardSettings {
             databases: Vec::new(),
             max_time: Duration::from_secs(120),
             max_wal: 64 << 20,
@@ -138,7 +142,8 @@ fn every_value_gets_where_it_belongs() {
     assert_eq!(litestream.pid_file, Some("/run/litestream.pid".into()));
     assert_eq!(litestream.program, Path::new("/opt/litestream"));
     assert_eq!(litestream.configuration, Path::new("/data/litestream.yml"));
-    let limits = Verify { max_lag: Duration::from_secs(3600), stall: Duration::from_secs(30) };
+    let limits =
+        VerifySettings { max_lag: Duration::from_secs(3600), stall: Duration::from_secs(30) };
     assert_eq!(config.verify, limits);
     assert_eq!(config.heartbeat.interval, Duration::from_millis(100));
     assert_eq!(config.heartbeat.keep_rows, 100);
@@ -188,6 +193,8 @@ fn a_bad_value_is_told_in_one_line() {
         ),
         ("ENDPOINT", "127.0.0.1", NO_ADDRESS),
         ("GUARD_DATABASES", "/data/a.db b.db", "must be an absolute path"),
+        ("GUARD_DATABASES", "/data/a.db,/data/b.db", "must be separated by blanks, not by commas"),
+        ("GUARD_DATABASES", "/data/a.db, /data/b.db", "must be separated by blanks, not by commas"),
         ("GUARD_DATABASES", "/data/a.db '/b", "opens a ' and does not close it"),
         ("GUARD_MAX_WAL", "64", SIZE),
         ("GUARD_MAX_WAL", "M", SIZE),
@@ -317,6 +324,35 @@ fn what_could_be_a_secret_is_not_shown() {
 }
 
 /// What is wrong with one setting hides no other.
+/// A proxy's value may well hold a password.
+#[test]
+fn a_proxy_is_told_without_what_it_was() {
+    for (value, what) in [
+        ("proxy:3128", "must be http://HOST:PORT, https://HOST:PORT or none"),
+        ("http://proxy", "names no port"),
+        ("http://proxy:0", "must be http://HOST:PORT, https://HOST:PORT or none"),
+        ("socks5://proxy:1080", "is a SOCKS proxy; http and https proxies are known"),
+        ("http://user:hunter2@proxy:3128", "must not hold a user and a password"),
+    ] {
+        let lines = lines(&check_with(&[("EDGEROTATE_PROXY", value)]));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].starts_with(&format!("environment: EDGEROTATE_PROXY: {what}")),
+            "{lines:?}"
+        );
+        assert!(!lines[0].contains(value), "{lines:?}");
+    }
+    let config = config(check_with(&[
+        ("EDGEROTATE_PROXY", "HTTPS://proxy.plant:3129/"),
+        ("EDGEROTATE_PROXY_USER_FILE", "/data/proxy-user"),
+    ]));
+    let proxy = config.provider.proxy.unwrap();
+    assert_eq!(proxy.url, "https://proxy.plant:3129");
+    assert_eq!(proxy.user_file.as_deref(), Some(Path::new("/data/proxy-user")));
+    let none = super::config(check_with(&[("EDGEROTATE_PROXY", "none")]));
+    assert_eq!(none.provider.proxy, None);
+}
+
 #[test]
 fn every_setting_that_is_wrong_is_told() {
     let wrong: Vec<_> = SETTINGS.iter().map(|setting| (setting.name, "!")).collect();

@@ -1,6 +1,7 @@
 //! One process that plays AWS for edgerotate's tests and checks what AWS checks: the IoT Core credential provider
 //! behind mutual TLS, S3 with session credentials that expire, and a control interface to set things up and break them.
 
+mod client_keys;
 mod control;
 mod faults;
 mod files;

@@ -9,10 +9,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use openssl::{
+    asn1::{Asn1Integer, Asn1Time},
+    bn::{BigNum, MsbOption},
+    hash::MessageDigest,
+    nid::Nid,
+    pkey::PKey,
+    x509::{
+        X509, X509Builder, X509NameBuilder, X509Req,
+        extension::{
+            AuthorityKeyIdentifier, BasicConstraints as Constraints, ExtendedKeyUsage, KeyUsage,
+            SubjectKeyIdentifier,
+        },
+    },
+};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 use time::{Duration, OffsetDateTime};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -27,6 +41,7 @@ pub struct Pki {
 
 pub struct Authority {
     pub certificate_file: PathBuf,
+    key_file: PathBuf,
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
 }
@@ -65,7 +80,7 @@ impl Authority {
         let pem = fs::read_to_string(&certificate_file)?;
         let certificate = der(&pem)?;
         let issuer = Issuer::from_ca_cert_pem(&pem, key)?;
-        Ok(Self { certificate_file, issuer, certificate })
+        Ok(Self { certificate_file, key_file, issuer, certificate })
     }
 
     pub fn certificate(&self) -> CertificateDer<'static> {
@@ -86,28 +101,59 @@ impl Authority {
         Ok((vec![certificate], PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
     }
 
-    /// A device's certificate in PEM, as `CreateCertificateFromCsr` answers it: AWS keeps the key of the request and
-    /// puts its own name and dates in.
+    /// A device's certificate in PEM, as `CreateCertificateFromCsr` answers it: AWS keeps the key of
+    /// the request and puts its own name and dates in.
+    ///
+    /// The key may be of any kind that OpenSSL can verify the request with: EC on each curve, RSA,
+    /// RSA-PSS.
     pub fn device(
         &self,
         csr: &str,
         not_before: Option<DateTime<Utc>>,
         not_after: Option<DateTime<Utc>>,
     ) -> Result<String, Failure> {
-        let mut request = CertificateSigningRequestParams::from_pem(csr)?;
-        let params = &mut request.params;
-        params.distinguished_name = distinguished_name("AWS IoT Certificate");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.use_authority_key_identifier_extension = true;
-        params.not_before = match not_before {
-            Some(time) => OffsetDateTime::from_unix_timestamp(time.timestamp())?,
-            None => OffsetDateTime::now_utc() - Duration::minutes(2),
+        let request = X509Req::from_pem(csr.as_bytes())?;
+        let key = request.public_key()?;
+        if !request.verify(&key)? {
+            return Err("the request is not signed with its own key".into());
+        }
+        let issuer = X509::from_der(&self.certificate)?;
+        let mut name = X509NameBuilder::new()?;
+        name.append_entry_by_nid(Nid::COMMONNAME, "AWS IoT Certificate")?;
+
+        let mut certificate = X509Builder::new()?;
+        certificate.set_version(2)?;
+        let mut serial = BigNum::new()?;
+        serial.rand(127, MsbOption::ONE, false)?;
+        let serial = Asn1Integer::from_bn(&serial)?;
+        certificate.set_serial_number(&serial)?;
+        certificate.set_issuer_name(issuer.subject_name())?;
+        certificate.set_subject_name(&name.build())?;
+        let not_before = not_before.unwrap_or_else(|| Utc::now() - TimeDelta::minutes(2));
+        let not_before = Asn1Time::from_unix(not_before.timestamp())?;
+        certificate.set_not_before(&not_before)?;
+        let not_after = match not_after {
+            Some(time) => Asn1Time::from_unix(time.timestamp())?,
+            None => Asn1Time::from_str("20491231235959Z")?,
         };
-        params.not_after = match not_after {
-            Some(time) => OffsetDateTime::from_unix_timestamp(time.timestamp())?,
-            None => rcgen::date_time_ymd(2049, 12, 31),
-        };
-        Ok(request.signed_by(&self.issuer)?.pem())
+        certificate.set_not_after(&not_after)?;
+        certificate.set_pubkey(&key)?;
+
+        let constraints = Constraints::new().critical().build()?;
+        certificate.append_extension(constraints)?;
+        certificate.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
+        certificate.append_extension(ExtendedKeyUsage::new().client_auth().build()?)?;
+        let context = certificate.x509v3_context(Some(&issuer), None);
+        let identifiers = [
+            SubjectKeyIdentifier::new().build(&context)?,
+            AuthorityKeyIdentifier::new().keyid(true).build(&context)?,
+        ];
+        for identifier in identifiers {
+            certificate.append_extension(identifier)?;
+        }
+        let authority = PKey::private_key_from_pem(&fs::read(&self.key_file)?)?;
+        certificate.sign(&authority, MessageDigest::sha256())?;
+        Ok(String::from_utf8(certificate.build().to_pem()?)?)
     }
 }
 

@@ -18,6 +18,7 @@ use tokio_rustls::{
 
 use crate::{
     Failure,
+    client_keys::AnyKey,
     faults::{Cut, ProviderFaults, ServerCertificate},
     pki::{Identity, Pki},
 };
@@ -53,6 +54,7 @@ impl Tls {
         let clients =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()?;
+        let clients: Arc<dyn ClientCertVerifier> = Arc::new(AnyKey { chains: clients });
         let config = |identity| server_config(&provider, &clients, identity);
         // As at AWS, one certificate serves the endpoints of all accounts.
         let name = format!("*{domain}");

@@ -45,7 +45,7 @@ fn everything() -> Seen {
         let what = "what".to_owned();
         Some(Failing { what, times: 2, since: at(-9), last: at(-3) })
     };
-    record.daemon.stopped = Some(Stopped { at: at(-2), by: "SIGTERM".to_owned() });
+    record.daemon.stopped = Some(StoppedBy { at: at(-2), by: "SIGTERM".to_owned() });
     record.hand_over.failing = failing();
     record.heartbeat.failing = failing();
     if let Some(uploads) = &mut record.uploads {
@@ -96,7 +96,7 @@ fn json_tells_moments_by_this_devices_clock() {
 #[test]
 fn json_without_a_record_has_its_keys_as_well() {
     let mut seen = seen(record());
-    (seen.record, seen.lock) = (Err(NoRecord::Missing), Lock::Free);
+    (seen.record, seen.lock) = (Err(NoRecord::Missing), DaemonLock::Free);
     let value = answer(&seen, &seen.findings());
     assert_eq!((&value["state"], &value["record"]), (&"down".into(), &Value::Null));
     assert_eq!((&value["running"], &value["exit_code"]), (&false.into(), &69.into()));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Finding, Lock, NoRecord, Seen,
+    DaemonLock, NoRecord, Seen, StatusFinding,
     findings::verdict,
     screen::{Paint, text},
     times::Now,
@@ -18,9 +18,9 @@ use crate::{
     },
     problems::{failure::Cause, kinds::Kind},
     record::{
-        Clock, Clocks, Consumer, Credentials, Daemon, Device, Failed, Failing, Fetch, FetchFailure,
-        GuardState, Guarded, HandOver, Heartbeat, Litestream, Moment, Record, Stopped, Uploads,
-        VERSION,
+        Clock, Clocks, Consumer, CredentialsSection, DaemonSection, Device, FailedFetches, Failing,
+        FetchFailure, FetchSection, GuardState, Guarded, HandOverSection, HeartbeatSection,
+        LitestreamSection, Moment, Record, StoppedBy, UploadsSection, VERSION,
     },
 };
 
@@ -45,7 +45,7 @@ pub(crate) fn record() -> Record {
     Record {
         version: VERSION,
         clocks: Clocks { boottime: at(-2), wall: utc("2026-11-22T13:12:09Z") },
-        daemon: Daemon {
+        daemon: DaemonSection {
             pid: PID,
             version: "0.1.0".to_owned(),
             boot_id: "this".to_owned(),
@@ -58,28 +58,28 @@ pub(crate) fn record() -> Record {
             role_alias: "litestream-replica".to_owned(),
             delivery: "environment-file".to_owned(),
         },
-        credentials: Some(Credentials { fetched: at(-480), expires: at(3120) }),
-        fetch: Fetch {
+        credentials: Some(CredentialsSection { fetched: at(-480), expires: at(3120) }),
+        fetch: FetchSection {
             state: Acquiring::Waiting,
             next: Some(at(2700)),
             succeeded: 7,
             last_success: Some(at(-479)),
-            failed: Failed::default(),
+            failed: FailedFetches::default(),
             failure: None,
         },
-        hand_over: HandOver {
+        hand_over: HandOverSection {
             state: HandingOver::Done,
             next: None,
             written: Some(at(-479)),
             failing: None,
         },
-        litestream: Litestream {
+        litestream: LitestreamSection {
             can_be_seen: true,
             start: Some("process 4800".to_owned()),
             confirmed: 7,
             last_confirmed: Some(at(-477)),
         },
-        heartbeat: Heartbeat {
+        heartbeat: HeartbeatSection {
             database: "/data/edgerotate/heartbeat.db".into(),
             interval_ms: 5000,
             last: Some(at(-2)),
@@ -108,9 +108,10 @@ fn seen(record: Record) -> Seen {
     Seen {
         settings: Vec::new(),
         directory: "/run/edgerotate".into(),
-        lock: Lock::Held(PID),
+        lock: DaemonLock::Held(PID),
         record: Ok(record),
         now: Now { boottime: at(0).at, wall: WALL.parse().unwrap(), boot_id: "this".to_owned() },
+        is_full: false,
     }
 }
 
@@ -140,7 +141,7 @@ fn all_is_well() {
 /// With every section filled.
 fn full() -> Record {
     let mut record = record();
-    record.uploads = Some(Uploads {
+    record.uploads = Some(UploadsSection {
         last_moved: Some(at(-3)),
         waiting_since: Some(at(-1)),
         behind: false,
@@ -188,7 +189,7 @@ fn what_passes_is_no_alarm_while_credentials_are_good() {
     record.fetch.failure =
         failure(Cause::Dns, "c1.credentials.iot.eu-west-1.amazonaws.com", 4, -90, -10);
     assert_screen("retrying", 0, &seen(record.clone()));
-    record.credentials = Some(Credentials { fetched: at(-4000), expires: at(-400) });
+    record.credentials = Some(CredentialsSection { fetched: at(-4000), expires: at(-400) });
     assert_screen("offline", 75, &seen(record));
 }
 
@@ -220,12 +221,12 @@ fn the_way_to_litestream() {
     record.hand_over.failing = None;
     // It stops, and tries for as long as it is given to upload with what has expired.
     record.hand_over.state = HandingOver::UnderWay;
-    record.credentials = Some(Credentials { fetched: at(-25), expires: at(3575) });
+    record.credentials = Some(CredentialsSection { fetched: at(-25), expires: at(3575) });
     assert_screen("slow-hand-over", 75, &seen(record.clone()));
     record.litestream.start = None;
     assert_eq!(seen(record.clone()).findings()[0].name, "hand-over-slow");
     // So long it takes now and then.
-    record.credentials = Some(Credentials { fetched: at(-9), expires: at(3591) });
+    record.credentials = Some(CredentialsSection { fetched: at(-9), expires: at(3591) });
     assert_eq!(seen(record.clone()).findings(), []);
 
     record = self::record();
@@ -253,7 +254,7 @@ fn heartbeat_guard_and_replica() {
         vec![reason("Litestream started without a guard"), reason("its WAL reached the limit")];
     let suspect = Suspect { databases: [("/data/app.db".into(), reasons)].into() };
     record.suspect = Some(suspect);
-    record.uploads = Some(Uploads {
+    record.uploads = Some(UploadsSection {
         last_moved: Some(at(-4000)),
         waiting_since: Some(at(-3990)),
         behind: true,
@@ -286,12 +287,12 @@ fn a_start() {
     let mut record = record();
     record.credentials = None;
     record.daemon.started = at(-1);
-    record.fetch = Fetch {
+    record.fetch = FetchSection {
         state: Acquiring::Fetching,
         next: None,
         succeeded: 0,
         last_success: None,
-        failed: Failed::default(),
+        failed: FailedFetches::default(),
         failure: None,
     };
     record.litestream.start = None;
@@ -304,27 +305,50 @@ fn a_start() {
     turn.fetch.state = Acquiring::Waiting;
     turn.fetch.next = Some(at(48));
     assert_screen("turn", 75, &seen(turn));
-    record.credentials = Some(Credentials { fetched: at(-1), expires: at(3599) });
+    record.credentials = Some(CredentialsSection { fetched: at(-1), expires: at(3599) });
     record.hand_over.state = HandingOver::UnderWay;
     assert_screen("first-hand-over", 75, &seen(record.clone()));
     // Another daemon holds the lock, and has written nothing yet.
     let mut seen = seen(record);
-    seen.lock = Lock::Held(PID + 1);
+    seen.lock = DaemonLock::Held(PID + 1);
     assert_screen("not-written", 75, &seen);
     seen.record = Err(NoRecord::Missing);
     assert_screen("nothing-written", 75, &seen);
 }
 
 #[test]
+fn a_record_that_is_old_is_said_and_not_believed() {
+    let mut expired = record();
+    expired.credentials = Some(CredentialsSection { fetched: at(-900), expires: at(-1) });
+    expired.clocks.boottime = at(-40);
+    let names = |seen: &Seen| seen.findings().iter().map(|f| f.name).collect::<Vec<_>>();
+    assert!(names(&seen(expired.clone())).contains(&"credentials-expired"));
+    expired.clocks.boottime = at(-46);
+    assert_eq!(names(&seen(expired.clone())), ["state-old"]);
+    // As when /run is full of a journal.
+    let full = Seen { is_full: true, ..seen(expired) };
+    assert_eq!(names(&full), ["directory-full", "state-old"]);
+    assert!(full.findings()[0].remedy.contains("df /run/edgerotate"));
+}
+
+#[test]
 fn a_daemon_that_is_down() {
     let mut killed = seen(record());
-    killed.lock = Lock::Free;
+    killed.lock = DaemonLock::Free;
     assert_screen("killed", 69, &killed);
 
     let mut stopped = record();
-    stopped.daemon.stopped = Some(Stopped { at: at(-600), by: "SIGTERM".to_owned() });
-    let mut stopped = Seen { lock: Lock::Free, ..seen(stopped) };
+    stopped.daemon.stopped = Some(StoppedBy { at: at(-600), by: "SIGTERM".to_owned() });
+    let mut stopped = Seen { lock: DaemonLock::Free, ..seen(stopped) };
     assert_screen("stopped", 69, &stopped);
+
+    // Who asks the endpoint stops earlier than who has the credentials in its environment.
+    let mut asked = record();
+    asked.device.delivery = "endpoint".to_owned();
+    let asked = Seen { lock: DaemonLock::Free, ..seen(asked) };
+    let finding = &asked.findings()[0];
+    let since = finding.since.as_deref().unwrap();
+    assert!(since.starts_with("Litestream can upload until 14:59:11 (in 47 min): "), "{since}");
 
     // Where the runtime directory is on a disk.
     stopped.now.boot_id = "another".to_owned();
@@ -339,10 +363,10 @@ fn a_daemon_that_is_down() {
 fn what_can_not_be_looked_at() {
     let mut seen = seen(record());
     seen.record = Err(NoRecord::NotPermitted);
-    seen.lock = Lock::Unknown("Permission denied (os error 13)".to_owned());
+    seen.lock = DaemonLock::Unknown("Permission denied (os error 13)".to_owned());
     assert_screen("not-permitted", 77, &seen);
     seen.record = Err(NoRecord::Unreadable("form 2, and not 1".to_owned()));
-    seen.lock = Lock::Held(PID);
+    seen.lock = DaemonLock::Held(PID);
     assert_screen("unreadable", 69, &seen);
 }
 
@@ -352,10 +376,10 @@ fn settings_that_are_wrong() {
     let mut seen = seen(record());
     let unknown = "/etc/edgerotate/edgerotate.env:3: EDGEROTATE_LITESTREAM_METRIC: is not a setting; is \
                    EDGEROTATE_LITESTREAM_METRICS meant?";
-    seen.settings = vec![Finding::line(Kind::SettingIgnored, unknown.to_owned())];
+    seen.settings = vec![StatusFinding::line(Kind::SettingIgnored, unknown.to_owned())];
     assert_screen("setting-ignored", 0, &seen);
     let wrong = "/data/edgerotate/device.env:1: EDGEROTATE_LOG: must be error, warn, info or debug (got \"loud\")";
-    seen.settings.push(Finding::line(Kind::SettingWrong, wrong.to_owned()));
+    seen.settings.push(StatusFinding::line(Kind::SettingWrong, wrong.to_owned()));
     assert_screen("setting-wrong", 78, &seen);
 }
 

@@ -30,12 +30,15 @@ const POLICY: Policy = Policy {
     lead: Duration::from_secs(300),
     jitter: 0.5,
     boot_spread: Duration::ZERO,
-    delivery: Delivery::EachTime,
+    delivery: HandOverPolicy::EachTime,
 };
 
 /// As the daemon has it where programs ask for the credentials themselves.
-const ENDPOINT: Policy =
-    Policy { lead: Duration::from_secs(480), delivery: Delivery::Once { done: false }, ..POLICY };
+const ENDPOINT: Policy = Policy {
+    lead: Duration::from_secs(480),
+    delivery: HandOverPolicy::Once { done: false },
+    ..POLICY
+};
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// The slowest fetch that succeeds, and the deadline after which a hanging one is killed.
@@ -146,6 +149,7 @@ impl World {
         for (rate, what) in [
             (weather.outages, Happens::ProviderBecomes(Provider::Down { retry_after: None })),
             (weather.setup_faults, Happens::ProviderBecomes(Provider::SetUpWrong)),
+            (weather.token_faults, Happens::ProviderBecomes(Provider::TokenFails)),
             (weather.suspends, Happens::Suspend),
             (weather.clock_steps, Happens::ClockSteps),
             (weather.daemon_restarts, Happens::DaemonDies),
@@ -229,7 +233,7 @@ impl World {
                 self.not_before = self.now;
                 // It comes back spread out where unexpired credentials leave the time for it.
                 self.excuse(self.left() / 2);
-                if let Delivery::Once { done } = &mut self.policy.delivery {
+                if let HandOverPolicy::Once { done } = &mut self.policy.delivery {
                     *done = self.rotation.is_handed_over();
                 }
                 let left = Left { resumed: self.saved, pin_refused: self.pin_marked, turn: None };
@@ -288,6 +292,7 @@ impl World {
                 let asked = retry_after.map(|asked| asked.min(RETRY_AFTER_MAX));
                 self.obeyed(asked).max(PASSING.floor)
             }
+            Class::Device => PASSING.floor,
             Class::Setup => SETUP.floor,
             Class::PinRefused => {
                 self.pin_marked = true;
@@ -298,7 +303,8 @@ impl World {
         self.tell(Event::FetchFailed { fetch, class, retry_after });
         let longest = match class {
             Class::Passing if self.left().is_zero() => PASSING.cap,
-            Class::Passing => (self.left() / 2).max(PASSING.floor),
+            Class::Device if self.left().is_zero() => SETUP.cap,
+            Class::Passing | Class::Device => (self.left() / 2).max(PASSING.floor),
             Class::Setup => SETUP.cap,
             Class::PinRefused => Duration::ZERO,
         };

@@ -39,8 +39,10 @@ impl World {
     fn check_handed_over(&self) {
         let done = matches!(self.rotation.hand_over, HandOver::Done);
         let current = match self.policy.delivery {
-            Delivery::EachTime => self.rotation.held().is_none_or(|held| self.in_use == Some(held)),
-            Delivery::Once { done } => done || self.count.restarts > 0,
+            HandOverPolicy::EachTime => {
+                self.rotation.held().is_none_or(|held| self.in_use == Some(held))
+            }
+            HandOverPolicy::Once { done } => done || self.count.restarts > 0,
         };
         self.check(!done || current, "the newest credentials were never handed over");
     }

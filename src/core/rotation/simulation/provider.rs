@@ -1,4 +1,4 @@
-//! The provider's part in the simulation: willing, down, or set up wrong.
+//! The provider's part in the simulation: willing, down, set up wrong; or the token keeps the device from asking it.
 
 use super::*;
 
@@ -7,6 +7,7 @@ pub(super) enum Provider {
     Willing,
     Down { retry_after: Option<Duration> },
     SetUpWrong,
+    TokenFails,
 }
 
 #[derive(Debug)]
@@ -23,6 +24,7 @@ impl World {
             Provider::Willing => return,
             Provider::Down { .. } => (self.weather.outages, 7_200),
             Provider::SetUpWrong => (self.weather.setup_faults, 86_400),
+            Provider::TokenFails => (self.weather.token_faults, 86_400),
         };
         if let Provider::Down { .. } = self.provider {
             let asked = self.up_to(Duration::from_secs(900));
@@ -57,6 +59,9 @@ impl World {
             }
             Provider::SetUpWrong => {
                 (took, Answer::Failed { class: Class::Setup, retry_after: None })
+            }
+            Provider::TokenFails => {
+                (took, Answer::Failed { class: Class::Device, retry_after: None })
             }
         }
     }

@@ -5,6 +5,7 @@
 pub struct Weather {
     pub outages: f64,
     pub setup_faults: f64,
+    pub token_faults: f64,
     pub suspends: f64,
     pub clock_steps: f64,
     pub daemon_restarts: f64,
@@ -15,6 +16,7 @@ pub struct Weather {
 pub const CALM: Weather = Weather {
     outages: 0.0,
     setup_faults: 0.0,
+    token_faults: 0.0,
     suspends: 0.0,
     clock_steps: 0.0,
     daemon_restarts: 0.0,
@@ -25,6 +27,7 @@ pub const CALM: Weather = Weather {
 pub const STORM: Weather = Weather {
     outages: 0.5,
     setup_faults: 0.05,
+    token_faults: 0.05,
     suspends: 0.1,
     clock_steps: 0.2,
     daemon_restarts: 0.2,

@@ -36,13 +36,15 @@ pub struct ServerCertificate {
     pub words: String,
     pub subject: String,
     pub issuer: String,
+    /// An authority that signed itself, and not the server's own certificate.
+    pub is_root: bool,
     pub names: Vec<String>,
     pub not_before: String,
     pub not_after: String,
 }
 
 /// All that was seen of a request without an answer.
-pub struct Fault<'a> {
+pub struct TransportFault<'a> {
     pub code: u32,
     pub words: String,
     pub phase: Phase,
@@ -50,6 +52,8 @@ pub struct Fault<'a> {
     pub queue: Vec<QueueEntry>,
     /// The answer went past a bound and was given up.
     pub too_large: bool,
+    /// What the proxy answered to CONNECT; 0 if nothing, or if there is none.
+    pub proxy_status: u32,
     pub server: Option<ServerCertificate>,
     /// The device's own certificate, in words.
     pub certificate: String,
@@ -58,7 +62,7 @@ pub struct Fault<'a> {
     pub now: DateTime<Utc>,
 }
 
-pub fn explain(fault: &Fault) -> Failure {
+pub fn explain(fault: &TransportFault) -> Failure {
     let Provider { host, port, .. } = fault.provider;
     let at = |cause, words: &str| {
         let words = printable(words, MAX_WORDS);
@@ -71,6 +75,9 @@ pub fn explain(fault: &Fault) -> Failure {
             },
         )
     };
+    if let Some(failure) = of_proxy(fault) {
+        return failure;
+    }
     if fault.too_large {
         return at(Cause::AnswerTooLarge, "given up after 64 KiB of body or 16 KiB of headers");
     }
@@ -90,6 +97,9 @@ pub fn explain(fault: &Fault) -> Failure {
     if let Some(alert) = alert(fault) {
         let words = match alert.cause {
             Cause::TlsVersion | Cause::TlsHandshake | Cause::ServerOtherHost => alert.words,
+            Cause::TokenFault => {
+                format!("the server can't verify the token's signature: alert {}", alert.words)
+            }
             _ => format!("alert {}; {}", alert.words, fault.certificate),
         };
         return at(alert.cause, &words);
@@ -108,6 +118,12 @@ pub fn explain(fault: &Fault) -> Failure {
         },
         _ if fault.queue.iter().any(|e| is_version_reason(&e.reason)) => {
             at(Cause::TlsVersion, &in_words(&fault.queue))
+        }
+        // Through an https proxy's TLS libcurl only sees the handshake end, not that this side did not trust the server.
+        curl_sys::CURLE_SSL_CONNECT_ERROR
+            if fault.server.as_ref().is_some_and(|server| server.verdict != 0) =>
+        {
+            not_verified(fault, at)
         }
         curl_sys::CURLE_SSL_CONNECT_ERROR => {
             // A cut in the middle has nothing in the queue but the end of the stream.
@@ -129,12 +145,36 @@ pub fn explain(fault: &Fault) -> Failure {
     }
 }
 
+/// What the proxy is to blame for.
+fn of_proxy(fault: &TransportFault) -> Option<Failure> {
+    let Provider { host, port, .. } = fault.provider;
+    let proxy = &fault.provider.proxy.as_ref()?.url;
+    let at = |cause, words: &str| {
+        let words = printable(words, MAX_WORDS);
+        Some(Failure::new(cause, format!("{host}:{port} by way of {proxy} ({words})")))
+    };
+    match (fault.proxy_status, fault.code) {
+        (200..=299, _) => None,
+        (0, curl_sys::CURLE_OPERATION_TIMEDOUT) => {
+            at(Cause::ProxyUnreachable, &format!("no tunnel in time: {}", fault.words))
+        }
+        // Until the tunnel stands, all that fails is between this device and the proxy.
+        (0, _) if !fault.too_large => at(Cause::ProxyUnreachable, &fault.words),
+        (0, _) => None,
+        (status @ 500..=599, _) => at(Cause::ProxyUnreachable, &format!("it answers {status}")),
+        (407, _) => {
+            at(Cause::ProxyRefused, "it answers 407: it wants a user and a password, or others")
+        }
+        (status, _) => at(Cause::ProxyRefused, &format!("it answers {status}")),
+    }
+}
+
 /// Some keys ask for the PIN again at each signature: a PIN that is refused there is refused all the same.
 pub fn signing_cause(words: &str) -> Cause {
     [
         ("PIN incorrect", Cause::PinIncorrect),
         ("Invalid PIN", Cause::PinIncorrect),
-        ("PIN locked", Cause::PinLocked),
+        ("PIN locked", Cause::TokenLockedOut),
         ("PIN expired", Cause::PinExpired),
     ]
     .into_iter()
@@ -145,12 +185,16 @@ pub fn signing_cause(words: &str) -> Cause {
 /// Something that speaks TLS but not HTTP. curl-sys knows it by its older name only.
 const CURLE_WEIRD_SERVER_REPLY: u32 = 8;
 
-fn timed_out(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
+fn timed_out(fault: &TransportFault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     let connect = fault.provider.connect_timeout.as_secs_f32();
     let whole = fault.provider.fetch_timeout.as_secs_f32();
     match fault.phase {
         Phase::Lookup => at(Cause::Dns, &fault.words),
         // Which of the two it was libcurl's times do not tell, its words do.
+        Phase::Connect | Phase::Handshake if fault.words.starts_with("SSL ") => at(
+            Cause::TlsStalled,
+            &format!("no handshake within {connect} s of the start: {}", fault.words),
+        ),
         Phase::Connect | Phase::Handshake => {
             at(Cause::ConnectTimeout, &format!("not up within {connect} s: {}", fault.words))
         }
@@ -160,7 +204,7 @@ fn timed_out(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     }
 }
 
-fn not_verified(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
+fn not_verified(fault: &TransportFault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
     let server = fault.server.clone().unwrap_or_default();
     let now = fault.now.to_rfc3339_opts(SecondsFormat::Secs, true);
     match server.verdict {
@@ -169,6 +213,15 @@ fn not_verified(fault: &Fault, at: impl Fn(Cause, &str) -> Failure) -> Failure {
             Cause::ServerCertificateNotYetValid,
             &format!("{} is valid from {}; here it is {now}", server.subject, server.not_before),
         ),
+        // X509_V_ERR_CERT_HAS_EXPIRED, and it is a root: those come out of the CA file, not from the server.
+        10 if server.is_root && fault.provider.ca_file.is_some() => {
+            let path = fault.provider.ca_file.iter().map(|path| path.display().to_string());
+            let words = format!(
+                "{} was valid until {}; here it is {now}",
+                server.subject, server.not_after
+            );
+            Failure::new(Cause::CaFileExpired, format!("{} ({words})", path.collect::<String>()))
+        }
         // X509_V_ERR_CERT_HAS_EXPIRED
         10 => at(
             Cause::ServerCertificateExpired,
@@ -198,7 +251,7 @@ struct Alert {
 
 /// The server's TLS alert: OpenSSL's reason is 1000 and the alert's number. libcurl's words hold it where the queue
 /// was emptied before it could be read.
-fn alert(fault: &Fault) -> Option<Alert> {
+fn alert(fault: &TransportFault) -> Option<Alert> {
     let from_queue = fault
         .queue
         .iter()
@@ -212,7 +265,9 @@ fn alert(fault: &Fault) -> Option<Alert> {
     })?;
     let words = reason.split_once("alert ").map_or(reason.as_str(), |(_, words)| words).to_owned();
     let cause = match number {
-        42 | 43 | 49 | 51 | 116 => Cause::DeviceCertificateRejected,
+        // "decrypt error": the server could not verify the signature, which the token made.
+        51 => Cause::TokenFault,
+        42 | 43 | 49 | 116 => Cause::DeviceCertificateRejected,
         44 => Cause::DeviceCertificateRevoked,
         45 => Cause::DeviceCertificateExpired,
         46 | 48 => Cause::DeviceCertificateUnknown,
@@ -255,13 +310,18 @@ fn is_version_reason(reason: &str) -> bool {
 }
 
 impl ServerCertificate {
-    pub fn of(certificate: &X509Ref, verdict: i32, words: String) -> Self {
+    pub fn of(certificate: &X509Ref, verdict: i32, words: String, depth: u32) -> Self {
         let names = certificate.subject_alt_names().into_iter().flatten();
         Self {
             verdict,
             words,
             subject: name_words(certificate.subject_name()),
             issuer: name_words(certificate.issuer_name()),
+            is_root: depth > 0
+                && certificate
+                    .subject_name()
+                    .try_cmp(certificate.issuer_name())
+                    .is_ok_and(|order| order.is_eq()),
             names: names
                 .filter_map(|name| name.dnsname().map(|name| printable(name, 100)))
                 .take(MAX_NAMES)

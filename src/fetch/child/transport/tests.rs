@@ -14,6 +14,7 @@ fn provider() -> Provider {
         certificate: PathBuf::from("/data/device.pem"),
         key: PrivateKey::File(PathBuf::from("/data/device.key")),
         ca_file: Some(PathBuf::from("/etc/ca.pem")),
+        proxy: None,
         connect_timeout: Duration::from_secs(10),
         fetch_timeout: Duration::from_secs(30),
         fetch_deadline: Duration::from_secs(60),
@@ -22,14 +23,15 @@ fn provider() -> Provider {
     }
 }
 
-fn fault<'a>(provider: &'a Provider, code: u32, words: &str) -> Fault<'a> {
-    Fault {
+fn fault<'a>(provider: &'a Provider, code: u32, words: &str) -> TransportFault<'a> {
+    TransportFault {
         code,
         words: words.to_owned(),
         phase: Phase::Handshake,
         errno: 0,
         queue: Vec::new(),
         too_large: false,
+        proxy_status: 0,
         server: None,
         certificate: "CN=device-1, valid until Nov 22 12:00:00 2027 GMT".to_owned(),
         provider,
@@ -53,7 +55,7 @@ fn what_libcurl_says() {
             "Failed to connect to x port 443 after 3 ms: Couldn't connect to server",
             Cause::Unreachable,
         ),
-        (28, "SSL connection timeout", Cause::ConnectTimeout),
+        (28, "SSL connection timeout", Cause::TlsStalled),
         (28, "Connection timed out after 1001 milliseconds", Cause::ConnectTimeout),
         (
             35,
@@ -122,7 +124,7 @@ fn what_libcurl_says() {
 #[test]
 fn what_the_phase_and_the_system_say() {
     let provider = provider();
-    let with = |change: &dyn Fn(&mut Fault)| {
+    let with = |change: &dyn Fn(&mut TransportFault)| {
         let mut fault = fault(&provider, 28, "Operation timed out");
         change(&mut fault);
         explain(&fault)

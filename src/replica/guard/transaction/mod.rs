@@ -20,18 +20,18 @@
 //! When it is taken and let go, `core::guard` decides.
 
 use std::{
-    fmt, fs,
-    os::unix::fs::MetadataExt,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
-    core::guard::look::{FileId, Slot},
+    core::guard::look::Slot,
     replica::{
-        heartbeat_store::{WRITABLE, look_at_rights},
+        heartbeat_store::WRITABLE,
+        sqlite::{self, DatabaseFile, Use, look_at_rights},
         wal_locks,
     },
 };
@@ -47,8 +47,8 @@ pub struct Guard {
     /// A second connection, which is in no transaction.
     looking: Connection,
     pins: bool,
-    /// Device and inode of the file that is open: a restore puts another one in its place.
-    file: FileId,
+    /// The file that is open: a restore puts another one in its place.
+    file: Option<DatabaseFile>,
 }
 
 /// Why a database is not guarded. It says what to do, and names the file.
@@ -90,7 +90,7 @@ impl Guard {
         if let Err(what) = look_at_rights(path) {
             return Err(NotGuarded { path: path.to_owned(), what, remedy: WRITABLE });
         }
-        let looking = open(path).map_err(told)?;
+        let looking = sqlite::open(path, Use::Write, BUSY_TIMEOUT).map_err(told)?;
         let mode: String =
             looking.query_row("PRAGMA journal_mode", (), |row| row.get(0)).map_err(told)?;
         if !mode.eq_ignore_ascii_case("wal") {
@@ -100,8 +100,8 @@ impl Guard {
                 remedy: "run PRAGMA journal_mode=WAL on it, as Litestream does",
             });
         }
-        let holding = open(path).map_err(told)?;
-        let file = identity(path).unwrap_or_default();
+        let holding = sqlite::open(path, Use::Write, BUSY_TIMEOUT).map_err(told)?;
+        let file = DatabaseFile::at(path).ok();
         let mut guard = Self { path: path.to_owned(), holding, looking, pins: false, file };
         guard.begin()?;
         Ok(guard)
@@ -147,7 +147,7 @@ impl Guard {
 
     /// Whether the file at its path is still the one that is open.
     pub fn is_of_this_file(&self) -> bool {
-        identity(&self.path) == Some(self.file)
+        self.file.is_some() && DatabaseFile::at(&self.path).ok() == self.file
     }
 
     fn begin(&mut self) -> Result<(), NotGuarded> {
@@ -178,7 +178,7 @@ impl Guard {
     }
 
     /// The file that is open.
-    pub fn file(&self) -> FileId {
+    pub fn file(&self) -> Option<DatabaseFile> {
         self.file
     }
 
@@ -195,21 +195,6 @@ impl Guard {
 /// Passive: it waits for nobody and keeps nobody waiting.
 fn copy(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))
-}
-
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    // Before anything that could open the WAL.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    Ok(connection)
-}
-
-pub(super) fn identity(path: &Path) -> Option<FileId> {
-    // A look at the name; nothing is opened, so nothing is closed.
-    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl NotGuarded {

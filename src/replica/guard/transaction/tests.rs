@@ -1,5 +1,7 @@
 use std::fs;
 
+use rusqlite::config::DbConfig;
+
 use super::*;
 use crate::replica::guard::wal_file::{self, Index};
 

@@ -17,12 +17,12 @@ use super::{
     database::{self, Database},
     marks::Marks,
     mending::Mending,
-    orders::{News, Order},
+    orders::{GuardOrder, News},
     record::Record,
 };
 use crate::{
     core::guard::{Action, Ask, Event, Keeper, Limits, Memory, Reason, look::Run},
-    litestream::restart::{Litestream, Start},
+    litestream::restart::{Service, Start},
     record::board::Board,
     replica::{heartbeat_thread::HeartbeatHandle, suspect::SuspectFile},
     settings::Config,
@@ -38,7 +38,7 @@ const STANDS_STILL: Duration = Duration::from_secs(60);
 pub struct Watcher {
     databases: Vec<Database>,
     limits: Limits,
-    litestream: Arc<Litestream>,
+    litestream: Arc<Service>,
     heartbeat: HeartbeatHandle,
     changes: Changes,
     marks: Marks,
@@ -59,11 +59,11 @@ impl Watcher {
     pub fn new(
         config: &Config,
         boot_id: &str,
-        litestream: Arc<Litestream>,
+        litestream: Arc<Service>,
         heartbeat: HeartbeatHandle,
         tell: UnboundedSender<News>,
         board: Board,
-        orders: Sender<Order>,
+        orders: Sender<GuardOrder>,
     ) -> Self {
         let own = &config.heartbeat.database;
         let others = config.guard.databases.iter().filter(|path| *path != own);
@@ -97,7 +97,7 @@ impl Watcher {
         }
     }
 
-    pub fn run_until_stopped(&mut self, orders: &Receiver<Order>) {
+    pub fn run_until_stopped(&mut self, orders: &Receiver<GuardOrder>) {
         self.marks.look(clock::boottime());
         if let Some(summary) = self.marks.told().summary() {
             log::warn!("replicas that may lack rows since before this start: {summary}");
@@ -115,19 +115,19 @@ impl Watcher {
             self.keep_record();
             self.publish();
             match orders.recv_timeout(self.wait()) {
-                Ok(Order::Changed) | Err(RecvTimeoutError::Timeout) => self.look(),
-                Ok(Order::Take { again, taken }) => {
+                Ok(GuardOrder::Changed) | Err(RecvTimeoutError::Timeout) => self.look(),
+                Ok(GuardOrder::Take { again, taken }) => {
                     self.take_all(again);
                     self.keep_record();
                     let _ = taken.send(());
                 }
-                Ok(Order::Over { restarted }) => self.restart_is_over(restarted),
-                Ok(Order::Asked { wanted }) => {
+                Ok(GuardOrder::Over { restarted }) => self.restart_is_over(restarted),
+                Ok(GuardOrder::Asked { wanted }) => {
                     let answer = self.litestream_asks();
                     self.keep_record();
                     let _ = wanted.send(answer);
                 }
-                Ok(Order::Suspect { database, why, kept }) => {
+                Ok(GuardOrder::Suspect { database, why, kept }) => {
                     let is_meant = |d: &&Database| database.as_ref().is_none_or(|p| *p == d.path);
                     let mut all = true;
                     for database in self.databases.iter().filter(is_meant) {
@@ -135,8 +135,8 @@ impl Watcher {
                     }
                     let _ = kept.send(all);
                 }
-                Ok(Order::Mended(outcome)) => self.mended(&outcome),
-                Ok(Order::End { recorded }) => {
+                Ok(GuardOrder::Mended(outcome)) => self.mended(&outcome),
+                Ok(GuardOrder::End { recorded }) => {
                     self.end();
                     let _ = recorded.send(());
                 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Watcher;
 use crate::{
     core::{guard::Event, suspect::BEGUN},
-    replica::mend::{Later, Outcome, Wanted},
+    replica::mend::{Later, MendOutcome, Wanted},
     system::clock,
 };
 
@@ -45,7 +45,7 @@ impl Watcher {
     }
 
     /// It was mended, or not; now Litestream starts.
-    pub(super) fn mended(&mut self, outcome: &Outcome) {
+    pub(super) fn mended(&mut self, outcome: &MendOutcome) {
         self.tell_all(Event::Mended);
         if let Some(why) = &outcome.failed {
             log::warn!("no new snapshot was made of what is suspect: {why}; it is tried again");

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::{comparison::Comparison, database::Read, lag::Now, tables::Tables};
+use super::{comparison::Comparison, database::DatabasesRead, lag::LagClocks, tables::Tables};
 use crate::{
     core::{size::size, span::span},
-    problems::trouble::{AWAY, DATA},
+    problems::exit_code::{AWAY, DATA},
 };
 
 /// More ranges than this are counted, not listed: a person reads no further.
@@ -23,7 +23,7 @@ const NOT_NEWEST: &str = "the newest rows are not in the replica yet; verify aga
 
 /// What `edgerotate verify` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum HeartbeatVerdict {
     Whole,
     RowsMissing,
     /// Rows that this database never had: two devices share a path, or litestream.yml names another's.
@@ -35,7 +35,7 @@ pub enum Verdict {
 
 /// All that was found of one database.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct HeartbeatReport {
     pub database: PathBuf,
     /// Databases that this says nothing about.
     pub not_proven: Vec<PathBuf>,
@@ -43,14 +43,14 @@ pub struct Report {
     pub not_replicated: Vec<PathBuf>,
     pub litestream: String,
     pub max_lag: Duration,
-    pub found: Found,
+    pub found: HeartbeatFound,
     /// What became of the mark that the replica may lack rows.
-    pub suspect: Mark,
+    pub suspect: MarkOutcome,
 }
 
 /// The daemon's mark that a replica may lack rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum MarkOutcome {
     None,
     TakenBack,
     /// And why.
@@ -59,15 +59,15 @@ pub enum Mark {
 
 /// How far it got.
 #[derive(Clone, Debug)]
-pub enum Found {
+pub enum HeartbeatFound {
     NoHeartbeat,
     NoReplica { rows: u64, lag: Duration },
-    Restored(Box<Restored>),
+    Restored(Box<HeartbeatRestored>),
 }
 
 /// A replica that was restored.
 #[derive(Clone, Debug)]
-pub struct Restored {
+pub struct HeartbeatRestored {
     pub bytes: u64,
     pub took: Duration,
     pub integrity: String,
@@ -81,7 +81,7 @@ pub struct Restored {
     pub has_newest: bool,
 }
 
-impl Verdict {
+impl HeartbeatVerdict {
     pub fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
@@ -102,20 +102,22 @@ impl Verdict {
     }
 }
 
-impl Report {
-    pub fn verdict(&self) -> Verdict {
+impl HeartbeatReport {
+    pub fn verdict(&self) -> HeartbeatVerdict {
         match &self.found {
-            Found::NoHeartbeat => Verdict::TooEarly,
-            Found::NoReplica { lag, .. } if *lag > self.max_lag => Verdict::Behind,
-            Found::NoReplica { .. } => Verdict::TooEarly,
-            Found::Restored(restored) => restored.verdict(self.max_lag),
+            HeartbeatFound::NoHeartbeat => HeartbeatVerdict::TooEarly,
+            HeartbeatFound::NoReplica { lag, .. } if *lag > self.max_lag => {
+                HeartbeatVerdict::Behind
+            }
+            HeartbeatFound::NoReplica { .. } => HeartbeatVerdict::TooEarly,
+            HeartbeatFound::Restored(restored) => restored.verdict(self.max_lag),
         }
     }
 
     /// Whether every table was compared, and nothing is missing: then the replica is not suspect any more. Else why not.
     pub fn proven(&self) -> Result<(), String> {
         match &self.found {
-            Found::Restored(restored) if self.verdict() == Verdict::Whole => {
+            HeartbeatFound::Restored(restored) if self.verdict() == HeartbeatVerdict::Whole => {
                 if !restored.has_newest {
                     return Err(NOT_NEWEST.to_owned());
                 }
@@ -129,34 +131,36 @@ impl Report {
     pub fn summary(&self) -> String {
         let limit = format!("EDGEROTATE_VERIFY_MAX_LAG is {}", span(self.max_lag));
         match (&self.found, self.verdict()) {
-            (Found::NoHeartbeat, _) => "too early to tell: there is no heartbeat yet".to_owned(),
-            (Found::NoReplica { rows, lag }, Verdict::Behind) => format!(
+            (HeartbeatFound::NoHeartbeat, _) => {
+                "too early to tell: there is no heartbeat yet".to_owned()
+            }
+            (HeartbeatFound::NoReplica { rows, lag }, HeartbeatVerdict::Behind) => format!(
                 "behind: there is no replica, and {} waited for {} ({limit})",
                 heartbeats(*rows),
                 span(*lag)
             ),
-            (Found::NoReplica { rows, .. }, _) => {
+            (HeartbeatFound::NoReplica { rows, .. }, _) => {
                 format!("too early to tell: there is no replica yet of {}", heartbeats(*rows))
             }
-            (Found::Restored(restored), verdict) => restored.summary(verdict, &limit),
+            (HeartbeatFound::Restored(restored), verdict) => restored.summary(verdict, &limit),
         }
     }
 
     /// What to do; nothing where all is well.
     pub fn remedy(&self) -> Option<String> {
         match self.verdict() {
-            Verdict::Whole => None,
-            Verdict::RowsMissing | Verdict::Damaged => {
+            HeartbeatVerdict::Whole => None,
+            HeartbeatVerdict::RowsMissing | HeartbeatVerdict::Damaged => {
                 Some(new_snapshot(&self.litestream, &self.database))
             }
-            Verdict::OtherDatabase => Some(
+            HeartbeatVerdict::OtherDatabase => Some(
                 "see that no other device replicates to this path (EDGEROTATE_THING_NAME in litestream.yml's path)"
                     .to_owned(),
             ),
-            Verdict::Behind => Some(
+            HeartbeatVerdict::Behind => Some(
                 "see that Litestream runs, and what its log says; then verify again".to_owned(),
             ),
-            Verdict::TooEarly => Some("wait for heartbeats and uploads, then verify again".to_owned()),
+            HeartbeatVerdict::TooEarly => Some("wait for heartbeats and uploads, then verify again".to_owned()),
         }
     }
 
@@ -167,7 +171,7 @@ impl Report {
             let _ = writeln!(text, "  {name:<13} {value}");
         };
         line("database", &self.database.display().to_string());
-        if let Found::Restored(restored) = &self.found {
+        if let HeartbeatFound::Restored(restored) = &self.found {
             restored.lines(&mut line);
         }
         line("litestream", &self.litestream);
@@ -192,9 +196,9 @@ impl Report {
     }
 }
 
-impl Restored {
+impl HeartbeatRestored {
     /// From how long it took, its size, and what was read; the clocks are as they were before.
-    pub fn new((took, bytes, read): (Duration, u64, Read), now: Now) -> Self {
+    pub fn new((took, bytes, read): (Duration, u64, DatabasesRead), now: LagClocks) -> Self {
         Self {
             bytes,
             took,
@@ -235,68 +239,68 @@ impl Restored {
         Self { is_sure, tables, ..later }
     }
 
-    fn verdict(&self, max_lag: Duration) -> Verdict {
+    fn verdict(&self, max_lag: Duration) -> HeartbeatVerdict {
         let found = &self.comparison;
         if self.integrity != "ok" {
-            Verdict::Damaged
+            HeartbeatVerdict::Damaged
         } else if !found.foreign.is_empty() {
-            Verdict::OtherDatabase
+            HeartbeatVerdict::OtherDatabase
         } else if !found.missing.is_empty() || (self.is_sure && self.tables.is_in_doubt()) {
-            Verdict::RowsMissing
+            HeartbeatVerdict::RowsMissing
         } else if self.lag > max_lag {
-            Verdict::Behind
+            HeartbeatVerdict::Behind
         } else if found.live_rows == found.newer || !self.is_sure {
-            Verdict::TooEarly
+            HeartbeatVerdict::TooEarly
         } else {
-            Verdict::Whole
+            HeartbeatVerdict::Whole
         }
     }
 
-    fn summary(&self, verdict: Verdict, limit: &str) -> String {
+    fn summary(&self, verdict: HeartbeatVerdict, limit: &str) -> String {
         let found = &self.comparison;
         let asked = found.live_rows - found.newer;
         match verdict {
-            Verdict::Whole => {
+            HeartbeatVerdict::Whole => {
                 let last = found.restored.map_or(0, |(_, last)| last);
                 format!(
                     "whole: {}, up to id {last}, none missing in the replica",
                     heartbeats(asked)
                 )
             }
-            Verdict::RowsMissing if found.missing.is_empty() => {
+            HeartbeatVerdict::RowsMissing if found.missing.is_empty() => {
                 format!(
                     "ROWS MISSING: every heartbeat is in the replica, and not {}",
                     gaps(&self.tables).join("; ")
                 )
             }
-            Verdict::RowsMissing => format!(
+            HeartbeatVerdict::RowsMissing => format!(
                 "ROWS MISSING: {} of {asked} heartbeats are not in the replica: {}",
                 found.missing.ids,
                 found.missing.shown(RANGES_SHOWN)
             ),
-            Verdict::OtherDatabase => format!(
+            HeartbeatVerdict::OtherDatabase => format!(
                 "ANOTHER DATABASE'S REPLICA: it has {} that this database does not have: {}",
                 heartbeats(found.foreign.ids),
                 found.foreign.shown(RANGES_SHOWN)
             ),
-            Verdict::Damaged => {
+            HeartbeatVerdict::Damaged => {
                 format!("DAMAGED: the restored database is not sound: {}", self.integrity)
             }
-            Verdict::Behind => format!(
+            HeartbeatVerdict::Behind => format!(
                 "behind: {} not in the replica yet, the oldest for {} ({limit})",
                 heartbeats(found.newer),
                 span(self.lag)
             ),
-            Verdict::TooEarly if self.tables.are_unsure() => format!(
+            HeartbeatVerdict::TooEarly if self.tables.are_unsure() => format!(
                 "too early to tell: more is written between two restores than can be remembered, and the replica does \
                  not have {}",
                 gaps(&self.tables).join("; ")
             ),
-            Verdict::TooEarly if !self.is_sure => format!(
+            HeartbeatVerdict::TooEarly if !self.is_sure => format!(
                 "too early to tell: the replica has not moved on, and does not have {}",
                 gaps(&self.tables).join("; ")
             ),
-            Verdict::TooEarly => format!(
+            HeartbeatVerdict::TooEarly => format!(
                 "too early to tell: the replica has none of the {} yet",
                 heartbeats(found.live_rows)
             ),
@@ -331,7 +335,7 @@ impl Restored {
     }
 }
 
-impl Mark {
+impl MarkOutcome {
     pub fn name(&self) -> &'static str {
         match self {
             Self::None => "no",
@@ -342,11 +346,11 @@ impl Mark {
 }
 
 /// What became of the mark, where there was one.
-pub fn suspect_line(mark: &Mark) -> Option<String> {
+pub fn suspect_line(mark: &MarkOutcome) -> Option<String> {
     match mark {
-        Mark::None => None,
-        Mark::TakenBack => Some("it was; the mark is taken back".to_owned()),
-        Mark::Stays(why) => Some(format!("the mark stays: {why}")),
+        MarkOutcome::None => None,
+        MarkOutcome::TakenBack => Some("it was; the mark is taken back".to_owned()),
+        MarkOutcome::Stays(why) => Some(format!("the mark stays: {why}")),
     }
 }
 

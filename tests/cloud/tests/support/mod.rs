@@ -22,6 +22,9 @@ use tempfile::TempDir;
 /// Far longer than anything takes; only a failure ever waits for it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The kind of key that devices have.
+const P_256: &[&str] = &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+
 /// A cloud that ends with its test.
 pub struct Cloud {
     pub directory: PathBuf,
@@ -129,17 +132,19 @@ impl Device {
 
     /// With more fields of the request for a certificate.
     pub fn with(cloud: &Cloud, scratch: &Path, thing: &str, more: Value) -> Self {
+        Self::make(cloud, scratch, thing, P_256, more)
+    }
+
+    /// With a key of another kind: what `openssl genpkey -algorithm` takes.
+    pub fn with_key(cloud: &Cloud, scratch: &Path, thing: &str, kind: &[&str]) -> Self {
+        Self::make(cloud, scratch, thing, kind, json!({}))
+    }
+
+    fn make(cloud: &Cloud, scratch: &Path, thing: &str, kind: &[&str], more: Value) -> Self {
         let path = |extension| scratch.join(thing).with_extension(extension);
         let (key, csr, certificate) = (path("key"), path("csr"), path("pem"));
-        openssl(&[
-            "ecparam",
-            "-name",
-            "prime256v1",
-            "-genkey",
-            "-noout",
-            "-out",
-            key.to_str().unwrap(),
-        ]);
+        let to = ["-out", key.to_str().unwrap()];
+        openssl(&[&["genpkey", "-algorithm"], kind, to.as_slice()].concat());
         let subject = format!("/CN={thing}");
         let files = [key.to_str().unwrap(), "-out", csr.to_str().unwrap()];
         openssl(&[&["req", "-new", "-subj", &subject, "-key"], files.as_slice()].concat());

@@ -1,0 +1,191 @@
+//! Each command as root, beside directories of a user who is hostile: what that one puts there as a trap must not make
+//! root remove, change or give away anything else.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
+
+use nix::unistd::geteuid;
+
+use crate::{
+    harness::{answer, device, replicate, write},
+    support::{Device, Generation, skip},
+};
+
+/// Anybody's.
+const OTHER_USER: u32 = 65534;
+
+/// Every command that a person may run as root.
+const COMMANDS: &[&[&str]] = &[
+    &["verify"],
+    &["verify", "--json"],
+    &["check"],
+    &["check", "--gate", "--patience", "0"],
+    &["check", "--pin-changed"],
+    &["fetch"],
+    &["status"],
+    &["credential-process"],
+    &["mend"],
+];
+
+/// Names that edgerotate writes, removes, locks or works in, by directory.
+const TRAPS: [(&str, &[&str]); 2] = [
+    (
+        "state",
+        &[
+            "verify",
+            "verify.0123456789abcdef",
+            "suspect",
+            ".suspect.new",
+            "pin-refused",
+            ".pin-refused.new",
+            "pin-accepted",
+            "litestream-version",
+        ],
+    ),
+    (
+        "run",
+        &[
+            "token.lock",
+            "edgerotate-credentials.lock",
+            "edgerotate-credentials.json",
+            ".edgerotate-credentials.json.new",
+            "status.json",
+            "state.json",
+        ],
+    ),
+];
+
+#[test]
+fn root_takes_and_gives_nothing_beside_a_hostile_users_directories() {
+    if !geteuid().is_root() {
+        skip("needs root, to be root beside another user");
+        return;
+    }
+    let mut device = device("as-root", Generation::V05);
+    write(&device, 1..=20);
+    replicate(&mut device);
+    let outside = device.scratch.join("outside");
+    fs::create_dir_all(outside.join("deep")).unwrap();
+    for name in ["secret", "deep/file", ".made-by-edgerotate-verify", "restored.db"] {
+        fs::write(outside.join(name), "root's own").unwrap();
+        fs::set_permissions(outside.join(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    give_away(&device);
+    set_traps(&device, &outside);
+
+    let before = seen(&outside);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // A name that is now a file of the user's, now a link to root's.
+        scope.spawn(|| {
+            let name = device.state_directory.join("suspect");
+            let other = device.state_directory.join("other");
+            while !over.load(Relaxed) {
+                fs::write(&other, r#"{"databases":{}}"#).unwrap();
+                fs::rename(&other, &name).unwrap();
+                symlink(outside.join("secret"), &other).unwrap();
+                fs::rename(&other, &name).unwrap();
+            }
+        });
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for command in COMMANDS {
+                let found = answer(&mut device.edgerotate(command));
+                assert_eq!(seen(&outside), before, "{command:?}: {found:?}");
+                let made = made_by_root(&device);
+                assert!(made.is_empty(), "{command:?} left {made:?}: {found:?}");
+                assert!(!found.text.contains("root's own") && !found.errors.contains("root's own"));
+            }
+        }));
+        over.store(true, Relaxed);
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    let found = answer(&mut device.edgerotate(&["verify"]));
+    assert_eq!(found.code, Some(0), "it does what it is for all the same: {found:?}");
+}
+
+#[test]
+fn a_run_of_root_that_was_killed_locks_nobody_out() {
+    if !geteuid().is_root() {
+        skip("needs root, to be root before another user");
+        return;
+    }
+    let mut device = device("root-first", Generation::V05);
+    write(&device, 1..=20);
+    replicate(&mut device);
+    give_away(&device);
+    // What root left, by whatever version of edgerotate.
+    for name in ["verify", "verify.0123456789abcdef"] {
+        let left = device.state_directory.join(name);
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join(".made-by-edgerotate-verify"), "").unwrap();
+        fs::set_permissions(&left, Permissions::from_mode(0o700)).unwrap();
+    }
+    let user = OTHER_USER.to_string();
+    let copy = device.scratch.join("edgerotate");
+    fs::copy(crate::support::device::program(), &copy).unwrap();
+    let other = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
+    device.run_as(&other, &copy);
+    let found = answer(&mut device.edgerotate(&["verify"]));
+    assert_eq!(found.code, Some(0), "{found:?}");
+}
+
+/// All that is edgerotate's becomes another user's; who may look into the rest.
+fn give_away(device: &Device) {
+    fs::set_permissions(&*device.scratch, Permissions::from_mode(0o755)).unwrap();
+    let data = device.database.parent().unwrap();
+    let token = device.token.configuration.parent().unwrap();
+    for directory in [data, token, &device.state_directory, &device.runtime_directory] {
+        for path in tree(directory) {
+            lchown(path, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+        }
+    }
+}
+
+fn set_traps(device: &Device, outside: &Path) {
+    for (directory, names) in TRAPS {
+        for name in names {
+            let target = if name.starts_with("verify") { "" } else { "secret" };
+            let link = device.scratch.join(directory).join(name);
+            symlink(outside.join(target), &link).unwrap();
+            lchown(link, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+        }
+    }
+    let _ = chown(outside, Some(0), Some(0));
+}
+
+/// Each path below with its owner, mode and contents.
+fn seen(directory: &Path) -> BTreeMap<PathBuf, (u32, u32, u32, Vec<u8>)> {
+    let look = |path: PathBuf| {
+        let found = fs::symlink_metadata(&path).unwrap();
+        let contents = if found.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+        (path, (found.uid(), found.gid(), found.mode(), contents))
+    };
+    tree(directory).into_iter().map(look).collect()
+}
+
+/// What is root's in the directories of the other user; the racing thread of this test is root's as well.
+fn made_by_root(device: &Device) -> Vec<PathBuf> {
+    let directories = [&device.state_directory, &device.runtime_directory];
+    let paths = directories.into_iter().flat_map(|directory| tree(directory));
+    let of_race = |path: &PathBuf| path.ends_with("suspect") || path.ends_with("other");
+    paths
+        .filter(|path| !of_race(path))
+        .filter(|path| fs::symlink_metadata(path).is_ok_and(|found| found.uid() == 0))
+        .collect()
+}
+
+fn tree(path: &Path) -> Vec<PathBuf> {
+    let mut all = vec![path.to_owned()];
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            all.extend(tree(&entry.path()));
+        }
+    }
+    all
+}
