@@ -1,6 +1,6 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check test-all cross cross-test msrv soak-endpoint image image-shell image-aarch64 yocto-check yocto-build clean
+.PHONY: help demo test bench check test-all cross cross-test msrv soak-endpoint soak-guard image image-shell image-aarch64 yocto-check yocto-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,7 +23,7 @@ nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that ha
 
 test-all: test demo ## the tests with those that take ten minutes, the demo with both generations of Litestream, armv7, and Nix's aarch64
 	@tests/prepare hsm && cargo test --locked --test hsm -- --ignored && TEST=hsm tests/provider-route provider softhsm_2 p_256
-	@cargo test --locked --test guard -- --ignored && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
+	@cargo test --locked --test guard -- --ignored --skip soak && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
 	@tests/cross test armv7
 	@tests/nix/check the_package_for_aarch64_builds_and_rotates
@@ -39,6 +39,9 @@ msrv: ## the unit tests with Rust 1.85, the oldest that is promised
 
 bench: ## what it costs, in target/bench: a release measured (PART='fetch idle …', QUICK=1 for a few minutes; flash as root)
 	@tests/prepare bench && cargo bench --locked --bench bench
+
+soak-guard: ## half an hour: 300 restarts of Litestream while S3 refuses, is slow, is away, under an application that checkpoints
+	@tests/prepare test && cargo test --locked --test guard soak -- --ignored --nocapture
 
 soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every client without a restart
 	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture

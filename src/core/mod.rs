@@ -9,6 +9,7 @@ pub mod by_name;
 pub mod class;
 pub mod credentials;
 pub mod environment_file;
+pub mod guard;
 pub mod heartbeat;
 pub mod lifetime;
 pub mod own_files;

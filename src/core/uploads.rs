@@ -2,7 +2,9 @@
 //!
 //! Heartbeats are written all the time, so a replica that gets on moves. Two positions are looked at: how far Litestream
 //! has read the database, and what it has uploaded. If the first stands still as well, S3 is not to blame: Litestream is
-//! stuck. The metrics of the two generations differ, and 0.5 counts its uploads for all databases together.
+//! stuck. The metrics of the two generations differ, and 0.5 counts its uploads for all databases together. But it tells
+//! each database's transactions, and each is an upload: where far more were read than uploaded, the replica of some
+//! database stands still, though that of the heartbeats moves.
 
 use std::{path::Path, time::Duration};
 
@@ -12,6 +14,9 @@ use crate::core::boottime::Boottime;
 /// for more than eight seconds. A stuck one stays so.
 const STUCK_AFTER: Duration = Duration::from_secs(300);
 
+/// So many transactions may wait for their upload where all is well.
+const OWED: f64 = 20.0;
+
 /// How far Litestream was when it was asked. Each only grows while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Sample {
@@ -19,6 +24,8 @@ pub struct Sample {
     read: (f64, f64),
     /// Uploaded: the same (0.3), or the number of uploads (0.5).
     uploaded: (f64, f64),
+    /// Transactions of all databases (0.5).
+    transactions: Option<f64>,
 }
 
 impl Sample {
@@ -37,7 +44,13 @@ impl Sample {
         let largest = |name| values(name, &db).reduce(f64::max);
         if let Some(transaction) = largest("litestream_txid") {
             let uploads = values("litestream_replica_operation_total", "operation=\"PUT\"").sum();
-            return Some(Self { read: (transaction, 0.0), uploaded: (uploads, 0.0) });
+            let all = metrics.lines().filter(|line| line.starts_with("litestream_txid{"));
+            let all = all.filter_map(|line| line.rsplit_once("} ")?.1.trim().parse::<f64>().ok());
+            return Some(Self {
+                read: (transaction, 0.0),
+                uploaded: (uploads, 0.0),
+                transactions: Some(all.sum()),
+            });
         }
         Some(Self {
             read: (largest("litestream_shadow_wal_index")?, largest("litestream_shadow_wal_size")?),
@@ -45,6 +58,7 @@ impl Sample {
                 largest("litestream_replica_wal_index")?,
                 largest("litestream_replica_wal_offset")?,
             ),
+            transactions: None,
         })
     }
 }
@@ -60,11 +74,23 @@ pub struct Uploads {
     unread: Option<Boottime>,
     /// How often Litestream was asked since, and had read no more.
     stood_still: u32,
+    /// How many transactions were read and not uploaded, as far as that can be reckoned, and since when there are any.
+    owed: f64,
+    owing: Option<Boottime>,
 }
 
 impl Uploads {
     pub fn new(max_lag: Duration) -> Self {
-        Self { max_lag, last: None, last_moved: None, waiting: None, unread: None, stood_still: 0 }
+        Self {
+            max_lag,
+            last: None,
+            last_moved: None,
+            waiting: None,
+            unread: None,
+            stood_still: 0,
+            owed: 0.0,
+            owing: None,
+        }
     }
 
     /// A heartbeat was written.
@@ -76,6 +102,7 @@ impl Uploads {
     /// Litestream was asked. One that was restarted begins with smaller figures: that is no move.
     pub fn saw(&mut self, sample: Sample, now: Boottime) {
         let Some(last) = self.last.replace(sample) else { return };
+        self.reckon(&last, &sample, now);
         if sample.read > last.read {
             self.unread = None;
             self.stood_still = 0;
@@ -86,6 +113,19 @@ impl Uploads {
             self.waiting = None;
             self.last_moved = Some(now);
         }
+    }
+
+    /// Compactions are uploads as well: so this is the least that is owed.
+    fn reckon(&mut self, last: &Sample, sample: &Sample, now: Boottime) {
+        let (Some(before), Some(read)) = (last.transactions, sample.transactions) else { return };
+        let uploaded = (sample.uploaded.0 - last.uploaded.0).max(0.0);
+        self.owed = (self.owed + (read - before).max(0.0) - uploaded).max(0.0);
+        self.owing = if self.owed > 0.0 { self.owing.or(Some(now)) } else { None };
+    }
+
+    /// Since when the uploads of some database have been missing, where that is for longer than it may.
+    pub fn owing_since(&self, now: Boottime) -> Option<Boottime> {
+        self.owing.filter(|since| self.owed > OWED && now.since(*since) > self.max_lag)
     }
 
     /// Since when something has been waiting, if longer than `usual`.
@@ -110,6 +150,8 @@ impl Uploads {
         self.last = None;
         self.stood_still = 0;
         self.unread = self.unread.map(|_| now);
+        self.owed = 0.0;
+        self.owing = None;
     }
 }
 
@@ -140,15 +182,17 @@ litestream_txid{db=\"/data/other.db\"} 99
     }
 
     fn sample(read: f64, uploaded: f64) -> Sample {
-        Sample { read: (read, 0.0), uploaded: (uploaded, 0.0) }
+        Sample { read: (read, 0.0), uploaded: (uploaded, 0.0), transactions: None }
     }
 
     #[test]
     fn reads_the_metrics_of_both_generations() {
         let database = Path::new("/data/device.db");
-        let old = Sample { read: (1.0, 1_403_792.0), uploaded: (1.0, 135_992.0) };
+        let old =
+            Sample { read: (1.0, 1_403_792.0), uploaded: (1.0, 135_992.0), transactions: None };
         assert_eq!(Sample::parse(OLD, database), Some(old));
-        assert_eq!(Sample::parse(NEW, database), Some(sample(12.0, 7.0)));
+        let new = Sample { transactions: Some(111.0), ..sample(12.0, 7.0) };
+        assert_eq!(Sample::parse(NEW, database), Some(new));
         assert_eq!(Sample::parse(NEW, Path::new("/data/forgotten.db")), None);
         assert_eq!(Sample::parse("", database), None);
     }
@@ -190,6 +234,29 @@ litestream_txid{db=\"/data/other.db\"} 99
         }
         uploads.starts_anew(at(400));
         assert!(!uploads.is_stuck(at(1000)), "it has not been asked since");
+    }
+
+    #[test]
+    fn another_database_s_uploads_are_missed_though_the_heartbeats_move() {
+        let mut uploads = Uploads::new(Duration::from_secs(60));
+        let of = |read: u64, uploaded: u64| Sample {
+            transactions: Some(read as f64),
+            ..sample(read as f64, uploaded as f64)
+        };
+        let mut owing = None;
+        for second in 0..300 {
+            uploads.beat(at(second));
+            // Two databases; S3 refuses one from the hundredth second on, and a compaction comes each half minute.
+            let uploaded = 2 * second.min(100) + second.saturating_sub(100) + second / 30;
+            uploads.saw(of(2 * second, uploaded), at(second));
+            assert!(!uploads.is_behind(at(second)), "{second}");
+            if uploads.owing_since(at(second)).is_some() {
+                owing = owing.or(Some(second));
+            }
+        }
+        assert!(owing.is_some_and(|second| (160..175).contains(&second)), "{owing:?}");
+        uploads.starts_anew(at(300));
+        assert_eq!(uploads.owing_since(at(400)), None);
     }
 
     #[test]

@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use tokio::{
     process::Command,
     time::{sleep, timeout},
 };
 
+use super::process::{PARENTS, Process, TICK, is_named, name_of, parent, runs_once};
 use crate::{
     core::boottime::Boottime,
     settings,
@@ -55,25 +55,6 @@ impl fmt::Display for Start {
     }
 }
 
-/// A process, told from a later one with the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    pub pid: u32,
-    pub started: Boottime,
-}
-
-impl Process {
-    /// The living process with this id, if there is one.
-    pub fn running(pid: u32) -> Option<Self> {
-        Some(Self { pid, started: start_time(&stat(pid)?)? })
-    }
-
-    /// Whether it still runs. One that ended and is not yet waited for holds nothing any more.
-    pub fn is_running(self) -> bool {
-        Self::running(self.pid) == Some(self)
-    }
-}
-
 /// The moment of a write of the environment file, and the start that may not have taken it.
 #[derive(Clone, Debug)]
 pub struct Written {
@@ -87,6 +68,8 @@ pub struct Service {
     command: Vec<String>,
     timeout: Duration,
     place: UnitPlace,
+    /// Litestream's program, as the kernel names a process that runs it.
+    name: String,
     /// A start was seen at the place at least once, so it is the right place.
     ever_seen: AtomicBool,
     /// The last run of the command ended well.
@@ -116,6 +99,7 @@ impl Service {
             command: config.restart_command.clone(),
             timeout: config.restart_timeout,
             place,
+            name: name_of(&config.program),
             ever_seen: AtomicBool::new(false),
             command_worked: AtomicBool::new(false),
         }
@@ -160,9 +144,9 @@ impl Service {
     /// Whether a process is Litestream's: the one in the pid file or a child of it, or one in the unit's control group.
     /// Both can be read without privilege. `None` where neither tells.
     ///
-    /// One that runs for a forced snapshot is not the one that stays.
+    /// One that runs for a forced snapshot is not the one that stays, and a program that Litestream runs (`exec:`) is none.
     pub fn is(&self, pid: u32) -> Option<bool> {
-        if runs_once(pid) {
+        if runs_once(pid) || self.runs(pid) {
             return Some(false);
         }
         match &self.place {
@@ -179,6 +163,13 @@ impl Service {
             }
             UnitPlace::Unit { .. } => None,
         }
+    }
+
+    /// Whether Litestream has started this process, which is another program.
+    fn runs(&self, pid: u32) -> bool {
+        let is_litestream = |pid: u32| is_named(pid, &self.name);
+        let mut parents = std::iter::successors(parent(pid), |pid| parent(*pid));
+        !is_litestream(pid) && parents.by_ref().take(PARENTS).any(is_litestream)
     }
 
     /// Every process that is Litestream's, as far as that can be told.
@@ -309,10 +300,6 @@ fn since_write(start: Option<Start>, written: &Written) -> Option<Start> {
     })
 }
 
-/// A clock tick, in which the kernel tells a process's start: USER_HZ, which is 100 on every architecture Linux
-/// has today but alpha and ia64.
-const TICK: Duration = Duration::from_millis(10);
-
 fn process_start(pid_file: &Path) -> Option<Start> {
     let Process { pid, started } = Process::running(read_pid(pid_file)?)?;
     Some(Start::Process { pid, started })
@@ -322,53 +309,10 @@ fn read_pid(pid_file: &Path) -> Option<u32> {
     fs::read_to_string(pid_file).ok()?.trim().parse().ok()
 }
 
-/// `litestream replicate -once`.
-fn runs_once(pid: u32) -> bool {
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    arguments.split(|byte| *byte == 0).any(|word| matches!(word, b"-once" | b"--once"))
-}
-
-fn stat(pid: u32) -> Option<String> {
-    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    fields(&stat(pid)?)?.nth(1)?.parse().ok()
-}
-
-/// More parents than a wrapper script has.
-const PARENTS: usize = 5;
-
-/// When a living process started: field 22 of /proc/PID/stat, in ticks after boot (proc(5)).
-fn start_time(stat: &str) -> Option<Boottime> {
-    let mut fields = fields(stat)?;
-    // A zombie has ended; it only waits for its parent to ask how.
-    let state = fields.next().filter(|state| !matches!(*state, "Z" | "X" | "x"));
-    let ticks: u64 = fields.nth(18)?.parse().ok()?;
-    state.map(|_| Boottime::from_millis(ticks.saturating_mul(TICK.as_millis() as u64)))
-}
-
-/// The fields of /proc/PID/stat from the third on, the state. The second, the program's name, may have spaces and
-/// parentheses in it.
-fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    Some(after_name.split_ascii_whitespace())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::system::clock;
-
-    #[test]
-    fn reads_the_start_time_whatever_the_program_is_called() {
-        let after = "S 1 2 2 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 987654 1000 20";
-        let started = Some(Boottime::from_millis(9_876_540));
-        assert_eq!(start_time(&format!("42 (litestream) {after}")), started);
-        assert_eq!(start_time(&format!("42 (odd) S 1 (name) {after}")), started);
-        assert_eq!(start_time(&format!("42 (litestream) {}", after.replacen('S', "Z", 1))), None);
-        assert_eq!(start_time("nonsense"), None);
-    }
 
     #[test]
     fn only_a_start_after_the_write_took_the_file() {
@@ -391,10 +335,7 @@ mod tests {
         let Some(Start::Process { pid, started }) = process_start(&path) else { panic!() };
         assert_eq!(pid, std::process::id());
         assert!(started > Boottime::from_millis(0) && started <= clock::boottime());
-        let this = Process { pid, started };
-        assert_eq!(Process::running(pid), Some(this));
-        assert!(this.is_running());
-        assert!(!Process { started: started + TICK, ..this }.is_running());
+        assert_eq!(Process::running(pid), Some(Process { pid, started }));
         fs::remove_file(path).unwrap();
     }
 }

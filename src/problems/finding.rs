@@ -230,6 +230,18 @@ findings! {
     LitestreamExample "litestream-config-example" SETTINGS Warns
         "Litestream's configuration still has the bucket of the example, which is nobody's"
         "write the name of your own bucket into FILE";
+    LitestreamPermanentKeys "litestream-permanent-keys" SETTINGS Warns
+        "Litestream's configuration has keys of its own, and signs with them instead of the credentials that rotate"
+        "take access-key-id, secret-access-key and keys in a url: out of FILE, and revoke them";
+    LitestreamDirectory "litestream-directory" SETTINGS Warns
+        "Litestream's configuration names a directory (dir:), whose databases can't be checked, verified or mended"
+        "name each database by path: in FILE";
+    LitestreamExecutes "litestream-exec" FINE Warns
+        "Litestream runs a program (exec:), which is restarted with it at each rotation"
+        "let systemd run the program, and take exec: out of FILE; or use EDGEROTATE_DELIVERY=endpoint";
+    LitestreamVersionBad "litestream-version" FINE Warns
+        "this version of Litestream is known to lose rows, to stop, or to lack what mends a replica"
+        "install 0.5.9 or later, or 0.3.13";
     LitestreamOtherDatabase "litestream-config-other-database" SETTINGS Fails
         "Litestream's configuration does not name the heartbeat's database"
         "write the path in EDGEROTATE_DATABASE into FILE, letter by letter";

@@ -114,6 +114,12 @@ kinds! {
     GuardGivenUp "guard-given-up" DEVICE
         "the guard over a database was let go at a limit, and Litestream has not taken over"
         "see that litestream.yml names this database, that Litestream runs, and what it says: journalctl -u litestream";
+    ReplicaStandsStill "replica-stands-still" AWAY
+        "Litestream runs, and reads nothing of what is written to a database"
+        "it is restarted, which mends most causes; if it stays so, see what it says of the database: journalctl -u litestream";
+    WalTooLarge "wal-too-large" AWAY
+        "the WAL of a database stays beyond EDGEROTATE_GUARD_MAX_WAL, and Litestream keeps it"
+        "see what Litestream says of the database (journalctl -u litestream), and whether a program keeps a read transaction open";
     ReplicaBehind "replica-behind" AWAY
         "the replica has not moved for longer than EDGEROTATE_VERIFY_MAX_LAG"
         "look at Litestream's log (journalctl -u litestream) and at the network to S3; `edgerotate verify` tells whether rows are missing";

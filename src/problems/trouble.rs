@@ -172,6 +172,24 @@ impl Trouble {
         }
     }
 
+    /// A file of the replica was listed, and was gone when it was to be read: Litestream's retention deletes what is in
+    /// larger files by then.
+    pub fn is_of_a_vanished_file(&self) -> bool {
+        const WORDS: &[&str] = &["file does not exist", "nosuchkey", "no such file"];
+        let small = self.what.to_ascii_lowercase();
+        self.cause == NOT_RESTORABLE && WORDS.iter().any(|words| small.contains(words))
+    }
+
+    /// Where that happens again and again, nothing is said of the replica.
+    pub fn if_vanished(self) -> Self {
+        if !self.is_of_a_vanished_file() {
+            return self;
+        }
+        let remedy = "look again in a while; if it stays so, raise `l0-retention:` in litestream.yml above the time \
+                      that a restore takes";
+        Self { cause: "replica-moves", exit_code: AWAY, remedy, ..self }
+    }
+
     pub fn stalled(seconds: u64, bytes: u64) -> Self {
         let what = format!("litestream restore got nowhere for {seconds} s, after {bytes} bytes");
         let remedy = "look at the network and at S3, or raise EDGEROTATE_VERIFY_STALL";

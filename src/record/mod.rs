@@ -221,6 +221,12 @@ pub struct Guarded {
     pub state: GuardState,
     /// Why it could not be had, with what to do.
     pub why: Option<String>,
+    /// Since when Litestream runs and reads nothing of what is written, if that is for too long.
+    #[serde(default)]
+    pub unread_since: Option<Moment>,
+    /// Its WAL is beyond EDGEROTATE_GUARD_MAX_WAL, and Litestream keeps it.
+    #[serde(default)]
+    pub is_large: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

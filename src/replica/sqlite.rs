@@ -66,6 +66,11 @@ impl DatabaseFile {
     pub fn at(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self(metadata.dev(), metadata.ino()))
     }
+
+    /// The two as a plain value.
+    pub fn id(self) -> (u64, u64) {
+        (self.0, self.1)
+    }
 }
 
 /// `/data/app.db` and `-wal`: the file that SQLite keeps beside the database.

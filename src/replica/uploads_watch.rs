@@ -33,6 +33,7 @@ pub struct UploadsWatch {
     failing: Option<record::Failing>,
     failures: Repeats<String>,
     behind: Repeats<()>,
+    owing: Repeats<()>,
     stuck_said: bool,
 }
 
@@ -53,6 +54,7 @@ impl UploadsWatch {
             failing: None,
             failures: Repeats::default(),
             behind: Repeats::default(),
+            owing: Repeats::default(),
             stuck_said: false,
         }
     }
@@ -112,16 +114,33 @@ impl UploadsWatch {
         } else if !is_behind && self.behind.over().is_some() {
             log::info!("the replica moves again");
         }
+        let owing_since = self.uploads.owing_since(now);
+        self.say_owing(owing_since, now);
         let uploads = record::UploadsSection {
             last_moved: self.uploads.last_moved.map(Into::into),
-            waiting_since: waiting_since.map(Into::into),
-            behind: is_behind,
+            waiting_since: waiting_since.or(owing_since).map(Into::into),
+            behind: is_behind || owing_since.is_some(),
             failing: self.failing.clone(),
         };
         board.set(|record| &mut record.uploads, Some(uploads));
         let is_news = is_stuck && !self.stuck_said;
         self.stuck_said |= is_news;
         is_news
+    }
+
+    fn say_owing(&mut self, since: Option<Boottime>, now: Boottime) {
+        let Some(since) = since else {
+            self.owing.over();
+            return;
+        };
+        if let Some(times) = self.owing.came((), now) {
+            log::warn!(
+                "for {} s Litestream has uploaded fewer transactions than it has read{}: the replica of some database stands \
+                 still; its log says of which, and why",
+                now.since(since).as_secs(),
+                in_a_row(times)
+            );
+        }
     }
 }
 

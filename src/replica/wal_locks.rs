@@ -11,6 +11,7 @@
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use crate::{
+    core::guard::look::Slot,
     replica::sqlite::beside,
     system::kernel_locks::{self, Access, FileId, Lock, LockKind},
 };
@@ -23,15 +24,6 @@ const PINNING: std::ops::RangeInclusive<u64> = 124..=127;
 
 /// A lock that every connection holds as long as it has the WAL index open (UNIX_SHM_DMS of os_unix.c).
 const OPEN: u64 = 128;
-
-/// How a process reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Slot {
-    /// From the database alone.
-    Zero,
-    /// It needs the WAL, and keeps it from being begun anew.
-    Pins,
-}
 
 /// The readers of one database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -32,6 +32,11 @@ pub fn local() -> DateTime<Local> {
     Local::now()
 }
 
+/// How long the device has been awake since boot (CLOCK_MONOTONIC): it stands still while the device sleeps.
+pub fn awake() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
 /// Which boot this is; a [`Boottime`] kept in a file means something only together with it.
 ///
 /// # Errors

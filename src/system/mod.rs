@@ -10,6 +10,7 @@ pub mod directory;
 pub mod file_system;
 pub mod instance;
 pub mod kernel_locks;
+pub mod process_end;
 pub mod process_group;
 pub mod service_manager;
 pub mod signals;

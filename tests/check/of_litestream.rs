@@ -98,6 +98,62 @@ pub const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        finding: Finding::LitestreamPermanentKeys,
+        code: 78,
+        given: |bench| {
+            rewritten(bench, "dbs:\n", "access-key-id: AKIA1\nsecret-access-key: x\ndbs:\n")
+        },
+        line: "WRONG litestream.yml Litestream's configuration has keys of its own, and signs with them instead of the \
+               credentials that rotate: DEVICE/litestream/litestream.yml (line *)",
+        remedy: "take access-key-id, secret-access-key and keys in a url: out of \
+                 DEVICE/litestream/litestream.yml, and revoke them",
+        ..CASE
+    },
+    Case {
+        finding: Finding::LitestreamDirectory,
+        code: 78,
+        given: |bench| {
+            let data = bench.path("data");
+            let text = format!(
+                "dbs:\n  - dir: {0}\n    pattern: '*.db'\n    replica:\n      type: file\n      path: {0}.x\n",
+                data.display()
+            );
+            put(bench.litestream.configuration.clone(), &text)
+        },
+        line: "WRONG litestream.yml Litestream's configuration names a directory (dir:), whose databases can't be checked, \
+               verified or mended: DEVICE/litestream/litestream.yml (line 2)",
+        remedy: "name each database by path: in DEVICE/litestream/litestream.yml",
+        ..CASE
+    },
+    Case {
+        finding: Finding::LitestreamExecutes,
+        given: |bench| rewritten(bench, "dbs:\n", "exec: /usr/bin/application\ndbs:\n"),
+        line: "warning litestream.yml Litestream runs a program (exec:), which is restarted with it at each rotation: \
+               DEVICE/litestream/litestream.yml (line *)",
+        remedy: "let systemd run the program, and take exec: out of DEVICE/litestream/litestream.yml; or use \
+                 EDGEROTATE_DELIVERY=endpoint",
+        ..CASE
+    },
+    Case {
+        finding: Finding::LitestreamVersionBad,
+        given: |bench| {
+            // Its version alone is another one.
+            let script = bench.path("litestream-of-old");
+            let real = bench.litestream.generation.program();
+            let text = format!(
+                "#!/bin/sh\n[ \"$1\" = version ] && echo 0.5.6 && exit\nexec {} \"$@\"\n",
+                real.display()
+            );
+            fs::write(&script, text).unwrap();
+            chmod(script, 0o755)
+        },
+        settings: &[("LITESTREAM", "DEVICE/litestream-of-old")],
+        line: "warning Litestream this version of Litestream is known to lose rows, to stop, or to lack what mends a \
+               replica: it stops reading when the WAL begins anew (*)",
+        remedy: "install 0.5.9 or later, or 0.3.13",
+        ..CASE
+    },
+    Case {
         finding: Finding::LitestreamOtherDatabase,
         code: 78,
         given: |bench| rewritten(bench, "device.db", "other.db"),

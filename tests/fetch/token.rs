@@ -420,6 +420,11 @@ fn a_key_without_its_public_object() {
     bench.provider.certificate = other;
     bench.assert_fails(Cause::SignatureMismatch, &["second.pem", "object=device-key"]);
     assert_eq!(bench.cloud.fetches(), 1, "nothing was asked with it");
+    // Without any certificate there is nothing to hold the signature against; a look says what is missing, and no more.
+    bench.provider.certificate = bench.scratch.join("nowhere.pem");
+    let looked = bench.look();
+    assert_eq!(looked.certificate.unwrap().unwrap_err().cause, Cause::CertificateMissing);
+    assert!(looked.key.unwrap().is_ok());
 }
 
 /// There it can't be completed, and it is said what mends it.

@@ -27,6 +27,9 @@ pub const LET_GO: &str = "holds its own read lock";
 /// Between two rows: 200 a second.
 const PACE: Duration = Duration::from_millis(5);
 
+/// Between two steps.
+const STEP: Duration = Duration::from_millis(500);
+
 /// What is marked, as it stands in the file; empty if nothing is.
 pub fn suspect(device: &Device) -> String {
     fs::read_to_string(device.state_directory.join("suspect")).unwrap_or_default()
@@ -53,6 +56,26 @@ pub fn under_load(application: Application, work: impl FnOnce()) -> Vec<i64> {
             eprintln!("{rate:.0} rows a second");
         });
         // The writer ends whether or not this goes well.
+        let outcome = catch_unwind(AssertUnwindSafe(work));
+        end.store(true, Ordering::Relaxed);
+        outcome.unwrap_or_else(|panic| resume_unwind(panic));
+    });
+    database::rows(&path)
+}
+
+/// The application writes in small steps, with a PASSIVE checkpoint in the middle of each, while `work` is done. Returns its
+/// rows.
+pub fn under_steps(application: Application, work: impl FnOnce()) -> Vec<i64> {
+    let (end, path) = (AtomicBool::new(false), application.path.clone());
+    thread::scope(|scope| {
+        let end = &end;
+        scope.spawn(move || {
+            keep_pace(STEP, end, || {
+                application.write(10);
+                application.checkpoint();
+                application.write(10);
+            });
+        });
         let outcome = catch_unwind(AssertUnwindSafe(work));
         end.store(true, Ordering::Relaxed);
         outcome.unwrap_or_else(|panic| resume_unwind(panic));

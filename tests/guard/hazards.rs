@@ -9,23 +9,25 @@ use crate::{
 };
 
 #[test]
-fn a_litestream_that_ends_by_itself_makes_its_replica_suspect_and_it_stays_so() {
-    let mut device = Device::new("unplanned", Generation::V05, LONG);
-    device.set("HEARTBEAT_INTERVAL", "100ms");
-    device.start();
-    device.wait_for_log(LET_GO, SOON);
-    assert_eq!(suspect(&device), "");
-    device.litestream.signal(nix::sys::signal::Signal::SIGKILL);
-    device.wait_for_problem("ended outside of a rotation", SOON);
-    device.wait_for_problem("its replica may lack rows", SOON);
-    assert!(suspect(&device).contains("device.db"), "{}", suspect(&device));
-    // A stop before Litestream is back would be another reason.
-    device.wait_for_log_times(LET_GO, 2, SOON);
-    device.stop();
-    device.start();
-    device.wait_for_problem("since before this start", SOON);
-    device.stop();
-    assert_eq!(device.count_in_log("; a forced snapshot mends it"), 1, "{}", device.log_tail());
+fn a_litestream_that_is_killed_again_and_again_loses_nothing_and_nothing_is_marked() {
+    for generation in Generation::BOTH {
+        let mut device = Device::new("unplanned", generation, LONG);
+        let application = Application::new(&mut device, "app.db");
+        device.set("GUARD_DATABASES", application.path.to_str().unwrap());
+        device.start();
+        device.wait_for_log_times(LET_GO, 2, SOON);
+        for kill in 1..=4 {
+            application.write(50);
+            device.litestream.signal(nix::sys::signal::Signal::SIGKILL);
+            device.wait_for_log_times("ended outside of a rotation", 2 * kill, SOON);
+            device.wait_for_log_times("app.db: guarded", kill + 1, SOON);
+            application.overwrite_the_wal();
+            device.wait_for_log_times(LET_GO, 2 * (kill + 1), 2 * SOON);
+        }
+        assert_whole(&device, &[&application.path]);
+        assert_eq!(suspect(&device), "", "{:#?}", device.problems());
+        device.stop();
+    }
 }
 
 /// Before a device is provisioned, and before Litestream's first start.

@@ -20,6 +20,8 @@ mod load;
 mod mend;
 mod offline;
 mod restarts;
+mod s3;
+mod soak;
 mod unkept;
 mod uploads;
 

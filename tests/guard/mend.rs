@@ -6,8 +6,9 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::{
+    application::checkpoint,
     harness::{LET_GO, LONG, suspect},
-    support::{Device, Generation, SOON},
+    support::{Device, Generation, SOON, database, process::tied},
 };
 
 /// What the log says of a mended replica. Litestream 0.3 makes the snapshot while it runs, so it is proven later.
@@ -41,36 +42,63 @@ fn running(name: &str, generation: Generation) -> Device {
     device
 }
 
+/// The same after neither edgerotate nor Litestream ran for a while, and rows were overwritten that nobody had read.
+/// Litestream waits to start.
+fn with_a_hole(name: &str) -> Device {
+    let mut device = running(name, Generation::V05);
+    // What overwrites is shorter than what was read, so that Litestream would go on behind the hole.
+    let rows = device.rows().len();
+    device.wait_until("a longer WAL", SOON, |device| device.rows().len() > rows + 30);
+    device.wait_until("uploads", SOON, |device| !device.cloud.uploads().is_empty());
+    device.kill();
+    device.litestream.hold_starts();
+    let (restart, port) = device.litestream.restart_command.split_once(' ').unwrap();
+    let mut restart = tied(restart).arg(port).spawn().unwrap();
+    device
+        .wait_until("Litestream to be stopped", SOON, |device| device.litestream.waits_to_start());
+    let other = database::open(&device.database).unwrap();
+    other.execute_batch("CREATE TABLE unread (a); INSERT INTO unread VALUES (1)").unwrap();
+    checkpoint(&other);
+    other.execute_batch("INSERT INTO unread VALUES (2)").unwrap();
+    device.start();
+    let why = "its WAL began anew before Litestream had read all of it";
+    device.wait_for_problem(why, SOON);
+    // Whoever asked for that restart waits no more, and the daemon asks for its own.
+    restart.kill().unwrap();
+    restart.wait().unwrap();
+    device
+}
+
 #[test]
-fn a_litestream_that_ended_by_itself_mends_its_replica_when_it_starts_again() {
-    for generation in Generation::BOTH {
-        let mut device = running("mend-crash", generation);
-        device.litestream.signal(Signal::SIGKILL);
-        device.wait_for_problem("its replica may lack rows", SOON);
-        device.wait_for_log(mended(generation), SOON);
-        device.wait_for_log_times(LET_GO, 2, SOON);
-        assert_mended(&device, generation);
-        assert_eq!(device.litestream.starts().len(), 2, "no restart is needed for it");
-        let rows = device.rows();
-        device.litestream.restore_whole(&device.scratch.join("copy.db"), &rows, 2 * SOON);
-        assert_mended(&device, generation);
-        device.stop();
-    }
+fn rows_that_nobody_had_read_are_found_and_mended_when_litestream_starts_again() {
+    let mut device = with_a_hole("mend-hole");
+    assert!(suspect(&device).contains("device.db"), "{}", suspect(&device));
+    let starts = device.litestream.starts().len();
+    let held = device.count_in_log(LET_GO);
+    device.litestream.allow_starts();
+    device.wait_for_log(mended(Generation::V05), 2 * SOON);
+    device.wait_for_log_times(LET_GO, held + 1, SOON);
+    assert_mended(&device, Generation::V05);
+    assert!(device.litestream.starts().len() > starts);
+    let rows = device.rows();
+    device.litestream.restore_whole(&device.scratch.join("copy.db"), &rows, 2 * SOON);
+    device.stop();
 }
 
 #[test]
 fn a_snapshot_that_fails_keeps_nothing_from_starting_and_is_not_tried_at_each_start() {
-    let mut device = running("mend-fails", Generation::V05);
+    let mut device = with_a_hole("mend-fails");
     device.cloud.s3_fault(&json!({"refuse_connections": true}));
-    device.litestream.signal(Signal::SIGKILL);
+    let held = device.count_in_log(LET_GO);
+    device.litestream.allow_starts();
     device.wait_for_problem("no new snapshot was made", 2 * SOON);
-    device.wait_for_log_times(LET_GO, 2, SOON);
     assert!(suspect(&device).contains("device.db"), "{}", suspect(&device));
 
     device.cloud.heal();
+    device.wait_for_log_times(LET_GO, held + 1, 2 * SOON);
     device.litestream.signal(Signal::SIGKILL);
     device.wait_for_problem("1 suspect; the next snapshot may be tried in", SOON);
-    device.wait_for_log_times(LET_GO, 3, SOON);
+    device.wait_for_log_times(LET_GO, held + 2, SOON);
     assert_eq!(device.count_in_log("no new snapshot was made"), 1, "{}", device.log_tail());
     assert_eq!(device.count_in_log("a new snapshot was made"), 0, "{}", device.log_tail());
     assert!(suspect(&device).contains("device.db"), "{}", suspect(&device));

@@ -48,6 +48,7 @@ scenarios! {
     of_litestream: LitestreamNotRunning;
     of_uploads: ReplicaBehind UploadsUnseen;
     of_the_guard: GuardNotHad GuardGivenUp;
+    of_a_replica_that_stands_still: ReplicaStandsStill WalTooLarge;
     of_suspect_replicas: Suspect SuspectUnknown;
     of_the_clock: ClockOff ClockWrong;
     of_the_record: StateNotWritten StateUnreadable;
@@ -241,6 +242,25 @@ mod scenario {
         device.set("GUARD_MAX_TIME", "1s");
         device.start();
         assert_told(&device, Kind::GuardGivenUp, &path);
+        device.stop();
+        Played::Yes
+    }
+
+    /// Litestream's directory is gone under it, and the restart that would help it fails.
+    pub fn of_a_replica_that_stands_still() -> Played {
+        let mut device = Device::new("still", Generation::V05, LONG);
+        let application = crate::support::application::Application::new(&mut device, "app.db");
+        let path = application.path.display().to_string();
+        device.set("GUARD_DATABASES", &path);
+        device.set("GUARD_MAX_WAL", "1M");
+        device.set("VERIFY_MAX_LAG", "10s");
+        device.start();
+        device.wait_for_log_times("holds its own read lock", 2, SOON);
+        device.litestream.fail_restarts(1000);
+        fs::remove_dir_all(device.database.with_file_name(".app.db-litestream")).unwrap();
+        application.write(400);
+        assert_told(&device, Kind::ReplicaStandsStill, &format!("{path}*"));
+        assert_told(&device, Kind::WalTooLarge, &path);
         device.stop();
         Played::Yes
     }

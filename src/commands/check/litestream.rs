@@ -17,7 +17,10 @@ use super::{
 use crate::{
     commands::status::{DaemonLock, Seen},
     core::{environment_file, rotation::HandingOver},
-    litestream::{restart, run},
+    litestream::{
+        configuration::{Concern, concerns, known_against},
+        restart, run,
+    },
     problems::{
         finding::Finding,
         trouble::{NOT_THIS_USER, Trouble},
@@ -64,6 +67,9 @@ fn version_line(program: &Path, version: &Result<String, Trouble>) -> Line {
         }
     };
     line.add(files::program(program));
+    if let Some(what) = version.as_ref().ok().and_then(|version| known_against(version)) {
+        line.add(Some(Found::new(Finding::LitestreamVersionBad, what)));
+    }
     line
 }
 
@@ -92,8 +98,23 @@ fn configuration(config: &Config, databases: Result<Vec<PathBuf>, Trouble>) -> L
     let guarded = &config.guard.databases;
     let mut found = Vec::new();
     // Litestream has read it, so this user can.
-    if fs::read_to_string(path).is_ok_and(|text| text.contains(EXAMPLE_BUCKET)) {
+    let text = fs::read_to_string(path).map(Zeroizing::new).unwrap_or_default();
+    if text.contains(EXAMPLE_BUCKET) {
         found.push(Found::file(Finding::LitestreamExample, path, &format!("({EXAMPLE_BUCKET})")));
+    }
+    let concerns = concerns(&text);
+    let is_of_directory = concerns.iter().any(|(concern, _)| *concern == Concern::Directory);
+    for (concern, line) in concerns {
+        let finding = match concern {
+            Concern::PermanentKeys => Finding::LitestreamPermanentKeys,
+            Concern::Directory => Finding::LitestreamDirectory,
+            Concern::Executes => Finding::LitestreamExecutes,
+        };
+        found.push(Found::file(finding, path, &format!("(line {line})")));
+    }
+    if is_of_directory {
+        // What `litestream databases` prints of it is no database.
+        return Line::new(step, format!("{shown} names a directory"), found);
     }
     if !databases.contains(heartbeat) {
         let names = databases.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();

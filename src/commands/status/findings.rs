@@ -203,7 +203,7 @@ fn of_a_running_daemon(record: &Record, times: &Times, findings: &mut Vec<Status
     }
     findings.extend(of_hand_over(record, times));
     of_heartbeat(record, times, findings);
-    of_guard(record, findings);
+    of_guard(record, times, findings);
     if let Some(uploads) = &record.uploads {
         if uploads.behind {
             let since =
@@ -257,14 +257,23 @@ fn of_heartbeat(record: &Record, times: &Times, findings: &mut Vec<StatusFinding
     }
 }
 
-fn of_guard(record: &Record, findings: &mut Vec<StatusFinding>) {
+fn of_guard(record: &Record, times: &Times, findings: &mut Vec<StatusFinding>) {
     for guarded in record.guard.iter().flatten() {
+        let database = guarded.database.display().to_string();
+        if let Some(since) = guarded.unread_since {
+            let finding = StatusFinding::new(Kind::ReplicaStandsStill, &database);
+            let since = format!("since {}", times.show(since));
+            findings.push(finding.about(&guarded.database).since(since));
+        }
+        if guarded.is_large {
+            let finding = StatusFinding::new(Kind::WalTooLarge, &database);
+            findings.push(finding.about(&guarded.database));
+        }
         let kind = match guarded.state {
             GuardState::NotNeeded | GuardState::Held => continue,
             GuardState::CouldNotBeHad => Kind::GuardNotHad,
             GuardState::GivenUp => Kind::GuardGivenUp,
         };
-        let database = guarded.database.display().to_string();
         let finding = StatusFinding::new(kind, guarded.why.as_ref().unwrap_or(&database));
         findings.push(finding.about(&guarded.database));
     }

@@ -50,6 +50,12 @@ impl Marks {
         self.told.clone().unwrap_or_default()
     }
 
+    /// Whether this is among the reasons that were told last.
+    pub fn knows(&self, path: &Path, why: &str) -> bool {
+        let reasons = self.told.as_ref().and_then(|told| told.databases.get(path));
+        reasons.is_some_and(|reasons| reasons.iter().any(|reason| reason.what == why))
+    }
+
     /// Marks a replica, and says so where that is news. Whether the mark is kept.
     pub fn mark(&mut self, path: &Path, why: &str) -> bool {
         let now = clock::wall();

@@ -36,11 +36,14 @@ use crate::{
     settings::Config,
 };
 
+mod changes;
 mod database;
+mod looking;
 mod marks;
 mod mending;
 mod orders;
 mod record;
+mod wal_file;
 mod watcher;
 
 use self::{orders::GuardOrder, watcher::Watcher};
@@ -106,7 +109,8 @@ impl GuardThread {
     ) -> io::Result<Self> {
         let (orders, ordered) = channel();
         let (tell, news) = unbounded_channel();
-        let mut watcher = Watcher::new(config, boot_id, litestream, heartbeat, tell, board);
+        let own = orders.clone();
+        let mut watcher = Watcher::new(config, boot_id, litestream, heartbeat, tell, board, own);
         thread::Builder::new()
             .name("guard".to_owned())
             .spawn(move || watcher.run_until_stopped(&ordered))?;

@@ -25,6 +25,8 @@ pub(super) enum GuardOrder {
     Mended(MendOutcome),
     /// The replica of this database may lack rows, or all.
     Suspect { database: Option<PathBuf>, why: String, kept: oneshot::Sender<bool> },
+    /// Something changed: it is worth a look.
+    Changed,
     /// The daemon ends: is what was seen last in the record?
     End { recorded: oneshot::Sender<()> },
 }

@@ -1,7 +1,7 @@
-//! What one daemon's guard leaves to the next of the same boot: who kept the WAL of each database.
+//! What one daemon's guard leaves to the next of the same boot: what was seen last of each database.
 //!
-//! A daemon that ends takes its guard with it. If Litestream held its own then, and still does, nothing happened; else
-//! nobody kept the WAL for a while, and the next daemon knows only from here that there was such a while.
+//! A daemon that ends takes its guards with it. What happened until the next one comes is found out as what happens
+//! between two looks is: by what was seen before it.
 
 use std::{
     collections::BTreeMap,
@@ -11,12 +11,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{core::own_files, litestream::restart::Process, system::atomic_file};
+use crate::{
+    core::{guard::Memory, own_files},
+    system::atomic_file,
+};
 
 const MODE: u32 = 0o600;
 
-/// Each database, and the Litestream that kept its WAL.
-type Kept = BTreeMap<PathBuf, Option<Process>>;
+/// Each database.
+type Kept = BTreeMap<PathBuf, Memory>;
 
 #[derive(Serialize, Deserialize)]
 struct Text {
@@ -41,27 +44,26 @@ impl Record {
         Self { path, boot_id: boot_id.to_owned(), found: found.unwrap_or_default(), kept: None }
     }
 
-    /// The Litestream that kept the WAL of this database, and may do so still.
-    pub fn litestream(&self, database: &Path) -> Option<Process> {
-        self.found.get(database).copied().flatten().filter(|process| process.is_running())
+    /// What was seen last of this database.
+    pub fn memory(&self, database: &Path) -> Option<Memory> {
+        self.found.get(database).copied()
     }
 
-    /// Why nobody may have kept the WAL of this database before this daemon came.
-    pub fn gap(&self, database: &Path) -> Option<String> {
-        match self.found.get(database)? {
-            Some(_) if self.litestream(database).is_some() => None,
-            Some(_) => {
-                Some("Litestream was stopped or ended while edgerotate did not run".to_owned())
-            }
-            None => Some("edgerotate ended while it guarded".to_owned()),
-        }
-    }
-
-    /// Keeps what is so now.
+    /// Keeps what is so now, where it differs enough from what was kept last.
     pub fn keep(&mut self, kept: Kept) {
-        if self.kept.as_ref() == Some(&kept) {
+        let is_like = |(one, other): ((&PathBuf, &Memory), (&PathBuf, &Memory))| {
+            one.0 == other.0 && one.1.is_like(other.1)
+        };
+        let last = self.kept.as_ref();
+        if last.is_some_and(|last| last.len() == kept.len() && last.iter().zip(&kept).all(is_like))
+        {
             return;
         }
+        self.keep_all(kept);
+    }
+
+    /// The same whatever was kept last.
+    pub fn keep_all(&mut self, kept: Kept) {
         let text = Text { boot_id: self.boot_id.clone(), databases: kept };
         let written = serde_json::to_vec(&text)
             .map_err(Into::into)
@@ -76,32 +78,27 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::core::guard::{Limits, Machine};
 
     #[test]
-    fn knows_of_a_while_in_which_nobody_kept_the_wal() {
+    fn what_was_seen_counts_for_its_boot() {
         let directory =
             std::env::temp_dir().join(format!("edgerotate-record-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        let this = Process::running(std::process::id()).unwrap();
-        let gone = Process { started: this.started + std::time::Duration::from_secs(1), ..this };
-        let [a, b, c, d] = ["/a.db", "/b.db", "/c.db", "/d.db"].map(PathBuf::from);
+        let second = Duration::from_secs(1);
+        let limits = Limits { time: second, wal: 1, still: second };
+        let memory = Machine::new(limits, false, None, second).memory();
+        let database = PathBuf::from("/a.db");
         let mut record = Record::load(&directory, "this-boot");
-        assert_eq!(record.gap(&a), None);
-        let kept = [(a.clone(), Some(this)), (b.clone(), Some(gone)), (c.clone(), None)];
-        record.keep(kept.into_iter().collect());
-
-        let next = Record::load(&directory, "this-boot");
-        assert_eq!(next.gap(&a), None);
-        assert_eq!(next.litestream(&a), Some(this));
-        assert_eq!([&b, &c, &d].map(|path| next.litestream(path)), [None; 3]);
-        assert_eq!(
-            next.gap(&b).unwrap(),
-            "Litestream was stopped or ended while edgerotate did not run"
-        );
-        assert_eq!(next.gap(&c).unwrap(), "edgerotate ended while it guarded");
-        assert_eq!(next.gap(&d), None, "a database that was not guarded then");
-        assert_eq!(Record::load(&directory, "another-boot").gap(&c), None);
+        assert_eq!(record.memory(&database), None);
+        record.keep([(database.clone(), memory)].into());
+        assert_eq!(Record::load(&directory, "this-boot").memory(&database), Some(memory));
+        assert_eq!(Record::load(&directory, "another-boot").memory(&database), None);
+        fs::write(directory.join(own_files::GUARD), "{").unwrap();
+        assert_eq!(Record::load(&directory, "this-boot").memory(&database), None);
         fs::remove_dir_all(directory).unwrap();
     }
 }

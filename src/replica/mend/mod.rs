@@ -24,13 +24,17 @@ use tokio::{
 
 use crate::{
     core::{own_files, span::span},
-    litestream::{answer, run::Program},
+    litestream::{
+        answer, place,
+        run::{Program, QUICK},
+    },
     settings,
     system::directory::Directory,
 };
 
-/// Longer than the daemon seeks a guard, which it may be doing just then.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// As long as the daemon may take: it asks Litestream for its version first, and may be seeking a
+/// guard just then.
+const ANSWER_WITHIN: Duration = QUICK.saturating_add(Duration::from_secs(15));
 
 /// A line of the two sides is not longer than this.
 const LONGEST_LINE: u64 = 256 * 1024;
@@ -141,6 +145,10 @@ async fn ask_and_mend(config: &settings::MendSettings, edgerotate: &Path) -> boo
     };
     match &outcome.failed {
         Some(why) => log::warn!("no new snapshot: {why}"),
+        None if outcome.mended.is_empty() && outcome.begun.is_empty() => log::warn!(
+            "no new snapshot: {} names none of the suspect databases by its path",
+            config.configuration.display()
+        ),
         None if outcome.begun.is_empty() => {
             log::info!("a new snapshot was made of {} suspect databases", outcome.mended.len());
         }
@@ -160,6 +168,9 @@ async fn mend(
     // It ends with this process: two Litestreams on one database must not be.
     let litestream = Program::in_its_unit(edgerotate, &config.program);
     let version = litestream.version(&[]).await.map_err(|e| not_run(&litestream, &e))?;
+    if version.starts_with("0.5.5") {
+        return Err("Litestream 0.5.5 can't make one: install 0.5.9 or later".to_owned());
+    }
     let listed = databases(&litestream, &config.configuration).await?;
     let (mended, unlisted): (Vec<_>, Vec<_>) =
         wanted.iter().cloned().partition(|path| listed.contains(path));
@@ -192,10 +203,7 @@ fn begin_anew(database: &Path) -> Result<(), String> {
 
 /// The directory in which Litestream keeps its notes.
 fn notes_of_litestream(database: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(database.file_name().unwrap_or_default());
-    name.push("-litestream");
-    database.with_file_name(name)
+    place::directory(database)
 }
 
 async fn force_snapshot(

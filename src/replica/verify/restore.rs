@@ -15,10 +15,14 @@ use crate::{
 /// How often a restore is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// How often a restore is begun again because files vanished under it.
+const AGAIN: u32 = 4;
+
 /// Restores the newest state of `database` into the workplace; `watch` is told how far it is. It is ended where nothing
 /// has happened for `stall`.
 ///
-/// A long restore can outlive its credentials. Where there are newer ones by then, it is begun again, once.
+/// A long restore can outlive its credentials. Where there are newer ones by then, it is begun again, once. And Litestream's
+/// retention may delete a file that the restore has listed and not read yet: what it was compacted into is in the next list.
 ///
 /// # Errors
 /// What Litestream said, or that it got nowhere and was ended.
@@ -32,7 +36,18 @@ pub async fn restore(
 ) -> Result<(), Trouble> {
     let mut restore = Restore { litestream, database, workplace, stall, signals, watch };
     let first = credentials(litestream.environment_file)?;
-    let restored = restore.with(&first).await;
+    let mut restored = restore.with(&first).await;
+    for _ in 0..AGAIN {
+        if !restored.as_ref().is_err_and(Trouble::is_of_a_vanished_file) {
+            break;
+        }
+        log::debug!("files of the replica vanished under the restore; it begins again");
+        workplace.empty()?;
+        restored = restore.with(&first).await;
+    }
+    if let Err(trouble) = restored {
+        restored = Err(trouble.if_vanished());
+    }
     if !restored.as_ref().is_err_and(|trouble| trouble.cause == CREDENTIALS_EXPIRED) {
         return restored;
     }

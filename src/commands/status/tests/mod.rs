@@ -96,7 +96,7 @@ pub(crate) fn record() -> Record {
 
 fn guarded(state: GuardState, why: Option<&str>) -> Guarded {
     let database = PathBuf::from("/data/edgerotate/heartbeat.db");
-    Guarded { database, state, why: why.map(str::to_owned) }
+    Guarded { database, state, why: why.map(str::to_owned), unread_since: None, is_large: false }
 }
 
 fn failure(cause: Cause, detail: &str, times: u64, since: i64, last: i64) -> Option<FetchFailure> {

@@ -16,9 +16,8 @@
 //!   database Litestream's own counter ([`Guard::count_up`]). Where that can't be, the next commit is waited for.
 //!   No other connection of this process may be reading meanwhile: the table knows processes only.
 //! - **Slot 0 is good enough for a database in which nothing is written**: what is not overwritten is not lost.
-//!   SQLite's data_version tells afterwards whether anything was.
-//! - **It is held until Litestream holds its own**, not until an upload: S3 may be away for days. And it has an end,
-//!   since applications' checkpoints wait behind it and the WAL grows.
+//!
+//! When it is taken and let go, `core::guard` decides.
 
 use std::{
     fmt,
@@ -28,10 +27,13 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::replica::{
-    heartbeat_store::WRITABLE,
-    sqlite::{self, DatabaseFile, Use, look_at_rights},
-    wal_locks::{self, Readers, Slot},
+use crate::{
+    core::guard::look::Slot,
+    replica::{
+        heartbeat_store::WRITABLE,
+        sqlite::{self, DatabaseFile, Use, look_at_rights},
+        wal_locks,
+    },
 };
 
 /// How long a lock is waited for. Taking the guard needs none that is held for long.
@@ -42,9 +44,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Guard {
     path: PathBuf,
     holding: Connection,
-    /// A second connection, which is in no transaction: neither data_version nor the WAL's length move inside of one.
+    /// A second connection, which is in no transaction.
     looking: Connection,
-    version: i64,
     pins: bool,
     /// The file that is open: a restore puts another one in its place.
     file: Option<DatabaseFile>,
@@ -70,14 +71,6 @@ impl NotGuarded {
     pub fn is_missing(&self) -> bool {
         self.what == IS_NOT_THERE
     }
-}
-
-/// How much of the WAL is in use; its file never shrinks, so that its size says less.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wal {
-    pub bytes: u64,
-    /// All of it was copied into the database: the next write begins it anew, unless somebody pins it.
-    pub copied: bool,
 }
 
 impl Guard {
@@ -109,8 +102,7 @@ impl Guard {
         }
         let holding = sqlite::open(path, Use::Write, BUSY_TIMEOUT).map_err(told)?;
         let file = DatabaseFile::at(path).ok();
-        let mut guard =
-            Self { path: path.to_owned(), holding, looking, version: 0, pins: false, file };
+        let mut guard = Self { path: path.to_owned(), holding, looking, pins: false, file };
         guard.begin()?;
         Ok(guard)
     }
@@ -140,7 +132,7 @@ impl Guard {
         !matches!(self.looking.query_row(sql, (), |_| Ok(())).optional(), Ok(None))
     }
 
-    /// Ends the transaction, and goes on to know whether anything is written.
+    /// Ends the transaction, and stays open for looks.
     ///
     /// # Errors
     /// As SQLite gives them; the guard is of no use then.
@@ -158,22 +150,8 @@ impl Guard {
         self.file.is_some() && DatabaseFile::at(&self.path).ok() == self.file
     }
 
-    /// What was written so far is known to be safe, if `safe` says so after a look at how far that is.
-    pub fn writes_are_safe_if(&mut self, safe: impl FnOnce() -> bool) -> bool {
-        let version = data_version(&self.looking);
-        let is_safe = safe();
-        if let (Ok(version), true) = (version, is_safe) {
-            self.version = version;
-        }
-        is_safe
-    }
-
     fn begin(&mut self) -> Result<(), NotGuarded> {
-        // Before the transaction: what is written from here on counts.
-        let begun = data_version(&self.looking).and_then(|version| {
-            self.version = version;
-            self.holding.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema")
-        });
+        let begun = self.holding.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema");
         begun.map_err(|e| NotGuarded::new(&self.path, &e))?;
         match wal_locks::readers(&self.path) {
             Ok(readers) => self.pins = readers.own == Some(Slot::Pins),
@@ -194,14 +172,14 @@ impl Guard {
         self.pins
     }
 
-    /// Whether anything was written since the transaction began. What can't be known counts as written.
-    pub fn was_written(&self) -> bool {
-        data_version(&self.looking) != Ok(self.version)
+    /// The connection that is in no transaction, for who looks at the WAL.
+    pub(super) fn looking(&self) -> &Connection {
+        &self.looking
     }
 
-    /// The WAL as it is now.
-    pub fn wal(&self) -> Option<Wal> {
-        wal(&self.looking)
+    /// The file that is open.
+    pub fn file(&self) -> Option<DatabaseFile> {
+        self.file
     }
 
     /// Copies the WAL into the database, so that the next write begins it anew: what Litestream has not read is gone from
@@ -214,134 +192,9 @@ impl Guard {
     }
 }
 
-/// The last resort where the guard could not even be had; see [`Guard::checkpoint`]. Nothing is done where the WAL is
-/// smaller than `limit`, or was copied already; `before` is called if something is.
-///
-/// # Errors
-/// As for [`Guard::take`].
-pub fn checkpoint_where_larger(
-    path: &Path,
-    limit: u64,
-    before: impl FnOnce(),
-) -> Result<(), NotGuarded> {
-    let told = |e| NotGuarded::new(path, &e);
-    let looking = sqlite::open(path, Use::Write, BUSY_TIMEOUT).map_err(told)?;
-    if wal(&looking).is_some_and(|wal| wal.bytes >= limit && !wal.copied) {
-        before();
-        copy(&looking).map_err(told)?;
-    }
-    Ok(())
-}
-
 /// Passive: it waits for nobody and keeps nobody waiting.
 fn copy(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))
-}
-
-fn wal(connection: &Connection) -> Option<Wal> {
-    // NOOP only looks: no lock, no copying.
-    let (frames, copied): (i64, i64) = connection
-        .query_row("PRAGMA wal_checkpoint(NOOP)", (), |row| Ok((row.get(1)?, row.get(2)?)))
-        .ok()?;
-    let page: i64 = connection.query_row("PRAGMA page_size", (), |row| row.get(0)).ok()?;
-    let bytes = u64::try_from(frames.checked_mul(page + FRAME_HEADER)?).ok()?;
-    Some(Wal { bytes, copied: copied == frames })
-}
-
-/// Before each page in a WAL.
-const FRAME_HEADER: i64 = 24;
-
-fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA data_version", (), |row| row.get(0))
-}
-
-/// How a reader that is Litestream holds the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold {
-    pub slot: Slot,
-    /// For how long it was seen without a break.
-    pub seen_for: Duration,
-}
-
-/// What is known when a guard could be let go.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts {
-    /// The new Litestream's own lock.
-    pub litestream: Option<Hold>,
-    /// The guard is one that pins.
-    pub pins: bool,
-    pub wal: Option<Wal>,
-    /// How long Litestream has been running, if it runs, and could have taken over.
-    pub runs_for: Option<Duration>,
-    /// How long heartbeats have paused for this guard.
-    pub paused_for: Option<Duration>,
-}
-
-/// Up to where a guard is held.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    pub time: Duration,
-    pub wal: u64,
-}
-
-/// What to do with a guard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Hold,
-    /// The same, and no more heartbeats, so that the WAL does not grow by them.
-    HoldWithoutHeartbeats,
-    /// Litestream holds its own.
-    LetGo,
-    TooLong,
-    TooLarge,
-}
-
-/// A Litestream in slot 0 that was seen there for so long has read what there was to read when it started.
-const HAS_READ: Duration = Duration::from_secs(10);
-
-impl Limits {
-    /// Where heartbeats pause, and where nobody guards a checkpoint is made.
-    pub fn large(&self) -> u64 {
-        self.wal / 4 * 3
-    }
-}
-
-/// Decides. The time counts only while Litestream runs: a device that boots without a network has no Litestream for as
-/// long as that lasts, and giving up on the guard would help nobody. The WAL's size counts always. Near its limit the
-/// heartbeats pause, as Litestream may come back; but not for long, as they are there to be written.
-pub fn verdict(facts: &Facts, limits: &Limits) -> Verdict {
-    let takes_over = facts.litestream.is_some_and(|hold| match hold.slot {
-        Slot::Pins => true,
-        // Nothing is copied while slot 0 is held. So where something is left to copy, the WAL is not begun anew.
-        Slot::Zero => {
-            !facts.pins || facts.wal.is_some_and(|wal| !wal.copied) || hold.seen_for >= HAS_READ
-        }
-    });
-    if takes_over {
-        return Verdict::LetGo;
-    }
-    let bytes = facts.wal.map_or(0, |wal| wal.bytes);
-    if bytes >= limits.wal || facts.paused_for.is_some_and(|time| time >= limits.time) {
-        Verdict::TooLarge
-    } else if facts.runs_for.is_some_and(|time| time >= limits.time) {
-        Verdict::TooLong
-    } else if bytes >= limits.large() {
-        Verdict::HoldWithoutHeartbeats
-    } else {
-        Verdict::Hold
-    }
-}
-
-/// Who of the readers may be Litestream: `is_litestream` answers for a process, or does not know.
-///
-/// Where nobody can tell, whoever reads and did not before the restart is a candidate; the caller watches that it stays.
-pub fn candidates(
-    readers: &Readers,
-    before: &[u32],
-    is_litestream: impl Fn(u32) -> Option<bool>,
-) -> Vec<(u32, Slot)> {
-    let may_be = |pid: u32| is_litestream(pid).unwrap_or(true) && !before.contains(&pid);
-    readers.others.iter().copied().filter(|(pid, _)| may_be(*pid)).collect()
 }
 
 impl NotGuarded {

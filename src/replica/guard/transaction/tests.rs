@@ -3,6 +3,7 @@ use std::fs;
 use rusqlite::config::DbConfig;
 
 use super::*;
+use crate::replica::guard::wal_file::{self, Index};
 
 struct Scratch(PathBuf);
 
@@ -32,6 +33,10 @@ impl Drop for Scratch {
     }
 }
 
+fn index(guard: &Guard) -> Index {
+    wal_file::index(guard.looking()).unwrap()
+}
+
 fn insert(app: &Connection) {
     app.execute("INSERT INTO t VALUES (NULL)", ()).unwrap();
 }
@@ -47,7 +52,6 @@ fn pins_the_wal_and_leaves_writers_alone() {
     let (path, app) = scratch.database("WAL");
     let guard = Guard::take(&path).unwrap();
     assert!(guard.pins());
-    assert!(!guard.was_written());
     let (_, frames, _) = checkpoint(&app, "PASSIVE");
     for _ in 0..20 {
         insert(&app);
@@ -55,8 +59,7 @@ fn pins_the_wal_and_leaves_writers_alone() {
     let (busy, after, _) = checkpoint(&app, "RESTART");
     assert_eq!(busy, 1, "a checkpoint that would begin the WAL anew has to wait");
     assert!(after >= frames + 20, "the WAL goes on: {frames}, {after}");
-    assert!(guard.was_written());
-    assert!(guard.wal().unwrap().bytes >= 20 * 4096);
+    assert!(index(&guard).frames >= 20);
     drop(guard);
     assert_eq!(checkpoint(&app, "RESTART").0, 0);
 }
@@ -68,14 +71,12 @@ fn knows_that_it_pins_nothing_on_a_wal_that_was_copied_and_pins_after_the_next_w
     checkpoint(&app, "PASSIVE");
     let mut guard = Guard::take(&path).unwrap();
     assert!(!guard.pins());
-    assert!(guard.wal().unwrap().copied);
+    assert_eq!(index(&guard).copied, index(&guard).frames);
     guard.renew().unwrap();
     assert!(!guard.pins());
     insert(&app);
-    assert!(guard.was_written());
     guard.renew().unwrap();
     assert!(guard.pins());
-    assert!(!guard.was_written());
 }
 
 #[test]
@@ -135,83 +136,12 @@ fn the_last_resort_makes_the_wal_begin_anew_and_waits_for_nobody() {
     for _ in 0..20 {
         insert(&app);
     }
-    let is_copied = |limit| {
-        let mut copied = false;
-        checkpoint_where_larger(&path, limit, || copied = true).unwrap();
-        copied
-    };
-    assert!(!is_copied(1 << 20));
     let mut guard = Guard::take(&path).unwrap();
     guard.rest().unwrap();
-    let large = guard.wal().unwrap();
-    assert!(large.bytes >= 20 * 4096 && !large.copied, "{large:?}");
+    let large = index(&guard);
+    assert!(large.frames >= 20 && large.copied == 0, "{large:?}");
     guard.checkpoint().unwrap();
-    assert!(guard.wal().unwrap().copied);
+    assert_eq!(index(&guard).copied, large.frames);
     insert(&app);
-    let small = guard.wal().unwrap();
-    assert!(small.bytes < 3 * 5000, "{small:?}");
-
-    assert!(is_copied(1));
-    assert!(!is_copied(1), "nothing is left to copy");
-}
-
-#[test]
-fn is_let_go_when_litestream_holds_its_own_and_no_earlier() {
-    let seconds = Duration::from_secs;
-    let limits = Limits { time: seconds(120), wal: 64 << 20 };
-    let wal = |bytes, copied| Some(Wal { bytes, copied });
-    let hold = |slot, s| Some(Hold { slot, seen_for: seconds(s) });
-    let nothing = Facts {
-        litestream: None,
-        pins: true,
-        wal: wal(1 << 20, false),
-        runs_for: Some(seconds(5)),
-        paused_for: None,
-    };
-    let cases = [
-        (nothing, Verdict::Hold),
-        (Facts { litestream: hold(Slot::Pins, 0), ..nothing }, Verdict::LetGo),
-        // Slot 0 keeps what is not copied from being copied, and says nothing where all is.
-        (Facts { litestream: hold(Slot::Zero, 0), ..nothing }, Verdict::LetGo),
-        (Facts { litestream: hold(Slot::Zero, 1), wal: wal(9, true), ..nothing }, Verdict::Hold),
-        (Facts { litestream: hold(Slot::Zero, 1), wal: None, ..nothing }, Verdict::Hold),
-        (Facts { litestream: hold(Slot::Zero, 10), wal: wal(9, true), ..nothing }, Verdict::LetGo),
-        (
-            Facts { litestream: hold(Slot::Zero, 0), pins: false, wal: wal(9, true), ..nothing },
-            Verdict::LetGo,
-        ),
-        // Time counts while Litestream runs; the WAL always; a takeover comes first.
-        (Facts { runs_for: Some(seconds(120)), ..nothing }, Verdict::TooLong),
-        (Facts { runs_for: None, ..nothing }, Verdict::Hold),
-        (Facts { wal: wal(48 << 20, false), ..nothing }, Verdict::HoldWithoutHeartbeats),
-        (
-            Facts { wal: wal(48 << 20, false), paused_for: Some(seconds(119)), ..nothing },
-            Verdict::HoldWithoutHeartbeats,
-        ),
-        // Heartbeats are there to be written: they don't pause for weeks.
-        (
-            Facts { wal: wal(48 << 20, false), paused_for: Some(seconds(120)), ..nothing },
-            Verdict::TooLarge,
-        ),
-        (Facts { wal: wal(64 << 20, false), runs_for: None, ..nothing }, Verdict::TooLarge),
-        (
-            Facts { litestream: hold(Slot::Pins, 0), wal: wal(64 << 20, false), ..nothing },
-            Verdict::LetGo,
-        ),
-    ];
-    for (facts, expected) in cases {
-        assert_eq!(verdict(&facts, &limits), expected, "{facts:?}");
-    }
-}
-
-#[test]
-fn only_a_litestream_that_was_not_there_before_takes_over() {
-    let readers = Readers {
-        own: Some(Slot::Pins),
-        others: vec![(1, Slot::Pins), (2, Slot::Zero), (3, Slot::Pins)],
-    };
-    let known = |pid| Some(pid == 2);
-    assert_eq!(candidates(&readers, &[], known), [(2, Slot::Zero)]);
-    assert_eq!(candidates(&readers, &[2], known), []);
-    assert_eq!(candidates(&readers, &[1], |_| None), [(2, Slot::Zero), (3, Slot::Pins)]);
+    assert_eq!(index(&guard).frames, 1);
 }

@@ -2,9 +2,10 @@
 
 use std::{thread, time::Duration};
 
-use super::{LOOK, Watcher};
+use super::Watcher;
 use crate::{
-    replica::guard::database::{Database, Keeper},
+    core::guard::{Event, Keeper},
+    replica::guard::database::Database,
     system::clock,
 };
 
@@ -12,30 +13,30 @@ use crate::{
 /// two to stop, and more to do in them.
 const TAKES_OVER_WITHIN: Duration = Duration::from_secs(1);
 
+/// How often it is looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
 impl Watcher {
-    /// Waits for a Litestream that is about to take over, so that the next daemon finds the WALs kept by it; and leaves in
-    /// the record who keeps them. A guard that nobody took over by then ends with this daemon: that is a gap.
+    /// Waits for a Litestream that is about to take over, and leaves in the record what was seen last. A guard that nobody
+    /// took over by then ends with this daemon; the next one finds out what happened.
     pub(super) fn end(&mut self) {
         let begun = clock::boottime();
         if self.restarting {
             // Nobody waits for its end any more. If the old Litestream goes on, it is as good.
             self.restarting = false;
             self.databases.iter_mut().for_each(Database::anybody_may_be_litestream);
+            self.tell_all(Event::RestartOver);
         }
         while self.may_be_taken_over() && clock::boottime().since(begun) < TAKES_OVER_WITHIN {
             thread::park_timeout(LOOK);
-            let now = clock::boottime();
-            self.start = self.litestream.current_start();
-            for number in 0..self.databases.len() {
-                self.consider(number, now);
-            }
+            self.look();
         }
-        self.keep_record();
+        self.record.keep_all(self.memories());
     }
 
     fn may_be_taken_over(&self) -> bool {
         let is_up = self.litestream.current_start().is_some() || !self.litestream.can_be_seen();
-        let is_guarded = |database: &Database| matches!(database.keeper, Keeper::Guard(_));
+        let is_guarded = |database: &Database| database.machine.keeper == Keeper::Guard;
         is_up && !self.mending.is_under_way() && self.databases.iter().any(is_guarded)
     }
 }

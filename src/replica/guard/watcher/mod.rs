@@ -1,10 +1,11 @@
-//! What the guard's thread does: it looks at each database again and again, and decides who is to keep its WAL.
+//! What the guard's thread does: it looks at each database again and again, and does what the machines answer.
 
 use std::{
+    collections::{BTreeMap, VecDeque},
     path::PathBuf,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError},
+        mpsc::{Receiver, RecvTimeoutError, Sender},
     },
     time::Duration,
 };
@@ -12,16 +13,16 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    database::{Database, Keeper},
+    changes::Changes,
+    database::{self, Database},
     marks::Marks,
     mending::Mending,
     orders::{GuardOrder, News},
     record::Record,
-    transaction::{self, Facts, Guard, Limits, Verdict, verdict},
 };
 use crate::{
-    core::boottime::Boottime,
-    litestream::restart::{Process, Service, Start},
+    core::guard::{Action, Ask, Event, Keeper, Limits, Memory, Reason, look::Run},
+    litestream::restart::{Service, Start},
     record::board::Board,
     replica::{heartbeat_thread::HeartbeatHandle, suspect::SuspectFile},
     settings::Config,
@@ -31,36 +32,26 @@ use crate::{
 mod end;
 mod snapshots;
 
-/// How often the databases are looked at around a restart.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// How often at all other times; a Litestream that ends by itself is noticed after as much.
-const WATCH: Duration = Duration::from_secs(1);
-
-/// After this long without a change, `WATCH` is often enough.
-const SOON: Duration = Duration::from_secs(30);
-
-/// The last resort, as it is said.
-const COPIED: &str = "its WAL neared EDGEROTATE_GUARD_MAX_WAL without Litestream, and was checkpointed so that the disk does not fill";
+/// A Litestream that is slow is left alone: with S3 away, 0.5 was seen to read nothing for more than eight seconds.
+const STANDS_STILL: Duration = Duration::from_secs(60);
 
 pub struct Watcher {
     databases: Vec<Database>,
     limits: Limits,
     litestream: Arc<Service>,
     heartbeat: HeartbeatHandle,
+    changes: Changes,
     marks: Marks,
     mending: Mending,
     /// Suspect, and not replicated.
     unlisted: Vec<PathBuf>,
     tell: UnboundedSender<News>,
     record: Record,
-    /// A restart is under way: nobody is Litestream now.
+    /// A restart is under way: what Litestream does is no surprise.
     restarting: bool,
-    /// Litestream's start as it was last seen, and since when it has been that one.
+    /// Litestream's start as it was last seen.
     start: Option<Start>,
-    since: Boottime,
-    /// Since when heartbeats pause.
-    paused: Option<Boottime>,
+    paused: bool,
     board: Board,
 }
 
@@ -72,28 +63,36 @@ impl Watcher {
         heartbeat: HeartbeatHandle,
         tell: UnboundedSender<News>,
         board: Board,
+        orders: Sender<GuardOrder>,
     ) -> Self {
         let own = &config.heartbeat.database;
         let others = config.guard.databases.iter().filter(|path| *path != own);
-        let databases =
-            std::iter::once(own).chain(others).map(|path| Database::new(path, path == own));
+        let record = Record::load(&config.runtime_directory, boot_id);
+        let limits = Limits {
+            time: config.guard.max_time,
+            wal: config.guard.max_wal,
+            still: config.verify.max_lag.max(STANDS_STILL),
+        };
+        let databases = std::iter::once(own)
+            .chain(others)
+            .map(|path| Database::new(path, path == own, limits, record.memory(path)));
         let databases: Vec<_> = databases.collect();
         let paths = databases.iter().map(|database| database.path.clone()).collect();
         let file = SuspectFile::in_directory(&config.state_directory);
         Self {
             databases,
-            limits: Limits { time: config.guard.max_time, wal: config.guard.max_wal },
+            limits,
             start: litestream.current_start(),
             litestream,
             heartbeat,
+            changes: Changes::tell(orders),
             marks: Marks::new(file, paths, tell.clone()),
             mending: Mending::default(),
             unlisted: Vec::new(),
             tell,
-            record: Record::load(&config.runtime_directory, boot_id),
+            record,
             restarting: false,
-            since: clock::boottime(),
-            paused: None,
+            paused: false,
             board,
         }
     }
@@ -103,34 +102,26 @@ impl Watcher {
         if let Some(summary) = self.marks.told().summary() {
             log::warn!("replicas that may lack rows since before this start: {summary}");
         }
-        for database in &mut self.databases {
-            let litestream = self.record.litestream(&database.path);
-            if !litestream.is_some_and(|litestream| database.leave_to(litestream)) {
-                // Litestream may well run, and hold its own: then this guard is let go at the first looks.
-                database.take(&self.heartbeat);
-                let gap = self.record.gap(&database.path);
-                database.gap = gap.filter(|_| database.was_replicated());
+        for database in &self.databases {
+            if database.machine.keeper == Keeper::Litestream {
+                log::debug!(
+                    "{}: Litestream holds its own read lock, as it did before",
+                    database.path.display()
+                );
             }
         }
-        (0..self.databases.len()).for_each(|number| self.mark_gap(number));
+        self.look();
         loop {
             self.keep_record();
             self.publish();
             match orders.recv_timeout(self.wait()) {
+                Ok(GuardOrder::Changed) | Err(RecvTimeoutError::Timeout) => self.look(),
                 Ok(GuardOrder::Take { again, taken }) => {
                     self.take_all(again);
                     self.keep_record();
                     let _ = taken.send(());
                 }
-                Ok(GuardOrder::Over { restarted }) => {
-                    self.restarting = false;
-                    self.since = clock::boottime();
-                    self.start = self.litestream.current_start();
-                    if !restarted {
-                        // The old one may go on.
-                        self.databases.iter_mut().for_each(Database::anybody_may_be_litestream);
-                    }
-                }
+                Ok(GuardOrder::Over { restarted }) => self.restart_is_over(restarted),
                 Ok(GuardOrder::Asked { wanted }) => {
                     let answer = self.litestream_asks();
                     self.keep_record();
@@ -149,7 +140,6 @@ impl Watcher {
                     self.end();
                     let _ = recorded.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
@@ -157,9 +147,9 @@ impl Watcher {
 
     /// Until the next look.
     fn wait(&self) -> Duration {
-        let all_kept = self.databases.iter().all(|d| matches!(d.keeper, Keeper::Litestream(..)));
-        let long_since = clock::boottime().since(self.since) >= SOON;
-        if all_kept || long_since { WATCH } else { LOOK }
+        let now = clock::awake();
+        let waits = self.databases.iter().map(|database| database.machine.next_look(now));
+        waits.min().unwrap_or(STANDS_STILL)
     }
 
     /// Before a restart.
@@ -171,195 +161,168 @@ impl Watcher {
             // Of all, before the first is waited for: whoever reads now is not the Litestream that comes.
             self.databases.iter_mut().for_each(Database::restart_begins);
         }
-        for database in &mut self.databases {
-            if !matches!(database.keeper, Keeper::Guard(_)) {
-                database.take(&self.heartbeat);
-            }
-            if let Keeper::Nobody(why) = &database.keeper {
-                // Nothing is lost with a database that is not there yet.
-                if database.path.exists() {
-                    let why = format!("Litestream started without a guard: {why}");
-                    self.marks.mark(&database.path, &why);
-                }
-            }
+        self.tell_all(Event::RestartBegins);
+    }
+
+    fn restart_is_over(&mut self, restarted: bool) {
+        self.restarting = false;
+        self.start = self.litestream.current_start();
+        if !restarted {
+            // The old one may go on.
+            self.databases.iter_mut().for_each(Database::anybody_may_be_litestream);
         }
+        self.tell_all(Event::RestartOver);
+        self.look();
     }
 
     fn look(&mut self) {
-        let now = clock::boottime();
+        self.changes.begin_look();
         let start = self.litestream.current_start();
-        if start != self.start {
-            self.start = start;
-            self.since = now;
+        if start != self.start && !self.restarting {
+            self.databases.iter_mut().for_each(Database::anybody_may_be_litestream);
         }
-        // Newly decided at each look, so that no turn of events leaves the heartbeat paused.
-        let mut pause = false;
+        let run = database::run(&self.litestream, start.as_ref());
+        self.start = start;
         for number in 0..self.databases.len() {
-            if let Some(process) = self.databases[number].litestream_that_ended() {
-                self.litestream_ended(number, process, now);
-            }
-            self.see_to(number, now);
-            pause |= self.consider(number, now);
+            self.look_at(number, run);
         }
-        self.pause_heartbeats(pause, now);
+        let pause = self.databases.iter().any(|d| d.machine.pauses_heartbeats());
+        if pause != self.paused {
+            self.paused = pause;
+            self.heartbeat.pause(pause);
+        }
+        let now = clock::boottime();
         self.marks.look(now);
-        let all_kept = self.databases.iter().all(|d| matches!(d.keeper, Keeper::Litestream(..)));
-        if all_kept && !self.wanted().is_empty() && self.mending.wants_restart(now) {
+        let is_settled = |database: &Database| {
+            matches!(database.machine.keeper, Keeper::Litestream | Keeper::GivenUp)
+        };
+        let all_settled = self.databases.iter().all(is_settled);
+        if all_settled && !self.wanted().is_empty() && self.mending.wants_restart(now) {
             let _ = self.tell.send(News::RestartWanted);
         }
     }
 
-    /// Litestream ended, and not for a rotation.
-    fn litestream_ended(&mut self, number: usize, process: Process, now: Boottime) {
+    fn look_at(&mut self, number: usize, run: Run) {
         let database = &mut self.databases[number];
-        let was_quiet = match &database.keeper {
-            Keeper::Litestream(_, Some(guard)) => !guard.was_written(),
-            _ => false,
-        };
-        log::warn!(
-            "{}: Litestream (process {}) ended outside of a rotation; its database is guarded now",
-            database.path.display(),
-            process.pid
-        );
-        // The heartbeat that is written for the guard comes after what is asked here.
-        if !was_quiet {
-            let why =
-                "Litestream was stopped or ended, and rows were written before the guard was taken";
-            database.gap = Some(why.to_owned());
+        let was_kept = database.machine.keeper == Keeper::Litestream;
+        let holder = database.holder;
+        let actions = database.look(&self.litestream, run, clock::awake());
+        // A heartbeat each few seconds: the looks that come anyway are near enough to what they look for.
+        let notes = Some(database.beside.directory().as_path());
+        let notes = notes.filter(|_| !database.is_heartbeat);
+        self.changes.watch(&database.path, notes, database.holder);
+        if was_kept && database.machine.keeper != Keeper::Litestream && !self.restarting {
+            self.say_that_it_ended(number, holder);
         }
-        database.anybody_may_be_litestream();
-        self.mark_gap(number);
-        self.databases[number].take(&self.heartbeat);
-        self.since = now;
+        self.act_all(number, actions);
     }
 
-    /// At once, though nothing is lost before Litestream starts: the power may go till then.
-    fn mark_gap(&mut self, number: usize) {
+    fn say_that_it_ended(&self, number: usize, holder: Option<u32>) {
+        let path = self.databases[number].path.display();
+        let process = holder.map_or(String::new(), |pid| format!(" (process {pid})"));
+        log::warn!(
+            "{path}: Litestream{process} ended outside of a rotation; its database is guarded now"
+        );
+    }
+
+    fn tell_all(&mut self, event: Event) {
+        for number in 0..self.databases.len() {
+            let actions = self.databases[number].machine.handle(event, clock::awake());
+            self.act_all(number, actions);
+        }
+    }
+
+    fn act_all(&mut self, number: usize, actions: Vec<Action>) {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            if let Some(event) = self.act(number, action) {
+                actions.extend(self.databases[number].machine.handle(event, clock::awake()));
+            }
+        }
+    }
+
+    fn act(&mut self, number: usize, action: Action) -> Option<Event> {
         let database = &mut self.databases[number];
-        if let Some(why) = database.gap.take() {
+        let path = database.path.display();
+        match action {
+            Action::Take => {
+                let is_lost = database.machine.keeper == Keeper::Litestream && !self.restarting;
+                if is_lost {
+                    log::warn!("{path}: Litestream let go of its read lock; it is guarded now");
+                }
+                return Some(self.databases[number].take(&self.heartbeat));
+            }
+            Action::LetGo(proof) => {
+                let process = database.holder.map_or(0, |pid| pid);
+                log::debug!(
+                    "{path}: Litestream (process {process}) holds its own read lock, the guard is let go ({proof:?})"
+                );
+                database.rest();
+            }
+            Action::GiveUp => database.rest(),
+            Action::Mark(reason) => self.mark(number, reason),
+            Action::Checkpoint => database.checkpoint(),
+            Action::Nudge => database.nudge(),
+            Action::AskForRestart(ask) => {
+                let why = match ask {
+                    Ask::Exchanged => "Litestream keeps to the file that was there before",
+                    Ask::StandsStill => "Litestream runs, and reads nothing of what is written",
+                };
+                log::warn!("{path}: {why}; it is restarted");
+                let _ = self.tell.send(News::RestartWanted);
+            }
+            Action::SayLarge => log::warn!(
+                "{path}: its WAL is beyond EDGEROTATE_GUARD_MAX_WAL, and Litestream's read lock keeps it; look at \
+                 Litestream's log"
+            ),
+        }
+        None
+    }
+
+    fn mark(&mut self, number: usize, reason: Reason) {
+        let database = &self.databases[number];
+        let why = match reason {
+            Reason::Unread => "its WAL began anew before Litestream had read all of it".to_owned(),
+            Reason::Unproven => {
+                "its WAL began anew, and nothing shows that Litestream had read all of it"
+                    .to_owned()
+            }
+            Reason::Exchanged => "another file was put in its place".to_owned(),
+            Reason::Unguarded => {
+                let why = database.why.as_ref().map(ToString::to_string);
+                let why = why.unwrap_or_else(|| "it could not be had".to_owned());
+                format!("Litestream started without a guard: {why}")
+            }
+            Reason::TooLong => {
+                let after = self.limits.time.as_secs();
+                format!("the guard was let go: Litestream runs and held no read lock for {after} s")
+            }
+            Reason::TooLarge => "the guard was let go: its WAL reached EDGEROTATE_GUARD_MAX_WAL \
+                 without Litestream"
+                .to_owned(),
+            Reason::Copied => "its WAL neared EDGEROTATE_GUARD_MAX_WAL without Litestream, and \
+                 was checkpointed so that the disk does not fill"
+                .to_owned(),
+        };
+        // What comes again is news only for a snapshot that is under way.
+        if self.mending.is_under_way() || !self.marks.knows(&database.path, &why) {
             self.marks.mark(&database.path, &why);
         }
     }
 
-    /// Whatever may have befallen the guard.
-    fn see_to(&mut self, number: usize, now: Boottime) {
-        let database = &mut self.databases[number];
-        let was_replaced = database.was_replaced();
-        if was_replaced || database.is_to_be_sought(now) {
-            self.mark_gap(number);
-            self.databases[number].take(&self.heartbeat);
-            self.mark_gap(number);
-        }
-        let database = &mut self.databases[number];
-        match &mut database.keeper {
-            Keeper::Guard(guard) if !guard.pins() && guard.was_written() => {
-                if let Err(why) = guard.renew() {
-                    database.keeper = Keeper::Nobody(why);
-                }
-                let why = "it was written to while its guard pinned nothing";
-                self.marks.mark(&database.path, why);
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether the guard is to be held on to; and if so, whether heartbeats are to pause for it.
-    fn consider(&mut self, number: usize, now: Boottime) -> bool {
-        let is_away = self.restarting || self.mending.is_under_way();
-        let database = &mut self.databases[number];
-        if matches!(database.keeper, Keeper::Litestream(..)) {
-            return false;
-        }
-        let litestream =
-            if is_away { None } else { database.litestream_hold(&self.litestream, now) };
-        let guard = match &database.keeper {
-            Keeper::Guard(guard) => Some(guard),
-            _ => None,
-        };
-        let is_up = self.start.is_some() || !self.litestream.can_be_seen();
-        // A database that came later than Litestream has its time from then on.
-        let since = self.since.max(database.since);
-        let facts = Facts {
-            litestream,
-            pins: guard.is_some_and(Guard::pins),
-            wal: guard.and_then(Guard::wal),
-            runs_for: (is_up && !is_away).then(|| now.since(since)),
-            paused_for: self.paused.filter(|_| database.is_heartbeat).map(|since| now.since(since)),
-        };
-        match verdict(&facts, &self.limits) {
-            Verdict::LetGo => {
-                database.let_go();
-                self.mark_gap(number);
-            }
-            _ if guard.is_none() => self.last_resort(number),
-            Verdict::Hold => {}
-            Verdict::HoldWithoutHeartbeats => return database.is_heartbeat,
-            Verdict::TooLong => {
-                let after = self.limits.time.as_secs();
-                let why = format!("Litestream runs and held no read lock for {after} s");
-                self.give_up(number, &why);
-            }
-            Verdict::TooLarge => {
-                self.give_up(number, "its WAL reached EDGEROTATE_GUARD_MAX_WAL without Litestream");
-            }
-        }
-        false
-    }
-
-    fn give_up(&mut self, number: usize, why: &str) {
-        let database = &mut self.databases[number];
-        database.give_up();
-        self.marks.mark(&database.path, &format!("the guard was let go: {why}"));
-        self.last_resort(number);
-    }
-
-    /// Where neither Litestream nor the guard keeps the WAL, it must not fill the disk.
-    fn last_resort(&mut self, number: usize) {
-        let database = &mut self.databases[number];
-        let limit = self.limits.large();
-        let was_just_sought = database.was_just_sought();
-        let copied = match &database.keeper {
-            Keeper::GivenUp(Some(guard)) => {
-                let large = guard.wal().is_some_and(|wal| wal.bytes >= limit && !wal.copied);
-                if !large {
-                    return;
-                }
-                // The mark first: a power cut in between must not lose it.
-                self.marks.mark(&database.path, COPIED);
-                guard.checkpoint()
-            }
-            Keeper::Nobody(_) if was_just_sought => {
-                transaction::checkpoint_where_larger(&database.path, limit, || {
-                    self.marks.mark(&database.path, COPIED);
-                })
-            }
-            _ => return,
-        };
-        if let Err(why) = copied {
-            log::debug!("the WAL could not be checkpointed: {why}");
-        }
-    }
-
-    fn pause_heartbeats(&mut self, pause: bool, now: Boottime) {
-        if pause != self.paused.is_some() {
-            self.paused = pause.then_some(now);
-            self.heartbeat.pause(pause);
-        }
-    }
-
     fn publish(&self) {
-        let guarded = self.databases.iter().map(Database::guarded).collect();
+        let now = clock::boottime();
+        let guarded = self.databases.iter().map(|database| database.guarded(now)).collect();
         self.board.set(|record| &mut record.guard, Some(guarded));
         let start = self.start.as_ref().map(ToString::to_string);
         self.board.set(|record| &mut record.litestream.start, start);
     }
 
     fn keep_record(&mut self) {
-        let kept = self.databases.iter().map(|database| match &database.keeper {
-            Keeper::Litestream(process, _) => (database.path.clone(), Some(*process)),
-            _ => (database.path.clone(), None),
-        });
-        let kept = kept.collect();
-        self.record.keep(kept);
+        self.record.keep(self.memories());
+    }
+
+    fn memories(&self) -> BTreeMap<PathBuf, Memory> {
+        self.databases.iter().map(|d| (d.path.clone(), d.machine.memory())).collect()
     }
 }

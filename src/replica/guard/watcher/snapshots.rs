@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Watcher;
 use crate::{
-    core::suspect::BEGUN,
+    core::{guard::Event, suspect::BEGUN},
     replica::mend::{Later, MendOutcome, Wanted},
     system::clock,
 };
@@ -22,6 +22,7 @@ impl Watcher {
         let is_tried = self.mending.asked(&suspect, !databases.is_empty(), now);
         self.marks.mends_itself = true;
         if is_tried {
+            self.tell_all(Event::MendingBegins);
             return Wanted { databases, ..Wanted::default() };
         }
         let next = self.mending.next_in(now).filter(|_| !databases.is_empty());
@@ -45,8 +46,7 @@ impl Watcher {
 
     /// It was mended, or not; now Litestream starts.
     pub(super) fn mended(&mut self, outcome: &MendOutcome) {
-        let now = clock::boottime();
-        self.since = now;
+        self.tell_all(Event::Mended);
         if let Some(why) = &outcome.failed {
             log::warn!("no new snapshot was made of what is suspect: {why}; it is tried again");
         }
