@@ -51,6 +51,9 @@ struct FunctionList {
     functions: [Option<NonNull<c_void>>; 68],
 }
 
+/// More than any device has: a module that names more is not believed.
+const MOST_SLOTS: usize = 4096;
+
 const C_INITIALIZE: usize = 0;
 const C_FINALIZE: usize = 1;
 const C_GET_SLOT_LIST: usize = 4;
@@ -210,8 +213,14 @@ impl Module {
                 >(info_of),
             )
         };
-        // More slots than any device has; a longer list answers "buffer too small" and is not looked at.
-        let mut slots = [0; 64];
+        let mut count = 0;
+        // SAFETY: without a list the number of slots is all that is written (PKCS#11, C_GetSlotList).
+        let code = unsafe { slots_of(1, ptr::null_mut(), &mut count) };
+        if code != 0 {
+            return Err(code);
+        }
+        // A token that is plugged in between the two calls has room as well.
+        let mut slots = vec![0; usize::try_from(count).unwrap_or_default().min(MOST_SLOTS) + 1];
         let mut count = slots.len() as c_ulong;
         // SAFETY: room for `count` slots.
         let code = unsafe { slots_of(1, slots.as_mut_ptr(), &mut count) };

@@ -65,6 +65,9 @@ pub trait Backend {
     /// Takes away what a client has left behind.
     fn settle(&self) {}
 
+    /// What passes with time passes: tries of a wrong PIN are forgiven in seconds from here on.
+    fn forgive_soon(&mut self) {}
+
     /// The power goes, and comes back.
     fn cut_power(&mut self) {
         self.stop();

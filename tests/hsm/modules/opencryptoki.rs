@@ -44,7 +44,12 @@ impl Backend for Slots {
     fn stop(&mut self) {
         let pid = self.pid().expect("a running pkcsslotd");
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).ok();
-        wait_until("pkcsslotd's end", SOON, || !fs::exists(format!("/proc/{pid}")).unwrap());
+        // A daemon's parent is process 1, which in a container may leave the dead where they are.
+        let is_gone = || {
+            fs::read_to_string(format!("/proc/{pid}/stat"))
+                .map_or(true, |stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('Z')))
+        };
+        wait_until("pkcsslotd's end", SOON, is_gone);
         fs::remove_file(self.scratch.join("pkcsslotd.pid")).ok();
     }
 
@@ -60,8 +65,8 @@ impl Backend for Slots {
 
 impl Drop for Slots {
     fn drop(&mut self) {
-        if self.pid().is_some() {
-            self.stop();
+        if let Some(pid) = self.pid() {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).ok();
         }
     }
 }

@@ -59,6 +59,10 @@ impl Backend for Tpm {
         }
     }
 
+    fn forgive_soon(&mut self) {
+        self.tool("tpm2_dictionarylockout", &["-s", "-n", "3", "-t", "5", "-l", "5"]);
+    }
+
     fn stop(&mut self) {
         self.process.take().expect("a running TPM").kill();
     }
