@@ -1,9 +1,12 @@
 # Everything here is one line to read; what a line calls says more about itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check test-all cross cross-test msrv soak-endpoint soak-guard image image-shell image-aarch64 yocto-check yocto-build clean
+.PHONY: help demo clients test bench check test-all cross cross-test msrv soak-endpoint soak-guard image image-shell image-aarch64 yocto-check yocto-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+# The AWS SDK for Rust, with a program around it: minutes.
+rust-client = cargo build --locked --quiet --manifest-path tests/clients/rust/Cargo.toml --target-dir target/clients/rust
 
 demo: ## a device's minute, watched: rotate, replicate, restore, compare (LITESTREAM=0.3.13 for the other generation)
 	@tests/prepare demo && echo 'building edgerotate' && cargo build --locked --quiet --bins --example demo && cargo run --locked --quiet --example demo
@@ -24,6 +27,7 @@ nix-eval: ## the NixOS module with the real NixOS: NIXOS=DIR, a checkout that ha
 test-all: test demo ## the tests with those that take ten minutes, the demo with both generations of Litestream, armv7, and Nix's aarch64
 	@tests/prepare hsm && cargo test --locked --test hsm -- --ignored && TEST=hsm tests/provider-route provider softhsm_2 p_256
 	@cargo test --locked --test guard -- --ignored --skip soak && ENDPOINT_LIFETIME=20 cargo test --locked --test endpoint one_rotation_after_another
+	@$(rust-client) && cargo test --locked --test clients -- --ignored
 	@LITESTREAM=0.3.13 $(MAKE) --no-print-directory demo
 	@tests/cross test armv7
 	@tests/nix/check the_package_for_aarch64_builds_and_rotates
@@ -45,6 +49,9 @@ soak-guard: ## half an hour: 300 restarts of Litestream while S3 refuses, is slo
 
 soak-endpoint: ## half an hour: credentials of 15 min, three rotations, every client without a restart
 	@tests/prepare test && ENDPOINT_LIFETIME=900 ENDPOINT_ROTATIONS=3 cargo test --locked --test endpoint one_rotation_after_another -- --nocapture
+
+clients: ## half an hour: every AWS client with credentials of 15 min, and the table of docs/programs.md in target/clients
+	@tests/prepare test && $(rust-client) && CLIENTS_LIFETIME=900 CLIENTS_ROTATIONS=1 cargo test --locked --test clients -- --ignored --nocapture
 
 image: ## a device's root, as the tests boot it: units, edgerotate, Litestream, read-only (as root)
 	@tests/prepare image && cargo build --locked --quiet && tests/image/build $(LITESTREAM)

@@ -76,7 +76,10 @@ fn imports() -> Imports {
         Some(path.to_owned())
     };
     let imports = modules.iter().filter(|(module, _)| !is_test(module)).map(|(module, file)| {
-        let paths = paths(&product(file)).into_iter().map(|path| absolute(&path, module));
+        let text = product(file);
+        let children = children(&text).into_iter().map(|child| format!("self::{child}"));
+        let paths = paths(&text).into_iter().chain(children);
+        let paths = paths.map(|path| absolute(&path, module));
         let imported = paths.filter_map(|path| known(&path)).filter(|other| other != module);
         (module.clone(), imported.collect())
     });
@@ -87,6 +90,22 @@ fn imports() -> Imports {
 fn product(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
+}
+
+/// The modules that a text declares and names: `look` in `mod look;` and `look::look()`.
+fn children(text: &str) -> Vec<String> {
+    let declared = text.lines().filter_map(|line| {
+        let (_, name) = line.strip_suffix(';')?.rsplit_once("mod ")?;
+        Some(name.to_owned())
+    });
+    let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join(" ");
+    let is_named = |name: &String| {
+        code.match_indices(&format!("{name}::")).any(|(at, _)| {
+            !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+        })
+    };
+    declared.filter(is_named).collect()
 }
 
 /// Every path of the crate in a text: those of `use`, with their groups taken apart, and those in the code.

@@ -95,6 +95,20 @@ fn what_a_person_wrote_is_neither_overwritten_nor_removed() {
 }
 
 #[test]
+fn another_hsm_s_set_is_not_removed_with_the_first_one_s() {
+    let root = Scratch::new("install-hsms");
+    run(&mut install(&root, &["edgerotate", "hsm-softhsm", "hsm-tpm2"]));
+    let unit = root.join("usr/lib/systemd/system/edgerotate.service.d/20-hsm.conf");
+    let of_the_tpm = fs::read(&unit).expect("the TPM's drop-in");
+    let (succeeded, said) = try_run(&mut install(&root, &["--remove", "hsm-softhsm"]));
+    assert!(succeeded && said.contains("20-hsm.conf differs"), "{said}");
+    assert_eq!(fs::read(&unit).expect("the TPM's drop-in"), of_the_tpm);
+    assert!(!root.join("usr/lib/edgerotate/softhsm2.conf").exists());
+    run(&mut install(&root, &["--remove", "hsm-tpm2"]));
+    assert!(!unit.exists());
+}
+
+#[test]
 fn systemd_finds_nothing_wrong() {
     for hsm in hsms() {
         let Some(root) = image(&hsm) else { return };

@@ -72,7 +72,7 @@ pub const REMEDY: &str = "a forced snapshot mends it: `edgerotate mend` makes on
 
 /// What is left of the reasons where Litestream 0.3 was made to begin anew. It makes the snapshot while it runs, and whether
 /// that came to S3 is not seen here.
-pub const BEGUN: &str = "Litestream 0.3 begins a new generation; `edgerotate verify` takes the mark back when it finds it whole";
+pub const BEGUN: &str = "Litestream 0.3 begins a new generation; `edgerotate verify` clears the mark once the replica is whole";
 
 /// What a person is told of a mark that is new. `mends_itself`: whatever starts Litestream runs `edgerotate mend`.
 pub fn line(database: &Path, why: &str, mends_itself: bool) -> String {

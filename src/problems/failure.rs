@@ -160,6 +160,9 @@ causes! {
     KeyObjectMissing "key-object-missing" Setup DEVICE
         "the token has no such private key"
         "correct object= or id= in EDGEROTATE_PRIVATE_KEY (pkcs11-tool --list-objects shows what is there)";
+    PinAtEachSignature "pin-at-each-signature" Setup SETTINGS
+        "the key asks for the PIN again at each signature (CKA_ALWAYS_AUTHENTICATE), and gets none"
+        "use such a key by EDGEROTATE_PKCS11_ROUTE=engine, with a PIN file; or make one that does not ask";
     PublicKeyMissing "public-key-missing" Setup DEVICE
         "the token has the private key and not its public half"
         "write the device's certificate into the token, with the key's id: pkcs11-tool --write-object device.der --type cert --id …";

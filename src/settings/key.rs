@@ -32,7 +32,8 @@ pub(super) fn private_key(check: &mut Check<'_>) -> Option<PrivateKey> {
     let text = entry.value.expose();
     if !Pkcs11Uri::is_meant(text) {
         for setting in TOKEN_ONLY {
-            if let Some(unused) = check.entry(setting) {
+            // What the set of units for an HSM brings is in nobody's way.
+            if let Some(unused) = check.entry(setting).filter(|entry| !entry.place.is_of_hsm()) {
                 check.warn(unused, format!("has no effect: {} is no pkcs11: URI", entry.key));
             }
         }

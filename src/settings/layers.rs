@@ -15,7 +15,7 @@ use crate::{
     core::secret::Secret,
     settings::{
         env_file,
-        problem::{Owner, Place, Problem, Warning, shown_key},
+        problem::{HSM_FILE, Owner, Place, Problem, Warning, shown_key},
         spelling,
         table::{self, Setting},
     },
@@ -24,9 +24,6 @@ use crate::{
 /// The files that are read where the command line names none, the weakest first, and then the device's own.
 const IMAGE_FILES: [&str; 2] =
     ["/usr/lib/edgerotate/edgerotate.env", "/etc/edgerotate/edgerotate.env"];
-
-/// Weaker than both: what systemd/install puts there for the device's HSM. Where no set of an HSM is, nobody misses it.
-const HSM_FILE: &str = "/usr/lib/edgerotate/hsm.env";
 
 /// Stronger than the image's, and on the data partition.
 const DEVICE_FILE: &str = "/data/edgerotate/device.env";

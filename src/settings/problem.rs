@@ -1,6 +1,9 @@
 //! What is wrong with the settings: one line each, with the place, and never with a secret in it.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     core::pkcs11_uri,
@@ -18,6 +21,10 @@ pub enum Owner {
     /// It is the device's own, and outlives the image: after a rollback it may be newer than the program.
     Device,
 }
+
+/// The weakest of the files: what systemd/install puts there for the device's HSM. Where no set of an HSM is, nobody misses
+/// it.
+pub const HSM_FILE: &str = "/usr/lib/edgerotate/hsm.env";
 
 /// Where a setting, or what is wrong with it, is found. Ordered as the layers are, later wins.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +67,11 @@ impl Place {
     /// Whether the image's build could have found it: it is in a file that came with the image.
     pub fn is_in_image(&self) -> bool {
         matches!(self, Self::File { owner: Owner::Image, .. })
+    }
+
+    /// Whether the set of units for the device's HSM brought it.
+    pub fn is_of_hsm(&self) -> bool {
+        matches!(self, Self::File { path, .. } if path == Path::new(HSM_FILE))
     }
 
     /// Whether it is this device's: in its own file, or in the environment.

@@ -195,3 +195,19 @@ fn a_litestream_in_the_middle_of_its_restart_is_no_fault() {
     answer.assert_has("ok Litestream runs process *, with what is in MEMORY/litestream.env");
     bench.stop();
 }
+
+/// It stands in the daemon's record until the daemon looks for its mark again.
+#[test]
+fn a_refusal_that_was_taken_back_is_not_repeated() {
+    let mut bench = Bench::new("taken-back", Generation::V05);
+    let pin = bench.token.pin().to_owned();
+    bench.token.change_pin(&pin, "1357924680");
+    bench.start();
+    bench.wait_for_record(|record| record["fetch"]["failure"]["cause"] == "pin-incorrect");
+    bench.check(&[]).assert_has("WRONG PIN * [pin-incorrect]");
+    // Not the file was wrong, but the token.
+    bench.token.change_pin("1357924680", &pin);
+    bench.check(&["--pin-changed"]).assert_has("ok PIN the token takes it*");
+    bench.check(&[]).assert_has("ok PIN the token takes it*");
+    bench.stop();
+}

@@ -13,7 +13,11 @@ use std::{
 
 use edgerotate::{
     core::{credentials::Credentials, secret::Secret},
-    fetch::{parent::Launcher, pin_mark::Directories, protocol::FetchReply},
+    fetch::{
+        parent::Launcher,
+        pin_mark::Directories,
+        protocol::{FetchReply, Looked},
+    },
     problems::failure::{Cause, Failure},
     settings::{ModuleVariable, Pin, PrivateKey, Provider, Route, Token as TokenSettings},
 };
@@ -22,7 +26,7 @@ use crate::support::{
     Cloud, Scratch, Token,
     cloud::Certificate,
     device::{THING, program},
-    process::{run, tied},
+    process::{make_program, run, tied},
     skip,
     token::{SOFTHSM, write_private},
 };
@@ -154,6 +158,13 @@ impl Bench {
         }
     }
 
+    /// Looks at all that goes before the network, as `check` does.
+    pub fn look(&self) -> Looked {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let unreapable = |id| panic!("process {id} can't be reaped");
+        runtime.block_on(self.launcher.look(&self.provider, true, unreapable))
+    }
+
     pub fn fetch_credentials(&self) -> Credentials {
         match self.fetch() {
             FetchReply::Credentials { credentials, .. } => credentials,
@@ -220,11 +231,11 @@ impl Bench {
         run(tied("chmod").args(["-R", "a+rwX"]).arg(&*self.scratch));
         // The program may be where only root can go.
         let copy = self.scratch.join("edgerotate-for-all");
-        fs::copy(program(), &copy).unwrap();
+        run(tied("install").args(["-m", "755"]).arg(program()).arg(&copy));
         let script = self.scratch.join("edgerotate");
         let nobody = "exec /usr/bin/setpriv --reuid 65534 --regid 65534 --clear-groups";
-        fs::write(&script, format!("#!/bin/sh\n{nobody} {} \"$@\"\n", copy.display())).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let text = format!("#!/bin/sh\n{nobody} {} \"$@\"\n", copy.display());
+        make_program(&script, text.as_bytes());
         self.launcher.program = script;
         true
     }

@@ -51,7 +51,6 @@ const CASES: &[&[Cause]] =
 const NOT_BROUGHT_ABOUT: &[(Cause, &str)] = &[
     (Cause::OpensslMissing, "needs a libcurl that is built with another TLS library"),
     (Cause::TransportOther, "is what has no cause of its own"),
-    (Cause::PublicKeyMissing, "needs a key that can't be given its half: another kind than EC"),
 ];
 
 #[test]

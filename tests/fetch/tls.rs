@@ -3,7 +3,6 @@
 use std::{
     fs,
     net::TcpListener,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,7 +24,7 @@ use crate::{
     support::{
         Process, SOON,
         device::THING,
-        process::{run, tied},
+        process::{make_program, run, tied},
         wait_for,
     },
 };
@@ -211,8 +210,7 @@ fn a_system_without_authorities() {
         bench.launcher.program.display()
     );
     let program = bench.scratch.join("without-ssl");
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    make_program(&program, script.as_bytes());
     bench.launcher.program = program;
     bench.provider.ca_file = None;
     bench.assert_fails(Cause::SystemCaMissing, &["/etc/ssl/certs/ca-certificates.crt"]);

@@ -41,6 +41,8 @@ cases! {
     two_tokens_of_one_name_are_not_both_tried: TokenAmbiguous;
     a_certificate_of_another_key: KeyMismatch;
     a_key_without_its_public_object: SignatureMismatch;
+    a_key_without_its_public_object_by_the_provider: PublicKeyMissing;
+    a_key_that_wants_the_pin_for_each_signature_by_the_provider: PinAtEachSignature;
     openssl_without_its_way_to_the_token: EngineMissing ProviderMissing;
 }
 
@@ -418,26 +420,61 @@ fn a_key_without_its_public_object() {
     bench.provider.certificate = other;
     bench.assert_fails(Cause::SignatureMismatch, &["second.pem", "object=device-key"]);
     assert_eq!(bench.cloud.fetches(), 1, "nothing was asked with it");
+    // Without any certificate there is nothing to hold the signature against; a look says what is missing, and no more.
+    bench.provider.certificate = bench.scratch.join("nowhere.pem");
+    let looked = bench.look();
+    assert_eq!(looked.certificate.unwrap().unwrap_err().cause, Cause::CertificateMissing);
+    assert!(looked.key.unwrap().is_ok());
+}
+
+/// There it can't be completed, and it is said what mends it.
+fn a_key_without_its_public_object_by_the_provider() {
+    if route() == Route::Engine {
+        return leave_out("is for OpenSSL's provider, which tests/provider-route has");
+    }
+    let bench = Bench::new("no-public-object");
+    bench.token.delete_public_key("device-key");
+    bench.assert_fails(Cause::PublicKeyMissing, &["object=device-key", "--type cert"]);
+    bench.token.write_certificate(&bench.certificate.path, "device-key", "01");
+    bench.fetch_credentials();
 }
 
 /// CKA_ALWAYS_AUTHENTICATE, as of a PIV card's signature slot: the PIN goes to the token again for each signature.
 #[test]
 fn a_key_that_wants_the_pin_for_each_signature() {
     if route() == Route::Provider {
-        return leave_out("OpenSSL's provider has its own way with such keys");
+        return leave_out("works by OpenSSL's engine alone");
     }
     let mut bench = Bench::new("always-authenticate");
+    with_a_careful_key(&mut bench);
+    let log = bench.shim("");
+    bench.fetch_credentials();
+    // Once for the token; then for each signature: the proof, as the import left no public key, and the handshake.
+    assert_eq!(count(&log, "C_Login"), 3);
+    bench.token_settings().pin = Pin::None;
+    bench.assert_fails(Cause::PinNeeded, &[]);
+}
+
+fn a_key_that_wants_the_pin_for_each_signature_by_the_provider() {
+    if route() == Route::Engine {
+        return leave_out("is for OpenSSL's provider, which tests/provider-route has");
+    }
+    let mut bench = Bench::new("always-authenticate");
+    let key = with_a_careful_key(&mut bench);
+    bench.token.import_public_key(&key, "careful-key", "03");
+    bench.assert_fails(Cause::PinAtEachSignature, &["EDGEROTATE_PKCS11_ROUTE=engine"]);
+}
+
+/// The key's file is returned.
+fn with_a_careful_key(bench: &mut Bench) -> PathBuf {
     // openssl's own command asks a terminal for the PIN of such a key, so the request is made before.
     let (key, request) = bench.make_key("careful");
     bench.token.import_key(&key, "careful-key", "03", &["--always-auth"]);
     let path = bench.scratch.join("careful-device.pem");
     bench.cloud.issue(&request, THING, &path);
-    let log = bench.shim("");
     bench.provider.certificate = path;
     bench.token_settings().uri = bench.token.uri_of("careful-key");
-    bench.fetch_credentials();
-    // Once for the token; then for each signature: the proof, as the import left no public key, and the handshake.
-    assert_eq!(count(&log, "C_Login"), 3);
+    key
 }
 
 fn openssl_without_its_way_to_the_token() {

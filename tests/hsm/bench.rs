@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -125,6 +125,13 @@ impl Bench {
         say(&mut self.device.edgerotate(&[&["check"], arguments].concat()))
     }
 
+    /// The gate, which waits for what may be late.
+    pub fn start_gate(&self) -> Child {
+        let mut command = self.device.edgerotate(&["check", "--gate", "--patience", "120"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
     /// A boot: what is in memory is gone.
     pub fn boot(&self) {
         fs::remove_dir_all(&self.device.runtime_directory).unwrap();
@@ -133,6 +140,14 @@ impl Bench {
 }
 
 impl Said {
+    /// What a command that was started says by its end.
+    pub fn of(child: Child) -> Self {
+        let output = child.wait_with_output().unwrap();
+        let text = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+        let code = output.status.code().unwrap_or_else(|| panic!("{text:?}"));
+        Self { code, text: text.concat() }
+    }
+
     /// The names in brackets at the ends of lines: what was found.
     pub fn names(&self) -> Vec<&str> {
         let name = |line: &'_ str| -> Option<(usize, usize)> {
@@ -149,8 +164,6 @@ impl Said {
 }
 
 fn say(command: &mut Command) -> Said {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let text = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
-    let code = output.status.code().unwrap_or_else(|| panic!("{text:?}"));
-    Said { code, text: text.concat() }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Said::of(command.spawn().unwrap())
 }

@@ -1,7 +1,7 @@
 //! What each token goes through, in the order of a device's life.
 
 use crate::{
-    bench::Bench,
+    bench::{Bench, Said},
     modules::{Hsm, Pin, WRONG_PIN},
     support::SOON,
     table,
@@ -88,7 +88,11 @@ fn its_backend_goes_and_comes(bench: &mut Bench) -> String {
 
     bench.device.start();
     bench.device.wait_for_problem("next try in", SOON);
+    // The gate has patience, and the daemon tries again.
+    let waiting = bench.start_gate();
     bench.hsm.backend().start();
+    let gate = Said::of(waiting);
+    assert_eq!(gate.code, 0, "{}", gate.text);
     let before = bench.device.cloud.fetches();
     // Soon, where it may come by itself; and nothing of it has cost a login.
     bench.device.wait_until("credentials", 5 * SOON, |d| d.cloud.fetches() > before);

@@ -177,3 +177,11 @@ fn parent_and_start(pid: u32) -> Option<(u32, String)> {
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     Some((fields.get(1)?.parse().ok()?, (*fields.get(19)?).to_owned()))
 }
+
+/// Puts a program at `path`, by way of another process: whatever this process has open for writing, a test beside this one
+/// that starts a program just then has open as well for a moment, and what is open for writing can't be run.
+pub fn make_program(path: &Path, contents: &[u8]) {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, contents).expect("a program's draft");
+    run(tied("install").args(["-m", "755"]).arg(&draft).arg(path));
+}

@@ -90,6 +90,14 @@ impl Token {
         self.with_login(&["--delete-object", "--type", "pubkey", "--label", label]);
     }
 
+    /// Gives the token another PIN.
+    pub fn change_pin(&self, from: &str, to: &str) {
+        let login = ["--token-label", &self.label, "--login", "--pin", "env:FROM"];
+        let change = ["--change-pin", "--new-pin", "env:TO"];
+        let mut command = self.pkcs11_tool(&[&login[..], &change].concat());
+        run(command.env("FROM", from).env("TO", to));
+    }
+
     /// A key from a PEM file, without its public half.
     pub fn import_key(&self, pem: &Path, label: &str, id: &str, further: &[&str]) {
         let der = self.directory.join("import.der");
@@ -98,6 +106,22 @@ impl Token {
         let der = der.to_str().expect("a plain path");
         let write = ["--write-object", der, "--type", "privkey", "--usage-sign", "--sensitive"];
         self.with_login(&[&write[..], &["--label", label, "--id", id], further].concat());
+    }
+
+    pub fn import_public_key(&self, pem: &Path, label: &str, id: &str) {
+        let convert = ["pkey", "-pubout", "-outform", "DER", "-in"];
+        self.write_object(&convert, pem, "pubkey", label, id);
+    }
+
+    pub fn write_certificate(&self, pem: &Path, label: &str, id: &str) {
+        self.write_object(&["x509", "-outform", "DER", "-in"], pem, "cert", label, id);
+    }
+
+    fn write_object(&self, convert: &[&str], pem: &Path, kind: &str, label: &str, id: &str) {
+        let der = self.directory.join("object.der");
+        run(self.command("openssl").args(convert).arg(pem).arg("-out").arg(&der));
+        let der = der.to_str().expect("a plain path");
+        self.with_login(&["--write-object", der, "--type", kind, "--label", label, "--id", id]);
     }
 
     fn with_login(&self, arguments: &[&str]) {

@@ -42,6 +42,7 @@ pub fn step(cause: Cause, provider: &Provider) -> Step {
         Cause::KeyFileNotPem
         | Cause::KeyUriInvalid
         | Cause::KeyObjectMissing
+        | Cause::PinAtEachSignature
         | Cause::PublicKeyMissing
         | Cause::TokenFault => Step::Key,
         Cause::PinFileMissing
@@ -132,6 +133,7 @@ pub fn gate(cause: Cause) -> Gate {
         | Cause::ModuleNotPermitted
         | Cause::ModuleNotLoadable
         | Cause::ModuleNotPkcs11
+        | Cause::PinAtEachSignature
         | Cause::KeyUriInvalid => Gate::Fails,
         // A bus, a helper of the module's, a directory that the service manager makes: they may come.
         Cause::ModuleRefuses

@@ -1,6 +1,6 @@
 //! The databases: whether they can be opened, written and guarded, and what is said of their replicas.
 //!
-//! The rules of `heartbeat_store` hold here as well: nothing but SQLite opens a database, its -wal or its -shm, and
+//! The rules of `replica::sqlite` hold here as well: nothing but SQLite opens a database, its -wal or its -shm, and
 //! nothing is checkpointed. Nothing is written either: whether it could be is told by taking the lock of a writer and
 //! giving it back. Files that SQLite makes for that look go with it.
 

@@ -107,6 +107,34 @@ fn a_setup_fault_is_retried_slowly_and_retry_after_is_obeyed_up_to_its_bound() {
     assert!(next >= s(300) && next <= s(331), "{next:?}");
 }
 
+/// A bus that is late is there in a moment; one that stays away must not be asked for ever as if it came.
+#[test]
+fn a_device_that_does_not_answer_is_tried_soon_and_then_slowly() {
+    let (mut rotation, mut now, mut waits) = (fresh(), s(0), Vec::new());
+    for _ in 0..20 {
+        let fetch = fetch(&mut rotation, now);
+        rotation.handle(Event::FetchFailed { fetch, class: Class::Device, retry_after: None }, now);
+        let next = rotation.next_fetch().unwrap();
+        waits.push(next.since(now));
+        now = next;
+    }
+    let (soon, slow) = waits.split_at(6);
+    assert!(soon.iter().sum::<Duration>() <= Duration::from_secs(126), "{soon:?}");
+    let range = Duration::from_secs(30)..=Duration::from_secs(900);
+    assert!(slow.iter().all(|wait| range.contains(wait)), "{slow:?}");
+
+    // But good credentials do not expire for it.
+    let (mut rotation, mut now) = (running(), s(3300));
+    while now < s(3590) {
+        let fetch = fetch(&mut rotation, now);
+        rotation.handle(Event::FetchFailed { fetch, class: Class::Device, retry_after: None }, now);
+        let next = rotation.next_fetch().unwrap();
+        let left = s(3600).since(now);
+        assert!(next.since(now) <= (left / 2).max(Duration::from_secs(1)), "{now:?} {next:?}");
+        now = next;
+    }
+}
+
 #[test]
 fn a_refused_pin_is_looked_at_but_not_tried_until_it_changes() {
     let mut rotation = fresh();

@@ -11,7 +11,7 @@ use openssl::{
 };
 
 use super::{
-    ChildState,
+    key::{self, ChildState},
     proof::{self, Certified},
     request,
     text::printable,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     fetch::{
-        child, material,
+        material,
         protocol::{CertificateFacts, FetchOrder, KeyFacts, Looked, Purpose},
     },
     problems::failure::{Cause, Failure},
@@ -34,7 +34,7 @@ pub fn look(order: &FetchOrder, kept: &mut ChildState) -> Looked {
         let certificate = Some(certificate(chain, order));
         return Looked { certificate, authorities, key: None, without_pin: None, pair: None };
     }
-    let opened = request::check_tls_backend().and_then(|()| child::open(order, kept));
+    let opened = request::check_tls_backend().and_then(|()| key::open(order, kept));
     let without_pin = match (&opened, &provider.key) {
         (Err(failure), PrivateKey::Token(token)) if is_of_pin(failure.cause) => {
             Some(kept.look_without_pin(token))
@@ -45,7 +45,7 @@ pub fn look(order: &FetchOrder, kept: &mut ChildState) -> Looked {
         Ok(chain) => Some(Certified::of(chain, &provider.certificate)),
         Err(_) => None,
     };
-    let remember = |failure| child::remember(failure, order, kept);
+    let remember = |failure| key::remember(failure, order, kept);
     let pair = match (&opened, &certified) {
         (Ok((key, words)), Some(Ok(certified))) => {
             Some(proof::check_match(certified, key, words).map_err(remember))

@@ -8,6 +8,7 @@ use std::{fs::File, io::Read, os::fd::OwnedFd};
 use zeroize::Zeroizing;
 
 use super::text::printable;
+use crate::core::secret::Secret;
 
 /// As much as a log line should hold.
 const KEPT_BYTES: usize = 2048;
@@ -17,11 +18,11 @@ const MAX_WORDS: usize = 200;
 const PIPE_BYTES: usize = 64 * 1024;
 
 /// Takes what is in the pipe now, without waiting for more.
-pub fn collect(printed: OwnedFd, pin: Option<&str>) -> String {
+pub fn collect(printed: OwnedFd, pin: Option<&str>, secrets: &[Secret]) -> String {
     let mut raw = Zeroizing::new(Vec::with_capacity(PIPE_BYTES + 1));
     // Ends with WouldBlock, as this process itself holds the writing end; what was read by then is kept.
     let _ = File::from(printed).take(PIPE_BYTES as u64).read_to_end(&mut raw);
-    clean(&String::from_utf8_lossy(&raw), pin)
+    clean(&String::from_utf8_lossy(&raw), pin, secrets)
 }
 
 /// What separates the lines in the notes.
@@ -56,8 +57,11 @@ pub fn last_words(notes: &str) -> Option<String> {
 }
 
 /// The end of a text, with its secrets blotted out first: cutting first could leave half a PIN.
-pub fn clean(text: &str, pin: Option<&str>) -> String {
+pub fn clean(text: &str, pin: Option<&str>, secrets: &[Secret]) -> String {
     let mut text = text.to_owned();
+    for secret in secrets {
+        text = text.replace(secret.expose(), "[secret]");
+    }
     if let Some(pin) = pin.filter(|pin| !pin.is_empty()) {
         let hex = |separator: &str, upper: bool| {
             let digits =
@@ -118,11 +122,13 @@ mod tests {
                     [in] pPin[ulPinLen] 36 34 38 32 31 39  648219\n\
                     pin-source=file:/run/pin;type=private \u{1b}[31m";
         assert_eq!(
-            clean(text, Some("648219")),
+            clean(text, Some("648219"), &[]),
             "The private key was not found at: pkcs11:token=t;object=o?pin-value=[…]&x=1 | \
              [in] pPin[ulPinLen] [PIN]  [PIN] | pin-source=[…];type=private  [31m"
         );
-        assert_eq!(clean("a?pin-value=12%33", None), "a?pin-value=[…]");
+        assert_eq!(clean("a?pin-value=12%33", None, &[]), "a?pin-value=[…]");
+        let of_module = [Secret::new("user:0001".to_owned())];
+        assert_eq!(clean("login as user:0001", None, &of_module), "login as [secret]");
     }
 
     /// What was captured of tpm2-pkcs11 1.9.0 at a TPM that killed clients had filled.
@@ -143,7 +149,7 @@ mod tests {
     #[test]
     fn keeps_the_end_only_and_no_half_pin() {
         let text = format!("{}648219{}", "x".repeat(100), "y".repeat(KEPT_BYTES - 3));
-        let kept = clean(&text, Some("648219"));
+        let kept = clean(&text, Some("648219"), &[]);
         assert_eq!(kept.len(), KEPT_BYTES);
         assert!(!kept.contains("219"), "{kept}");
     }

@@ -118,7 +118,7 @@ fn may_ask(stream: &UnixStream, litestream: &Service) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "uid {} is neither root nor edgerotate's user, and does not ask from {}",
+        "uid {} may not ask: only root, edgerotate's user and the processes of {} may",
         peer.uid(),
         litestream.place()
     ))

@@ -13,11 +13,10 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
-    LEAST_PAUSE, MOST_RESTORES, MarkOutcome, RestoreFigures,
     database::{self, RowsRead},
     meter::Meter,
-    on_databases,
-    report::NOT_WHOLE,
+    repeat::{LEAST_PAUSE, MOST_RESTORES, RestoreFigures, on_databases},
+    report::{MarkOutcome, NOT_WHOLE},
     tables::{Newest, Table, Tables},
     workplace::Workplace,
 };

@@ -13,6 +13,7 @@ mod json;
 mod keyed;
 mod lag;
 mod meter;
+mod repeat;
 pub(crate) mod report;
 mod restore;
 mod row;
@@ -23,17 +24,17 @@ pub(crate) mod workplace;
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use serde_json::Value;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::time::sleep;
 
 use self::{
-    database::{Before, DatabasesRead, Interrupts},
+    database::{Before, DatabasesRead},
     lag::LagClocks,
     meter::Meter,
+    repeat::{LEAST_PAUSE, MOST_RESTORES, on_databases},
     report::{HeartbeatFound, HeartbeatReport, HeartbeatRestored, MarkOutcome},
     restore::restore,
     workplace::Workplace,
@@ -49,19 +50,6 @@ use crate::{
     settings::Config,
     system::{clock, signals::Signals},
 };
-
-/// A doubt about another table is looked into so often, in all.
-const MOST_RESTORES: u32 = 4;
-
-/// Between two restores, Litestream gets at least this long to upload.
-const LEAST_PAUSE: Duration = Duration::from_secs(2);
-
-/// How long a restore took, and its size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RestoreFigures {
-    took: Duration,
-    bytes: u64,
-}
 
 /// What was found of each database: the heartbeat's, and those of the applications.
 struct Verified {
@@ -316,32 +304,4 @@ async fn restore_and_read(
     })
     .await?;
     Ok((took, bytes, read))
-}
-
-/// Lets SQLite work where it may wait, and ends it when a signal comes.
-async fn on_databases<T: Send + 'static>(
-    signals: &mut Signals,
-    work: impl FnOnce(&Interrupts) -> Result<T, Trouble> + Send + 'static,
-) -> Result<T, Trouble> {
-    let interrupts = Arc::new(Interrupts::default());
-    let mut task = spawn_blocking({
-        let interrupts = Arc::clone(&interrupts);
-        move || work(&interrupts)
-    });
-    let ended = tokio::select! {
-        ended = &mut task => ended,
-        _ = signals.next() => {
-            interrupts.interrupt();
-            let _ = task.await;
-            return Err(Trouble::interrupted());
-        }
-    };
-    ended.unwrap_or_else(|e| {
-        Err(Trouble {
-            cause: "device",
-            exit_code: DEVICE,
-            what: e.to_string(),
-            remedy: "report it",
-        })
-    })
 }

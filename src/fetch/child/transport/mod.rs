@@ -176,6 +176,8 @@ pub fn signing_cause(words: &str) -> Cause {
         ("Invalid PIN", Cause::PinIncorrect),
         ("PIN locked", Cause::TokenLockedOut),
         ("PIN expired", Cause::PinExpired),
+        // Nobody is asked for anything but a PIN while a key signs.
+        ("UI routines", Cause::PinAtEachSignature),
     ]
     .into_iter()
     .find_map(|(reason, cause)| words.contains(reason).then_some(cause))

@@ -148,6 +148,8 @@ fn alerts_by_their_number_whatever_openssl_calls_them() {
         (46, "sslv3 alert certificate unknown", Cause::DeviceCertificateUnknown),
         (48, "tlsv1 alert unknown ca", Cause::DeviceCertificateUnknown),
         (49, "tlsv1 alert access denied", Cause::DeviceCertificateRejected),
+        // The server could not verify the signature: the token made it, not AWS.
+        (51, "tlsv1 alert decrypt error", Cause::TokenFault),
         (116, "tlsv13 alert certificate required", Cause::DeviceCertificateRejected),
         (40, "sslv3 alert handshake failure", Cause::TlsVersion),
         (112, "tlsv1 unrecognized name", Cause::ServerOtherHost),
