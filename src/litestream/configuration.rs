@@ -1,5 +1,5 @@
-//! What stands in litestream.yml that Litestream itself does not tell. It is looked for line by line: whatever these keys
-//! mean, they mean it anywhere in the file.
+//! What stands in litestream.yml that Litestream itself does not tell. It is looked for line by
+//! line: whatever these keys mean, they mean it anywhere in the file.
 
 /// Something to be said of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +47,8 @@ fn has_keys(url: &str) -> bool {
     small.contains("accesskeyid=") || small.contains("secretaccesskey=")
 }
 
-/// Versions that are known for a fault, the first and the last of each; where it was seen or is told of.
+/// Versions that are known for a fault, the first and the last of each; where it was seen or is
+/// told of.
 const KNOWN: &[([u32; 3], [u32; 3], &str)] = &[
     ([0, 5, 0], [0, 5, 4], "they were not tried with edgerotate"),
     (

@@ -1,9 +1,10 @@
 //! How far Litestream 0.5 has read: the level-0 LTX files beside the database.
 //!
-//! Litestream writes one for each piece of the WAL that it reads, before it uploads anything, under another name first and
-//! then renamed. The header (100 bytes, big endian; github.com/superfly/ltx, `Header`) tells the piece: bytes 48 to 63 where
-//! it starts in the WAL and how long it is, 64 to 71 the WAL's salts. A file that has every page of the database is a copy
-//! of the whole; its page index, before the trailer, tells how many pages it has.
+//! Litestream writes one for each piece of the WAL that it reads, before it uploads anything, under
+//! another name first and then renamed. The header (100 bytes, big endian; github.com/superfly/ltx,
+//! `Header`) tells the piece: bytes 48 to 63 where it starts in the WAL and how long it is, 64 to
+//! 71 the WAL's salts. A file that has every page of the database is a copy of the whole; its page
+//! index, before the trailer, tells how many pages it has.
 
 use std::{
     collections::BTreeMap,
@@ -143,7 +144,8 @@ fn has_all_pages(file: &File, pages: u64, page_size: u64) -> io::Result<bool> {
     Ok(entries(&index) >= wanted)
 }
 
-/// How many pages an index names: numbers of variable length, three for each page, and a zero at the end.
+/// How many pages an index names: numbers of variable length, three for each page, and a zero at
+/// the end.
 fn entries(index: &[u8]) -> u64 {
     let numbers = index.iter().filter(|byte| **byte & 0x80 == 0).count() as u64;
     numbers.saturating_sub(1) / 3
@@ -153,7 +155,8 @@ fn entries(index: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// Written by 0.5.17 for a database of 6 pages: its first file, which has them all, and two more of one page each.
+    /// Written by 0.5.17 for a database of 6 pages: its first file, which has them all, and two
+    /// more of one page each.
     const FILES: [(&str, &str, &str); 3] = [
         (
             "0000000000000001-0000000000000001.ltx",

@@ -25,9 +25,11 @@ pub struct Places {
     pub newest: Place,
     /// The whole database was copied since this WAL began.
     pub whole: bool,
-    /// The last note of the WAL before, if it is still there; none is looked for behind a copy of the whole.
+    /// The last note of the WAL before, if it is still there; none is looked for behind a copy of
+    /// the whole.
     pub before: Option<Place>,
-    /// When the newest note was written, by the file system's clock: of two generations of Litestream, which ran last?
+    /// When the newest note was written, by the file system's clock: of two generations of
+    /// Litestream, which ran last?
     pub changed: SystemTime,
 }
 

@@ -62,15 +62,15 @@ fn start_time(stat: &str) -> Option<Boottime> {
     state.map(|_| Boottime::from_millis(ticks.saturating_mul(TICK.as_millis() as u64)))
 }
 
-/// The fields of /proc/PID/stat from the third on, the state. The second, the program's name, may have spaces and
-/// parentheses in it.
+/// The fields of /proc/PID/stat from the third on, the state. The second, the program's name, may
+/// have spaces and parentheses in it.
 fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
     let (_, after_name) = stat.rsplit_once(')')?;
     Some(after_name.split_ascii_whitespace())
 }
 
-/// A clock tick, in which the kernel tells a process's start: USER_HZ, which is 100 on every architecture Linux
-/// has today but alpha and ia64.
+/// A clock tick, in which the kernel tells a process's start: USER_HZ, which is 100 on every
+/// architecture Linux has today but alpha and ia64.
 pub const TICK: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

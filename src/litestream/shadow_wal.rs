@@ -1,8 +1,8 @@
 //! How far Litestream 0.3 has read: its copy of the WAL beside the database, the shadow WAL.
 //!
-//! `generation` names the generation, and `generations/NAME/wal/INDEX.wal` holds what was read of each WAL, header and all:
-//! the salts are in bytes 16 to 23 of it, and its length is the position. Each WAL has a file of its own. A new generation
-//! begins with a copy of the whole database.
+//! `generation` names the generation, and `generations/NAME/wal/INDEX.wal` holds what was read of
+//! each WAL, header and all: the salts are in bytes 16 to 23 of it, and its length is the position.
+//! Each WAL has a file of its own. A new generation begins with a copy of the whole database.
 
 use std::{
     fs::{self, File},

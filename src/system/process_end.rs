@@ -1,4 +1,5 @@
-//! The end of a process that is not ours, waited for without asking again and again: pidfd_open(2), Linux 5.3.
+//! The end of a process that is not ours, waited for without asking again and again: pidfd_open(2),
+//! Linux 5.3.
 
 #![allow(unsafe_code, reason = "neither the standard library nor nix has this call")]
 

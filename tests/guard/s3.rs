@@ -1,4 +1,5 @@
-//! What S3 answers, what the control socket is told, and what is deleted: the guard trusts no moment of it.
+//! What S3 answers, what the control socket is told, and what is deleted: the guard trusts no
+//! moment of it.
 
 use std::{fs, process::Command};
 
@@ -10,7 +11,8 @@ use crate::{
     support::{Device, Generation, SOON, process::run},
 };
 
-/// S3 refuses for as long as some tries of Litestream take, from before a restart on. Each answer comes late, as over LTE.
+/// S3 refuses for as long as some tries of Litestream take, from before a restart on. Each answer
+/// comes late, as over LTE.
 fn refused_over_a_restart(name: &str, generation: Generation, answer: &Value) {
     let mut device = Device::new(name, generation, std::time::Duration::from_secs(20));
     let application = Application::new(&mut device, "app.db");

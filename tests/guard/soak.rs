@@ -1,5 +1,5 @@
-//! Restart after restart while S3 answers in turn with all that it can answer with, under an application that writes in small
-//! steps and checkpoints in between: `make soak-guard`.
+//! Restart after restart while S3 answers in turn with all that it can answer with, under an
+//! application that writes in small steps and checkpoints in between: `make soak-guard`.
 
 use std::time::Duration;
 
@@ -74,8 +74,8 @@ fn soak(name: &str, generation: Generation, restarts: usize) {
     let whole =
         device.litestream.restore_whole(&device.scratch.join("copy.db"), &device.rows(), SOON);
     eprintln!(
-        "{name}: {seen} restarts, S3 answered {met:?}; {} rows of the application and {} heartbeats, {} missing; \
-         marked {marked} times, marked at the end: {}",
+        "{name}: {seen} restarts, S3 answered {met:?}; {} rows of the application and {} \
+         heartbeats, {} missing; marked {marked} times, marked at the end: {}",
         rows.len(),
         whole.len(),
         missing.len(),

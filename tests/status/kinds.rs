@@ -48,7 +48,8 @@ scenarios! {
     of_litestream: LitestreamNotRunning;
     of_uploads: ReplicaBehind UploadsUnseen;
     of_the_guard: GuardNotHad GuardGivenUp;
-    of_a_replica_that_stands_still: ReplicaStandsStill WalTooLarge;
+    of_a_replica_that_stands_still: ReplicaStandsStill;
+    of_a_wal_that_grows: WalTooLarge;
     of_suspect_replicas: Suspect SuspectUnknown;
     of_the_clock: ClockOff ClockWrong;
     of_the_record: StateNotWritten StateUnreadable;
@@ -252,14 +253,30 @@ mod scenario {
         let application = crate::support::application::Application::new(&mut device, "app.db");
         let path = application.path.display().to_string();
         device.set("GUARD_DATABASES", &path);
-        device.set("GUARD_MAX_WAL", "1M");
         device.set("VERIFY_MAX_LAG", "10s");
         device.start();
         device.wait_for_log_times("holds its own read lock", 2, SOON);
         device.litestream.fail_restarts(1000);
         fs::remove_dir_all(device.database.with_file_name(".app.db-litestream")).unwrap();
-        application.write(400);
+        application.write(20);
         assert_told(&device, Kind::ReplicaStandsStill, &format!("{path}*"));
+        device.stop();
+        Played::Yes
+    }
+
+    /// A program keeps a read transaction open, so that not even Litestream can begin the WAL anew.
+    pub fn of_a_wal_that_grows() -> Played {
+        let mut device = Device::new("grows", Generation::V05, LONG);
+        let application = crate::support::application::Application::new(&mut device, "app.db");
+        let path = application.path.display().to_string();
+        device.set("GUARD_DATABASES", &path);
+        device.set("GUARD_MAX_WAL", "1M");
+        device.set("VERIFY_MAX_LAG", "10s");
+        device.start();
+        device.wait_for_log_times("holds its own read lock", 2, SOON);
+        let reader = database::open(&application.path).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM HealthCheck").unwrap();
+        application.write(400);
         assert_told(&device, Kind::WalTooLarge, &path);
         device.stop();
         Played::Yes

@@ -1,6 +1,6 @@
 //! Behind, or too early to tell.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{fs, ops::RangeInclusive, time::Duration};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -67,6 +67,27 @@ fn heartbeats_that_go_on_without_litestream_fall_behind_and_catch_up() {
     device.litestream.signal(Signal::SIGSTOP);
     device.wait_until("a replica that is behind", 2 * SOON, |device| verdict(device) == "behind");
     device.litestream.signal(Signal::SIGCONT);
+    device.wait_until("a whole replica", 2 * SOON, |device| verdict(device) == "whole");
+    device.stop();
+}
+
+/// Litestream's retention deletes what the restore has listed and not read yet. Short times stand in for a slow link.
+#[test]
+fn files_that_retention_deletes_under_a_restore_are_no_loss() {
+    let mut device = Device::new("retention", Generation::V05, Duration::from_secs(3600));
+    let text = fs::read_to_string(&device.litestream.configuration).unwrap();
+    let short = "l0-retention: 3s\nl0-retention-check-interval: 1s\nlevels:\n  - interval: 2s\n  - \
+                 interval: 6s\n";
+    fs::write(&device.litestream.configuration, format!("{short}{text}")).unwrap();
+    device.start();
+    let verdict = |device: &Device| verified(device).1["verdict"].clone();
+    device.wait_until("a replica", 2 * SOON, |device| verdict(device) == "whole");
+    device.cloud.s3_fault(&json!({"delay_s": 0.25}));
+    for _ in 0..3 {
+        let (answer, _) = verified(&device);
+        assert_ne!(answer.code, Some(65), "{answer:?}");
+    }
+    device.cloud.heal();
     device.wait_until("a whole replica", 2 * SOON, |device| verdict(device) == "whole");
     device.stop();
 }

@@ -1,9 +1,11 @@
-//! Whether anything was overwritten before Litestream had read it: found out afterwards, whatever happened in between.
+//! Whether anything was overwritten before Litestream had read it: found out afterwards, whatever
+//! happened in between.
 //!
-//! A row can be lost in one way only: the WAL begins anew while it holds frames that Litestream has not read. That leaves
-//! traces. The header of the new WAL has other salts; what Litestream left beside the database tells how far it had read
-//! the old one; and the frames of the old one stay in the file until they are overwritten. Frames behind what was read are
-//! rows that are missing. No such frames: all was read. Where neither can be shown, the replica is marked.
+//! A row can be lost in one way only: the WAL begins anew while it holds frames that Litestream has
+//! not read. That leaves traces. The header of the new WAL has other salts; what Litestream left
+//! beside the database tells how far it had read the old one; and the frames of the old one stay in
+//! the file until they are overwritten. Frames behind what was read are rows that are missing. No
+//! such frames: all was read. Where neither can be shown, the replica is marked.
 
 use std::cmp::Ordering;
 
@@ -18,7 +20,8 @@ use super::{
 /// What is remembered from one look to the next, and left to the next daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The newest WAL that was not empty, and whether Litestream's process with this id held a lock then.
+    /// The newest WAL that was not empty, and whether Litestream's process with this id held a lock
+    /// then.
     wal: Option<Wal>,
     holder: Option<u32>,
     /// The newest position that was seen.
@@ -30,8 +33,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Whether the two differ in no more than how far the same WAL has grown and was read. A little less of that can make a
-    /// judgement less certain, and none wrong.
+    /// Whether the two differ in no more than how far the same WAL has grown and was read. A little
+    /// less of that can make a judgement less certain, and none wrong.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let names = |evidence: &Self| {
             let read = evidence.read.map(|read| (read.notes, read.salts, read.whole));
@@ -76,8 +79,8 @@ impl Evidence {
     }
 
     fn lost(&self, read: &Read, wal: &Wal, tail: Tail, rules: Rules) -> Option<Reason> {
-        // The WAL began anew, and Litestream has not read on yet. 0.5 never looks back; 0.3 does, and where nothing can be
-        // told, both begin with a copy of all: what follows will show.
+        // The WAL began anew, and Litestream has not read on yet. 0.5 never looks back; 0.3 does,
+        // and where nothing can be told, both begin with a copy of all: what follows will show.
         let is_behind = wal.salts.is_some_and(|salts| salts != read.salts);
         if is_behind && tail == Tail::Unread && read.notes == Notes::Ltx {
             return (self.told != Some(read.salts)).then_some(Reason::Unread);
@@ -94,8 +97,8 @@ impl Evidence {
             return None;
         }
         if read.notes == Notes::Shadow {
-            // 0.3 copies the end of the old WAL before it turns to the new one, or begins with a copy of all. So it is
-            // enough that no WAL was left out.
+            // 0.3 copies the end of the old WAL before it turns to the new one, or begins with a
+            // copy of all. So it is enough that no WAL was left out.
             let wals = u64::from(read.salts.0.wrapping_sub(last.salts.0));
             let was_each_read = read.serial.checked_sub(last.serial) == Some(wals);
             return (!was_each_read).then_some(Reason::Unproven);
@@ -117,8 +120,9 @@ impl Evidence {
         }
     }
 
-    /// The traces of the old WAL are overwritten; but SQLite counts transactions. Those since the last look which are not
-    /// in the new WAL were in the old one. None, or one where something was read since: then all was read.
+    /// The traces of the old WAL are overwritten; but SQLite counts transactions. Those since the
+    /// last look which are not in the new WAL were in the old one. None, or one where something was
+    /// read since: then all was read.
     fn counts_show_all_was_read(&self, before: &Before, wal: &Wal) -> bool {
         let (Some(last), Some(commits)) = (&self.wal, wal.commits) else { return false };
         if last.salts != Some(before.salts) {
@@ -135,7 +139,8 @@ impl Evidence {
 
     /// Without a position only the lock tells: one that the same process holds at both looks.
     fn unproven(&self, look: &Look, wal: &Wal, rules: Rules) -> Option<Reason> {
-        let began_anew = matches!((self.wal.and_then(|wal| wal.salts), wal.salts), (Some(old), Some(new)) if old != new);
+        let old = self.wal.and_then(|wal| wal.salts);
+        let began_anew = matches!((old, wal.salts), (Some(old), Some(new)) if old != new);
         let was_kept = self.holder.is_some() && self.holder == look.lock.map(|lock| lock.pid);
         (began_anew && !was_kept && rules.holds(Rule::MarkUnprovenBeginning))
             .then_some(Reason::Unproven)

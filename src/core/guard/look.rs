@@ -12,8 +12,8 @@ pub type Awake = Duration;
 /// Device and inode of a file: a restore puts another file in its place.
 pub type FileId = (u64, u64);
 
-/// The two salts in the header of a WAL (SQLite's fileformat2.html, 4.1). Each time the WAL begins anew, the first grows
-/// by one and the second is drawn anew, so that they name one run of frames.
+/// The two salts in the header of a WAL (SQLite's fileformat2.html, 4.1). Each time the WAL begins
+/// anew, the first grows by one and the second is drawn anew, so that they name one run of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Salts(pub u32, pub u32);
 
@@ -31,9 +31,11 @@ pub struct Wal {
     pub salts: Option<Salts>,
     /// Where the last committed frame ends, in bytes from the start of the file.
     pub end: u64,
-    /// All of it was copied into the database: the next write begins it anew, unless somebody pins it.
+    /// All of it was copied into the database: the next write begins it anew, unless somebody pins
+    /// it.
     pub copied: bool,
-    /// SQLite's count of transactions (`iChange` in the header of the WAL index); it goes on when the WAL begins anew.
+    /// SQLite's count of transactions (`iChange` in the header of the WAL index); it goes on when
+    /// the WAL begins anew.
     pub changes: u32,
     /// How many of them are in this WAL, where that was counted.
     pub commits: Option<u32>,
@@ -61,13 +63,14 @@ pub enum Notes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {
     pub notes: Notes,
-    /// Grows with each thing that was read: the transaction (0.5), or the number of the shadow WAL (0.3).
+    /// Grows with each thing that was read: the transaction (0.5), or the number of the shadow WAL
+    /// (0.3).
     pub serial: u64,
     pub salts: Salts,
     /// Up to where, in bytes from the start of the WAL with these salts.
     pub end: u64,
-    /// Since this WAL began, Litestream copied the whole database (0.5: a transaction that has every page; 0.3: a new
-    /// generation). Whatever was missing before is in that copy.
+    /// Since this WAL began, Litestream copied the whole database (0.5: a transaction that has
+    /// every page; 0.3: a new generation). Whatever was missing before is in that copy.
     pub whole: bool,
     /// How far it had read the WAL before this one, if that is still known.
     pub before: Option<Before>,
@@ -81,8 +84,8 @@ pub struct Before {
     pub tail: Tail,
 }
 
-/// What follows, in the file of the WAL, on what was read of a WAL that has begun anew since. Its frames stay where they
-/// are until they are overwritten.
+/// What follows, in the file of the WAL, on what was read of a WAL that has begun anew since. Its
+/// frames stay where they are until they are overwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tail {
     /// Nothing that was committed: all of it had been read.
@@ -136,7 +139,8 @@ pub struct Look {
     /// `None`: it can't be looked at.
     pub wal: Option<Wal>,
     pub position: Position,
-    /// What follows on the position in a WAL that has begun anew since; meaningless where it has not.
+    /// What follows on the position in a WAL that has begun anew since; meaningless where it has
+    /// not.
     pub tail: Tail,
     /// The guard's own lock.
     pub own: Option<Slot>,

@@ -19,7 +19,8 @@ const OFTEN: Duration = Duration::from_secs(1);
 /// While Litestream keeps the WAL of a quiet database: what changes wakes the thread before.
 const RARELY: Duration = Duration::from_secs(10);
 
-/// Bytes a second above which a database is busy: the traces of a WAL that began anew are overwritten soon.
+/// Bytes a second above which a database is busy: the traces of a WAL that began anew are
+/// overwritten soon.
 const BUSY: u64 = 64 * 1024;
 
 /// How fast the WAL grew between the last two looks.

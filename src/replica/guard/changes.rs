@@ -1,5 +1,5 @@
-//! What makes a look worth while before its time: Litestream ended, somebody closed a database, or Litestream noted that it
-//! has read on. The kernel tells, so that nobody has to ask each second.
+//! What makes a look worth while before its time: Litestream ended, somebody closed a database, or
+//! Litestream noted that it has read on. The kernel tells, so that nobody has to ask each second.
 
 use std::{
     collections::BTreeSet,
@@ -66,13 +66,14 @@ impl Changes {
         self.teller.is_told.store(false, Ordering::Release);
     }
 
-    /// `notes`: the directory in which Litestream notes what it has read, where each note is worth a look. `holder`: the
-    /// process that holds Litestream's lock.
+    /// `notes`: the directory in which Litestream notes what it has read, where each note is worth
+    /// a look. `holder`: the process that holds Litestream's lock.
     pub fn watch(&self, database: &Path, notes: Option<&Path>, holder: Option<u32>) {
         if let Some(files) = &self.files {
             let mut shm = database.as_os_str().to_owned();
             shm.push("-shm");
-            // To watch is not to open: no lock is lost. What is not there is watched from a later look on.
+            // To watch is not to open: no lock is lost. What is not there is watched from a later
+            // look on.
             let _ = files.add_watch(&PathBuf::from(shm), AddWatchFlags::IN_CLOSE_WRITE);
             let gone = AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ATTRIB;
             let _ = files.add_watch(database, gone);

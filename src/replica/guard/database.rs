@@ -29,10 +29,12 @@ use crate::{
     system::clock,
 };
 
-/// How long a guard is sought for one database. Longer than a heartbeat waits for another program's lock (5 s).
+/// How long a guard is sought for one database. Longer than a heartbeat waits for another program's
+/// lock (5 s).
 const TAKE: Duration = Duration::from_secs(7);
 
-/// How long a commit is waited for in a database whose WAL is all copied: a busy one has it, a quiet one needs none.
+/// How long a commit is waited for in a database whose WAL is all copied: a busy one has it, a
+/// quiet one needs none.
 const COMMIT: Duration = Duration::from_secs(1);
 
 /// So often it is tried at least, where a busy device needs longer for it than that.
@@ -117,7 +119,8 @@ impl Database {
         self.before.clear();
     }
 
-    /// Why nothing would be gained by a new snapshot: the next start of Litestream is unguarded, too.
+    /// Why nothing would be gained by a new snapshot: the next start of Litestream is unguarded,
+    /// too.
     pub fn cannot_be_guarded(&self) -> bool {
         self.machine.keeper == Keeper::Nobody
             && self.why.as_ref().is_some_and(|why| !why.is_missing())
@@ -232,7 +235,8 @@ pub fn run(litestream: &Service, start: Option<&Start>) -> Run {
     Run::Running(hasher.finish())
 }
 
-/// A row first, so that something of the WAL is needed; and no other reader of this process while it is proven.
+/// A row first, so that something of the WAL is needed; and no other reader of this process while
+/// it is proven.
 fn take_heartbeats(
     path: &Path,
     mut old: Option<Guard>,
@@ -253,7 +257,8 @@ fn take_heartbeats(
             return Ok(guard);
         }
         old = Some(guard);
-        // Not while the heartbeat stands still for it, and not at once where a heartbeat fails at once.
+        // Not while the heartbeat stands still for it, and not at once where a heartbeat fails at
+        // once.
         drop(still);
         thread::park_timeout(LOOK_FOR_COMMIT);
     }

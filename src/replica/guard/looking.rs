@@ -64,8 +64,9 @@ fn place(position: &Position) -> Option<(u64, u64)> {
     position.read().map(|read| (read.serial, read.end))
 }
 
-/// What follows on `end` in a WAL with these salts, which has begun anew since. The frame before must still be there, or
-/// it was overwritten; and frames that follow count if a transaction was committed with them.
+/// What follows on `end` in a WAL with these salts, which has begun anew since. The frame before
+/// must still be there, or it was overwritten; and frames that follow count if a transaction was
+/// committed with them.
 fn tail(connection: &Connection, index: &Index, salts: Salts, end: u64) -> Tail {
     let size = index.frame();
     let Some(last) = end.checked_sub(size).filter(|at| *at >= HEADER) else { return Tail::Gone };

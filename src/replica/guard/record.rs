@@ -1,7 +1,8 @@
-//! What one daemon's guard leaves to the next of the same boot: what was seen last of each database.
+//! What one daemon's guard leaves to the next of the same boot: what was seen last of each
+//! database.
 //!
-//! A daemon that ends takes its guards with it. What happened until the next one comes is found out as what happens
-//! between two looks is: by what was seen before it.
+//! A daemon that ends takes its guards with it. What happened until the next one comes is found out
+//! as what happens between two looks is: by what was seen before it.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +37,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// What the daemon before this one left. Of another boot nothing counts: Litestream ended as well.
+    /// What the daemon before this one left. Of another boot nothing counts: Litestream ended as
+    /// well.
     pub fn load(directory: &Path, boot_id: &str) -> Self {
         let path = directory.join(own_files::GUARD);
         let text = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Text>(&text).ok());

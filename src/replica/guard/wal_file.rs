@@ -1,11 +1,12 @@
 //! The header of the WAL index and the frames of the WAL, read through SQLite's own open files.
 //!
-//! SQLite tells neither the WAL's salts nor its count of transactions. Both stand in the files; but a descriptor of `-wal` or
-//! `-shm` of our own would drop all of this process's locks on it when it is closed (fcntl(2)), SQLite's included. So the
-//! files that the connection has open anyway are asked, by the calls that SQLite has for that: `sqlite3_file_control` gives
-//! them (SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER), `xShmMap` the WAL index, which is mapped already, and
-//! `xRead` a piece of the WAL. Nothing is opened, closed, locked or written. A helper process would do as well, at the
-//! price of a process for each look.
+//! SQLite tells neither the WAL's salts nor its count of transactions. Both stand in the files; but
+//! a descriptor of `-wal` or `-shm` of our own would drop all of this process's locks on it when it
+//! is closed (fcntl(2)), SQLite's included. So the files that the connection has open anyway are
+//! asked, by the calls that SQLite has for that: `sqlite3_file_control` gives them
+//! (SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER), `xShmMap` the WAL index, which is
+//! mapped already, and `xRead` a piece of the WAL. Nothing is opened, closed, locked or written. A
+//! helper process would do as well, at the price of a process for each look.
 
 #![allow(unsafe_code, reason = "SQLite's files can be asked through its C interface alone")]
 
@@ -72,22 +73,22 @@ pub fn index(connection: &Connection) -> Option<Index> {
     // Only then is there a WAL index: to ask for one would make it.
     file(connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER)?;
     let file = file(connection, ffi::SQLITE_FCNTL_FILE_POINTER)?;
-    // SAFETY: `file` is SQLite's and lives as long as the connection, which is borrowed. Its methods are set while it is
-    // open; version 2 of them has xShmMap.
+    // SAFETY: `file` is SQLite's and lives as long as the connection, which is borrowed. Its
+    // methods are set while it is open; version 2 of them has xShmMap.
     let map = unsafe {
         let methods = (*file).pMethods.as_ref()?;
         if methods.iVersion < 2 { None } else { methods.xShmMap }
     }?;
     let mut region: *mut c_void = ptr::null_mut();
-    // SAFETY: the first region, of the size that SQLite itself asks for, and not to be made where it is not there. The
-    // connection is used by this thread alone.
+    // SAFETY: the first region, of the size that SQLite itself asks for, and not to be made where
+    // it is not there. The connection is used by this thread alone.
     let code = unsafe { map(file, 0, REGION, 0, &raw mut region) };
     if code != ffi::SQLITE_OK || region.is_null() {
         return None;
     }
     let words: *const u32 = region.cast();
-    // SAFETY: within the region, which is 32 KiB and mapped until the connection closes; aligned, as it begins a page.
-    // Other processes write to it: so each word is read once, and volatile.
+    // SAFETY: within the region, which is 32 KiB and mapped until the connection closes; aligned,
+    // as it begins a page. Other processes write to it: so each word is read once, and volatile.
     let word = |at: usize| unsafe { ptr::read_volatile(words.add(at)) };
     for _ in 0..TRIES {
         let first: [u32; WORDS] = std::array::from_fn(word);
@@ -198,8 +199,8 @@ mod tests {
             let path = scratch.0.join("a.db");
             let app = Connection::open(&path).unwrap();
             app.execute_batch(&format!(
-                "PRAGMA page_size={page_size}; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; \
-                 CREATE TABLE t (id INTEGER PRIMARY KEY)"
+                "PRAGMA page_size={page_size}; PRAGMA journal_mode=WAL; \
+                 PRAGMA wal_autocheckpoint=0; CREATE TABLE t (id INTEGER PRIMARY KEY)"
             ))
             .unwrap();
             let looking = Connection::open(&path).unwrap();

@@ -1,4 +1,5 @@
-//! Litestream, as it was read in its source (db.go of 0.5.16 and 0.3.13) and seen to behave (0.5.17).
+//! Litestream, as it was read in its source (db.go of 0.5.16 and 0.3.13) and seen to behave
+//! (0.5.17).
 
 use super::wal::{Log, Reader, bytes, salts};
 use crate::core::{
@@ -178,7 +179,8 @@ impl Litestream {
         self.keep(log.salts, log.frames, true, rows, log, 0);
     }
 
-    /// What is new in the WAL. The same for both generations but for what is behind in a WAL that is over.
+    /// What is new in the WAL. The same for both generations but for what is behind in a WAL that
+    /// is over.
     pub fn read(&mut self, log: &Log, rows: usize) {
         if self.is_deaf {
             return;
@@ -254,7 +256,8 @@ impl Litestream {
         self.is_open() && !self.is_deaf && (log.frames >= 1000 || is_due)
     }
 
-    /// Its own checkpoint. `between`: what an application writes in the middle of it, where nothing keeps it from that.
+    /// Its own checkpoint. `between`: what an application writes in the middle of it, where nothing
+    /// keeps it from that.
     pub fn checkpoint(&mut self, log: &mut Log, rows: &mut usize, between: usize, now: u64) {
         self.read(log, *rows);
         self.checkpointed = now;

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::core::guard::{look::Notes, rules::Rule};
 
-/// What a run broke, if it did: each row is in the replica or it is marked, the WAL has an end, and a replica that
-/// stands still is seen to.
+/// What a run broke, if it did: each row is in the replica or it is marked, the WAL has an end, and
+/// a replica that stands still is seen to.
 pub fn broken(weather: &Weather, seed: u64, hours: u64, without: Option<Rule>) -> Option<String> {
     let (count, marked) = live(seed, *weather, hours, without);
     if count.missing > 0 && marked.is_none() {
@@ -100,7 +100,8 @@ fn no_row_is_lost_without_a_mark() {
     }
 }
 
-/// Where Litestream's position can't be read, its lock has to do: that of one that is stopped by nobody but systemd.
+/// Where Litestream's position can't be read, its lock has to do: that of one that is stopped by
+/// nobody but systemd.
 #[test]
 fn without_a_position_no_row_is_lost_without_a_mark_either() {
     let blind = Weather { blind: true, ..BUSY };

@@ -1,4 +1,5 @@
-//! Each rule taken out in turn: the simulation has to find it, in a weather in which nothing is broken with all of them.
+//! Each rule taken out in turn: the simulation has to find it, in a weather in which nothing is
+//! broken with all of them.
 
 use super::{
     HOUR, MINUTE, S3, live,
@@ -21,7 +22,8 @@ fn is_found(rule: Rule, weather: Weather) {
     }
 }
 
-/// What the rule is for can't be kept from happening altogether; but far more is overwritten without it.
+/// What the rule is for can't be kept from happening altogether; but far more is overwritten
+/// without it.
 fn is_worse(rule: Rule, weather: Weather) {
     let overwritten = |without| -> usize {
         (0..4).map(|seed| live(seed, weather, HOURS, without).0.overwritten).sum()

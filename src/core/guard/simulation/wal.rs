@@ -1,4 +1,5 @@
-//! SQLite's WAL, as far as it matters who keeps it (walformat.html; wal.c: walRestartLog, walCheckpoint).
+//! SQLite's WAL, as far as it matters who keeps it (walformat.html; wal.c: walRestartLog,
+//! walCheckpoint).
 
 use crate::core::guard::look::{Salts, Slot, Tail, Wal};
 

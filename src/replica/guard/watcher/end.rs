@@ -9,16 +9,17 @@ use crate::{
     system::clock,
 };
 
-/// What a Litestream that has just started is given to take its own read lock: it needs about a second. The daemon has
-/// two to stop, and more to do in them.
+/// What a Litestream that has just started is given to take its own read lock: it needs about a
+/// second. The daemon has two to stop, and more to do in them.
 const TAKES_OVER_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Watcher {
-    /// Waits for a Litestream that is about to take over, and leaves in the record what was seen last. A guard that nobody
-    /// took over by then ends with this daemon; the next one finds out what happened.
+    /// Waits for a Litestream that is about to take over, and leaves in the record what was seen
+    /// last. A guard that nobody took over by then ends with this daemon; the next one finds out
+    /// what happened.
     pub(super) fn end(&mut self) {
         let begun = clock::boottime();
         if self.restarting {

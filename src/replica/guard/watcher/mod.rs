@@ -1,4 +1,5 @@
-//! What the guard's thread does: it looks at each database again and again, and does what the machines answer.
+//! What the guard's thread does: it looks at each database again and again, and does what the
+//! machines answer.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -32,7 +33,8 @@ use crate::{
 mod end;
 mod snapshots;
 
-/// A Litestream that is slow is left alone: with S3 away, 0.5 was seen to read nothing for more than eight seconds.
+/// A Litestream that is slow is left alone: with S3 away, 0.5 was seen to read nothing for more
+/// than eight seconds.
 const STANDS_STILL: Duration = Duration::from_secs(60);
 
 pub struct Watcher {
@@ -158,7 +160,8 @@ impl Watcher {
         self.look();
         self.restarting = true;
         if !again {
-            // Of all, before the first is waited for: whoever reads now is not the Litestream that comes.
+            // Of all, before the first is waited for: whoever reads now is not the Litestream that
+            // comes.
             self.databases.iter_mut().for_each(Database::restart_begins);
         }
         self.tell_all(Event::RestartBegins);
@@ -207,7 +210,8 @@ impl Watcher {
         let was_kept = database.machine.keeper == Keeper::Litestream;
         let holder = database.holder;
         let actions = database.look(&self.litestream, run, clock::awake());
-        // A heartbeat each few seconds: the looks that come anyway are near enough to what they look for.
+        // A heartbeat each few seconds: the looks that come anyway are near enough to what they
+        // look for.
         let notes = Some(database.beside.directory().as_path());
         let notes = notes.filter(|_| !database.is_heartbeat);
         self.changes.watch(&database.path, notes, database.holder);
@@ -255,7 +259,8 @@ impl Watcher {
             Action::LetGo(proof) => {
                 let process = database.holder.map_or(0, |pid| pid);
                 log::debug!(
-                    "{path}: Litestream (process {process}) holds its own read lock, the guard is let go ({proof:?})"
+                    "{path}: Litestream (process {process}) holds its own read lock, the guard is \
+                     let go ({proof:?})"
                 );
                 database.rest();
             }
@@ -272,8 +277,8 @@ impl Watcher {
                 let _ = self.tell.send(News::RestartWanted);
             }
             Action::SayLarge => log::warn!(
-                "{path}: its WAL is beyond EDGEROTATE_GUARD_MAX_WAL, and Litestream's read lock keeps it; look at \
-                 Litestream's log"
+                "{path}: its WAL is beyond EDGEROTATE_GUARD_MAX_WAL, and Litestream's read lock keeps \
+                 it; look at Litestream's log"
             ),
         }
         None

@@ -33,7 +33,8 @@ impl Watcher {
         Wanted { later, ..Wanted::default() }
     }
 
-    /// Suspect replicas, but for those that would be suspect again at once, and those that there are none of.
+    /// Suspect replicas, but for those that would be suspect again at once, and those that there
+    /// are none of.
     pub(super) fn wanted(&self) -> Vec<PathBuf> {
         let is_hopeless = |path: &PathBuf| {
             self.unlisted.contains(path)
