@@ -66,10 +66,42 @@ fn set_environment(user: Option<&User>) {
     }
 }
 
-/// Its name, or its number where it has none.
+/// Its name in /etc/passwd, or its number: other sources of names may be asked over the network, and not answer.
+pub fn local_name(user: Uid) -> String {
+    let passwd = fs::read("/etc/passwd").unwrap_or_default();
+    name_in(&String::from_utf8_lossy(&passwd), user).unwrap_or_else(|| user.to_string())
+}
+
+fn name_in(passwd: &str, user: Uid) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        // NAME:PASSWORD:UID:… (passwd(5))
+        let mut words = line.split(':');
+        let name = words.next().filter(|name| !name.is_empty())?;
+        let is_it = words.nth(1)?.parse() == Ok(user.as_raw());
+        is_it.then(|| name.to_owned())
+    })
+}
+
+/// Its name, or its number where it has none. This may take its time: names can be on another machine.
 pub fn name(user: Uid) -> String {
     match User::from_uid(user) {
         Ok(Some(user)) => user.name,
         _ => user.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_told_by_its_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\n\nbroken\n+::::::\n\
+                      edgerotate:x:990:990::/:/bin/false\nagain:x:990:990::/:\n";
+        let name = |number| name_in(passwd, Uid::from_raw(number));
+        assert_eq!(name(0).as_deref(), Some("root"));
+        assert_eq!(name(990).as_deref(), Some("edgerotate"));
+        assert_eq!(name(991), None);
+        assert_eq!(local_name(Uid::from_raw(4_000_000_001)), "4000000001");
     }
 }
