@@ -7,6 +7,7 @@
 //!
 //! May import: core, problems, settings, system.
 
+mod basic_constraints;
 pub mod parent;
 mod pem;
 pub mod protocol;

@@ -34,6 +34,7 @@ use crate::{
         failure::{Cause, Failure},
     },
     settings::{Config, Pin, PrivateKey, Provider, Route, Token},
+    system::session,
 };
 
 /// What the child's libraries may read from the environment, beside `Token::module_environment`. No
@@ -186,12 +187,10 @@ impl Launcher {
         // By its name in a list of processes, and not as /proc/self/exe.
         command.arg0("edgerotate");
         command.args(["fetch", "--child"]).env_clear().envs(self.environment_for(provider));
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // Before the child is its own program, which does the same for whoever starts it otherwise.
+        session::lead_own(&mut command);
+        command.kill_on_drop(true).spawn()
     }
 
     fn environment_for(&self, provider: &Provider) -> Vec<(OsString, OsString)> {

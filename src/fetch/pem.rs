@@ -7,6 +7,8 @@
 use openssl::x509::X509;
 use serde_json::Value;
 
+use crate::fetch::basic_constraints;
+
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
@@ -52,7 +54,10 @@ pub fn in_order(mut certificates: Vec<X509>) -> Vec<X509> {
                 && other.subject_name().try_cmp(one.subject_name()).is_ok_and(|o| o.is_ne())
         })
     };
-    let device = certificates.iter().position(|one| !issued_another(one)).unwrap_or(0);
+    let last = || (0..certificates.len()).filter(|at| !issued_another(&certificates[*at]));
+    // An authority that has nothing to do with the device may be in the file as well.
+    let device = last().find(|at| !is_authority(&certificates[*at])).or_else(|| last().next());
+    let device = device.unwrap_or(0);
     let mut chain = vec![certificates.remove(device)];
     while let Some(next) =
         chain.last().and_then(|last| certificates.iter().position(|other| is_issuer(other, last)))
@@ -64,10 +69,9 @@ pub fn in_order(mut certificates: Vec<X509>) -> Vec<X509> {
     chain
 }
 
-/// Whether it may sign others (basicConstraints). The binding has no other way to ask.
+/// Whether it may sign others.
 pub fn is_authority(certificate: &X509) -> bool {
-    let text = certificate.to_text().unwrap_or_default();
-    String::from_utf8_lossy(&text).contains("CA:TRUE")
+    certificate.to_der().is_ok_and(|der| basic_constraints::say_authority(&der))
 }
 
 fn is_issuer(one: &X509, of: &X509) -> bool {
@@ -262,6 +266,7 @@ mod tests {
             assert_eq!(names(&found), ["device", "authority"], "{shape}");
         }
         assert!(is_authority(&authority) && !is_authority(&device));
+        assert!(!is_authority(&certificate("CA:TRUE", "authority", false)));
     }
 
     #[test]
@@ -269,12 +274,15 @@ mod tests {
         let all =
             [("root", "root"), ("other", "elsewhere"), ("middle", "root"), ("device", "middle")];
         let all = all.map(|(name, issuer)| certificate(name, issuer, name != "device")).into();
-        // The other one issued nobody either, and comes first: it can't be told from a device's.
-        assert_eq!(names(&in_order(all)), ["other", "root", "middle", "device"]);
+        // The other one issued nobody either, and comes first: it is an authority.
+        assert_eq!(names(&in_order(all)), ["device", "middle", "root", "other"]);
         let all =
             [("root", "root"), ("middle", "root"), ("device", "middle"), ("other", "elsewhere")];
         let all = all.map(|(name, issuer)| certificate(name, issuer, name != "device")).into();
         assert_eq!(names(&in_order(all)), ["device", "middle", "root", "other"]);
+        // Nothing tells which of two authorities is the device's but the order.
+        let both = vec![certificate("a", "x", true), certificate("b", "y", true)];
+        assert_eq!(names(&in_order(both)), ["a", "b"]);
         let own = vec![certificate("self", "self", true)];
         assert_eq!(names(&in_order(own)), ["self"]);
     }

@@ -24,7 +24,7 @@ use crate::{
     litestream::answer::{self, Output},
     problems::trouble::{NOT_THIS_USER, Trouble},
     settings::{self, table},
-    system::{signals::Signals, tied},
+    system::{session, signals::Signals, tied},
 };
 
 /// What Litestream may know of this process's environment: where programs, time zones and authorities are, and the way
@@ -104,8 +104,8 @@ impl<'a> Program<'a> {
         for (name, value) in variables {
             command.env(name, value.as_str());
         }
-        // Ctrl-C on a terminal is for this process, which ends that one and tidies up.
-        command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        session::lead_own(&mut command);
         command
     }
 
@@ -298,5 +298,21 @@ async fn take_in(
         if kept.len() > 2 * KEPT {
             kept.drain(..kept.len() - KEPT);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_leads_a_session_of_its_own() {
+        // Process id, parent, group, session and terminal (proc(5), /proc/PID/stat).
+        let script = "cut -d ' ' -f 1,5-7 /proc/$$/stat";
+        let program = Program::alone(Path::new("/bin/sh"));
+        let answer = program.ask(&[OsStr::new("-c"), OsStr::new(script)], &[]).await.unwrap();
+        let words: Vec<_> = answer.stdout.split_whitespace().collect();
+        let [id, group, session, terminal] = words[..] else { panic!("{}", answer.stdout) };
+        assert_eq!((group, session, terminal), (id, id, "0"), "{}", answer.stdout);
     }
 }

@@ -13,6 +13,7 @@ pub mod kernel_locks;
 pub mod process_end;
 pub mod process_group;
 pub mod service_manager;
+pub mod session;
 pub mod signals;
 pub mod sockets;
 pub mod tied;

@@ -42,7 +42,7 @@ pub fn become_program(words: Vec<OsString>) -> ExitCode {
     let (parent, program) = (words.next(), words.next());
     let (Some(parent), Some(program)) = (parent, program) else {
         return failed(&io::Error::other(
-            "this is the inner half of `edgerotate verify`; run that",
+            "edgerotate starts other programs by this; it is not for use by hand",
         ));
     };
     if let Err(e) = prctl::set_pdeathsig(Signal::SIGKILL) {

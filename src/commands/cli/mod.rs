@@ -81,12 +81,12 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Root's command goes on as the user whose the state directory is: see [`user`]. Returns only if there is nobody to
-/// become, or if that fails.
+/// Root's command goes on as the user whose the state directory is: see [`user`]. `None` if it may
+/// go on, as that user or with nobody to become; the exit code if it can't become that user.
 fn as_owner(files: &SettingsFiles) -> Option<ExitCode> {
     let directories = settings::directories(&Layers::read(&files.clone().layers(), env::vars_os()));
     let (owner, group) = user::owner_to_become(&directories)?;
-    let error = user::begin_anew_as(owner, group);
+    let error = user::become_user(owner, group).err()?;
     let name = user::name(owner);
     complain(&format!(
         "edgerotate: {} belongs to {name}, and this command can't become that user ({error}); run it as {name}",

@@ -103,10 +103,11 @@ fn fetch(order: &FetchOrder, kept: &mut ChildState) -> Result<FetchReply, Failur
     request::check_tls_backend()?;
     let chain = material::certificates(&provider.certificate)?;
     let authorities = provider.ca_file.as_deref().map(material::authorities).transpose()?;
+    let proxy_user = provider.proxy.as_ref().map(request::proxy_user).transpose()?.flatten();
     let (key, key_words) = open(order, kept)?;
     let certified = Certified::of(&chain, &provider.certificate)?;
     proof::check_match(&certified, &key, &key_words)
         .map_err(|failure| remember(failure, order, kept))?;
-    let asked = request::ask(provider, ClientIdentity { chain, key, authorities });
+    let asked = request::ask(provider, ClientIdentity { chain, key, authorities }, proxy_user);
     asked.map(HttpAnswer::into_reply).map_err(|failure| remember(failure, order, kept))
 }

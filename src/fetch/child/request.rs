@@ -52,11 +52,14 @@ pub fn check_tls_backend() -> Result<(), Failure> {
     ))
 }
 
-/// Asks once. The answer may be any; a failure means that none came.
-pub fn ask(provider: &Provider, identity: ClientIdentity) -> Result<HttpAnswer, Failure> {
+/// Asks once, with the proxy's user and password if it has one. The answer may be any; a failure means that none came.
+pub fn ask(
+    provider: &Provider,
+    identity: ClientIdentity,
+    proxy_user: Option<(String, Secret)>,
+) -> Result<HttpAnswer, Failure> {
     let certificate =
         identity.chain.first().map(|leaf| transport::certificate_words(leaf)).unwrap_or_default();
-    let proxy_user = provider.proxy.as_ref().map(proxy_user).transpose()?.flatten();
     let mut easy = Easy2::new(Exchange::new(identity, proxy_user));
     let setup = |easy: &mut Easy2<Exchange>| configure(easy, provider);
     setup(&mut easy).map_err(|e| {

@@ -5,7 +5,7 @@
 
 use nix::unistd::Uid;
 
-use crate::{core::boottime::Boottime, system::user};
+use crate::core::boottime::Boottime;
 
 /// More kinds of programs than a device has; beyond it the one that asked longest ago is forgotten.
 const MOST: usize = 16;
@@ -13,9 +13,19 @@ const MOST: usize = 16;
 /// Enough of a name to tell one SDK from another.
 const NAME_CHARACTERS: usize = 80;
 
+/// What one of them is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub program: String,
+    /// None where the kernel does not tell.
+    pub user: Option<Uid>,
+}
+
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consumer {
+    asker: Asker,
+    /// For people; found out once, when it asks for the first time.
     pub name: String,
     pub asked: Boottime,
     pub times: u64,
@@ -38,27 +48,36 @@ impl Consumer {
 pub struct Consumers(Vec<Consumer>);
 
 impl Consumers {
-    /// A program asked and got credentials that are good for so long, or none. Says whether it is a new one.
-    pub fn asked(&mut self, name: &str, now: Boottime, served_until: Option<Boottime>) -> bool {
-        let at = self.0.iter().position(|known| known.name == name);
+    /// A program asked and got credentials that are good for so long, or none. Returns its name if it is a new one.
+    pub fn asked(
+        &mut self,
+        asker: &Asker,
+        now: Boottime,
+        served_until: Option<Boottime>,
+        name_of: impl FnOnce(Uid) -> String,
+    ) -> Option<String> {
+        let at = self.0.iter().position(|known| known.asker == *asker);
         let known = at.map(|at| self.0.remove(at));
-        let is_new = known.is_none();
+        let new_name = known.is_none().then(|| asker.name(name_of));
         let in_time = known.as_ref().is_some_and(|known| !known.has_run_out(now));
         let newer = known.as_ref().is_some_and(|known| known.served_until != served_until);
         let stayed = known.as_ref().is_some_and(|known| known.stays && in_time);
+        let times = known.as_ref().map_or(0, |known| known.times).saturating_add(1);
+        let name = known.map(|known| known.name).or_else(|| new_name.clone()).unwrap_or_default();
         self.0.insert(
             0,
             Consumer {
-                name: name.to_owned(),
+                asker: asker.clone(),
+                name,
                 asked: now,
-                times: known.map_or(0, |known| known.times).saturating_add(1),
+                times,
                 served_until,
                 stays: stayed || (in_time && newer),
                 missed: false,
             },
         );
         self.0.truncate(MOST);
-        is_new
+        new_name
     }
 
     /// Those who stayed, and whose credentials have run out since this was last asked.
@@ -80,11 +99,13 @@ impl Consumers {
     }
 }
 
-/// A program's name with its user's, since many programs are of one kind: `Go-http-client/1.1 (litestream)`.
-pub fn of_user(program: String, user: Option<Uid>) -> String {
-    match user {
-        Some(user) => format!("{program} ({})", user::name(user)),
-        None => program,
+impl Asker {
+    /// The program's name with its user's, since many programs are of one kind: `Go-http-client/1.1 (litestream)`.
+    fn name(&self, name_of: impl FnOnce(Uid) -> String) -> String {
+        match self.user {
+            Some(user) => format!("{} ({})", self.program, name_of(user)),
+            None => self.program.clone(),
+        }
     }
 }
 
@@ -104,7 +125,22 @@ mod tests {
 
     /// Asks at `now` and gets what is good until `until`.
     fn ask(consumers: &mut Consumers, name: &str, now: u64, until: Option<u64>) -> bool {
-        consumers.asked(name, s(now), until.map(s))
+        let asker = Asker { program: name.to_owned(), user: None };
+        consumers.asked(&asker, s(now), until.map(s), |_| unreachable!()).is_some()
+    }
+
+    #[test]
+    fn a_user_is_named_once_and_two_users_are_two_programs() {
+        let mut consumers = Consumers::default();
+        let mut ask = |user: u32, name: &'static str| {
+            let asker = Asker { program: "sdk".to_owned(), user: Some(Uid::from_raw(user)) };
+            consumers.asked(&asker, s(0), None, |_| name.to_owned())
+        };
+        assert_eq!(ask(990, "one").as_deref(), Some("sdk (one)"));
+        assert_eq!(ask(991, "two").as_deref(), Some("sdk (two)"));
+        assert_eq!(ask(990, "renamed"), None);
+        let names: Vec<_> = consumers.all().into_iter().map(|one| (one.name, one.times)).collect();
+        assert_eq!(names, [("sdk (one)".to_owned(), 2), ("sdk (two)".to_owned(), 1)]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::{
         repeats::{Repeats, in_a_row},
     },
     outlets::endpoint::request::PATH,
-    system::{clock, sockets::socket_owner},
+    system::{clock, sockets::socket_owner, user},
 };
 
 pub mod activation;
@@ -43,7 +43,7 @@ mod request;
 pub mod token;
 
 use self::{
-    consumers::{Consumer, Consumers},
+    consumers::{Asker, Consumer, Consumers},
     request::{Head, MAX_HEAD_BYTES, Refusal},
     token::EndpointToken,
 };
@@ -236,8 +236,8 @@ impl Endpoint {
 
     async fn answer(&self, asked: Result<Head, Refusal>, peer: SocketAddr) -> Zeroizing<Vec<u8>> {
         let judged = asked.and_then(|head| head.judge(self.address.port(), &self.token));
-        let program = match judged {
-            Ok(program) => consumers::of_user(program, socket_owner(peer, self.address)),
+        let asker = match judged {
+            Ok(program) => Asker { program, user: socket_owner(peer, self.address) },
             Err(refusal) => {
                 log::debug!("the endpoint refused a request: {}", refusal.message);
                 return refuse(&refusal);
@@ -248,12 +248,13 @@ impl Endpoint {
         let mut state = self.state();
         let EndpointState { served, consumers } = &mut *state;
         let served = served.as_ref().filter(|(_, expires)| *expires > now);
-        if consumers.asked(&program, now, served.map(|(_, expires)| *expires)) {
-            log::info!("{program} asks for credentials");
+        let until = served.map(|(_, expires)| *expires);
+        if let Some(name) = consumers.asked(&asker, now, until, user::local_name) {
+            log::info!("{name} asks for credentials");
         }
         match served {
             Some((credentials, expires)) => {
-                log::debug!("{program} is given credentials");
+                log::debug!("{} is given credentials", asker.program);
                 let size = 512 + credentials.session_token.expose().len();
                 http(200, "", &Served::new(credentials, *expires, now), size)
             }
