@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::place::{Place, Places, directory};
+use super::place::{Places, ServicePlace, directory};
 use crate::core::guard::look::Salts;
 
 const MAGIC: &[u8] = b"LTX1";
@@ -37,7 +37,7 @@ const LOCK_PAGE: u64 = 0x4000_0000;
 #[derive(Debug)]
 pub struct LtxFiles {
     pub directory: PathBuf,
-    known: BTreeMap<u64, Place>,
+    known: BTreeMap<u64, ServicePlace>,
 }
 
 impl LtxFiles {
@@ -87,7 +87,7 @@ impl LtxFiles {
         Ok(names)
     }
 
-    fn place(&mut self, serial: u64, name: &str) -> io::Result<Place> {
+    fn place(&mut self, serial: u64, name: &str) -> io::Result<ServicePlace> {
         if let Some(place) = self.known.get(&serial) {
             return Ok(*place);
         }
@@ -98,7 +98,7 @@ impl LtxFiles {
             io::Error::new(ErrorKind::InvalidData, format!("{name}: it is no LTX file"))
         })?;
         let whole = has_all_pages(&file, pages, page_size)?;
-        let place = Place { whole, ..place };
+        let place = ServicePlace { whole, ..place };
         self.known.insert(serial, place);
         Ok(place)
     }
@@ -111,13 +111,13 @@ fn serial(name: &str) -> Option<u64> {
 }
 
 /// The place, how many pages the database has, and how large they are.
-fn parse(header: &[u8; HEADER]) -> Option<(Place, u64, u64)> {
+fn parse(header: &[u8; HEADER]) -> Option<(ServicePlace, u64, u64)> {
     if !header.starts_with(MAGIC) {
         return None;
     }
     let long = |at: usize| Some(u64::from_be_bytes(header.get(at..at + 8)?.try_into().ok()?));
     let word = |at: usize| Some(u32::from_be_bytes(header.get(at..at + 4)?.try_into().ok()?));
-    let place = Place {
+    let place = ServicePlace {
         serial: long(24)?,
         salts: Salts(word(64)?, word(68)?),
         end: long(48)?.checked_add(long(56)?)?,
@@ -218,7 +218,7 @@ mod tests {
         }
         fs::write(files.directory.join("0000000000000005-0000000000000005.ltx.tmp"), "").unwrap();
         let places = files.look().unwrap().unwrap();
-        let newest = Place { serial: 4, salts: SALTS, end: 0x293f8 + 0x1018, whole: false };
+        let newest = ServicePlace { serial: 4, salts: SALTS, end: 0x293f8 + 0x1018, whole: false };
         assert_eq!((places.newest, places.whole, places.before), (newest, true, None));
         // Retention takes the first.
         fs::remove_file(files.directory.join(FILES[0].0)).unwrap();
@@ -243,7 +243,7 @@ mod tests {
         let places = files.look().unwrap().unwrap();
         assert_eq!((places.newest.serial, places.newest.end), (9, 32 + 0x1018));
         assert!(places.newest.salts.follow(SALTS));
-        let before = Place { serial: 4, salts: SALTS, end: 0x293f8 + 0x1018, whole: false };
+        let before = ServicePlace { serial: 4, salts: SALTS, end: 0x293f8 + 0x1018, whole: false };
         assert_eq!((places.whole, places.before), (false, Some(before)));
         fs::remove_dir_all(scratch).unwrap();
     }

@@ -9,7 +9,7 @@ use crate::core::guard::look::Salts;
 
 /// One note: up to where a WAL was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ServicePlace {
     /// Grows with each note: the transaction (0.5), or the number of the shadow WAL (0.3).
     pub serial: u64,
     pub salts: Salts,
@@ -22,12 +22,12 @@ pub struct Place {
 /// The newest note, and what leads up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
-    pub newest: Place,
+    pub newest: ServicePlace,
     /// The whole database was copied since this WAL began.
     pub whole: bool,
     /// The last note of the WAL before, if it is still there; none is looked for behind a copy of
     /// the whole.
-    pub before: Option<Place>,
+    pub before: Option<ServicePlace>,
     /// When the newest note was written, by the file system's clock: of two generations of
     /// Litestream, which ran last?
     pub changed: SystemTime,

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     ltx::LtxFiles,
-    place::{Place, Places},
+    place::{Places, ServicePlace},
     shadow_wal::ShadowWal,
 };
 use crate::core::guard::look::{Before, Notes, Position, Read, Tail};
@@ -32,7 +32,7 @@ impl Beside {
     }
 
     /// The position. `tail` looks at what follows in the WAL on a place in an earlier one.
-    pub fn position(&mut self, tail: impl Fn(&Place) -> Tail) -> Position {
+    pub fn position(&mut self, tail: impl Fn(&ServicePlace) -> Tail) -> Position {
         let (ltx, shadow) = (self.ltx.look(), self.shadow.look());
         let is_hidden = [&ltx, &shadow].into_iter().any(is_hidden);
         let ltx = ltx.ok().flatten().map(|places| (Notes::Ltx, places));
@@ -54,7 +54,7 @@ fn is_hidden(found: &io::Result<Option<Places>>) -> bool {
     found.as_ref().is_err_and(|e| e.kind() != ErrorKind::NotFound)
 }
 
-fn read(notes: Notes, places: &Places, tail: impl Fn(&Place) -> Tail) -> Read {
+fn read(notes: Notes, places: &Places, tail: impl Fn(&ServicePlace) -> Tail) -> Read {
     let newest = &places.newest;
     let before = places.before.as_ref().map(|place| Before {
         salts: place.salts,

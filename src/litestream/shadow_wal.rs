@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::place::{Place, Places, directory};
+use super::place::{Places, ServicePlace, directory};
 use crate::core::guard::look::Salts;
 
 const HEADER: usize = 32;
@@ -47,7 +47,7 @@ impl ShadowWal {
         let word = |at: usize| {
             u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
         };
-        let newest = Place {
+        let newest = ServicePlace {
             serial,
             salts: Salts(word(16), word(20)),
             end: file.metadata()?.len(),

@@ -14,7 +14,7 @@ use crate::system::directory::Directory;
 
 /// Whose a new file is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
+enum FileOwner {
     Writer,
     OfDirectory,
 }
@@ -31,7 +31,7 @@ enum Owner {
 /// # Errors
 /// As the system gives them; the old file is then untouched.
 pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    let directory = put(path, contents, mode, true, Owner::Writer)?;
+    let directory = put(path, contents, mode, true, FileOwner::Writer)?;
     // The rename is in the directory.
     directory.sync()
 }
@@ -42,7 +42,7 @@ pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// As for [`replace`]; also where this user may not give files away.
 pub fn replace_for_owner(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    put(path, contents, mode, true, Owner::OfDirectory)?.sync()
+    put(path, contents, mode, true, FileOwner::OfDirectory)?.sync()
 }
 
 /// The same for what is only to be looked at: whole for whoever opens it, but not waited for until storage has it. After a
@@ -51,11 +51,17 @@ pub fn replace_for_owner(path: &Path, contents: &[u8], mode: u32) -> io::Result<
 /// # Errors
 /// As the system gives them; the old file is then untouched.
 pub fn show(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    put(path, contents, mode, false, Owner::Writer).map(drop)
+    put(path, contents, mode, false, FileOwner::Writer).map(drop)
 }
 
 /// Answers with the directory that it is in.
-fn put(path: &Path, contents: &[u8], mode: u32, sync: bool, owner: Owner) -> io::Result<Directory> {
+fn put(
+    path: &Path,
+    contents: &[u8],
+    mode: u32,
+    sync: bool,
+    owner: FileOwner,
+) -> io::Result<Directory> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
     };
@@ -81,11 +87,11 @@ fn write_new(
     contents: &[u8],
     mode: u32,
     sync: bool,
-    owner: Owner,
+    owner: FileOwner,
 ) -> io::Result<()> {
     let mut file = directory.make_file(draft, mode)?;
     // Nobody else could give it away, nor has to: what another user makes there is that user's.
-    if owner == Owner::OfDirectory && geteuid().is_root() {
+    if owner == FileOwner::OfDirectory && geteuid().is_root() {
         let (own, wanted) = (file.metadata()?, directory.metadata()?);
         if own.uid() != wanted.uid() {
             fchown(&file, Some(wanted.uid()), Some(wanted.gid()))?;

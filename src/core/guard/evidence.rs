@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     look::{Before, Look, Notes, Position, Read, Salts, Tail, Wal},
     rules::{Rule, Rules},
-    steps::Reason,
+    steps::MarkReason,
 };
 
 /// What is remembered from one look to the next, and left to the next daemon.
@@ -45,7 +45,7 @@ impl Evidence {
     }
 
     /// Judges what happened since the look before.
-    pub(super) fn judge(&mut self, look: &Look, rules: Rules) -> Option<Reason> {
+    pub(super) fn judge(&mut self, look: &Look, rules: Rules) -> Option<MarkReason> {
         let wal = look.wal?;
         let before = *self;
         self.wal = wal.salts.map(|_| wal).or(self.wal);
@@ -62,7 +62,7 @@ impl Evidence {
                     self.closed = Some(read.salts);
                 }
                 let lost = before.lost(read, &wal, look.tail, rules);
-                if lost == Some(Reason::Unread) && wal.salts != Some(read.salts) {
+                if lost == Some(MarkReason::Unread) && wal.salts != Some(read.salts) {
                     self.told = Some(read.salts);
                 }
                 lost
@@ -78,17 +78,17 @@ impl Evidence {
         self.read.is_some()
     }
 
-    fn lost(&self, read: &Read, wal: &Wal, tail: Tail, rules: Rules) -> Option<Reason> {
+    fn lost(&self, read: &Read, wal: &Wal, tail: Tail, rules: Rules) -> Option<MarkReason> {
         // The WAL began anew, and Litestream has not read on yet. 0.5 never looks back; 0.3 does,
         // and where nothing can be told, both begin with a copy of all: what follows will show.
         let is_behind = wal.salts.is_some_and(|salts| salts != read.salts);
         if is_behind && tail == Tail::Unread && read.notes == Notes::Ltx {
-            return (self.told != Some(read.salts)).then_some(Reason::Unread);
+            return (self.told != Some(read.salts)).then_some(MarkReason::Unread);
         }
         let Some(last) = &self.read else {
             // The first look.
             let unread = read.before.is_some_and(|before| before.tail == Tail::Unread);
-            return (unread && !read.whole).then_some(Reason::Unread);
+            return (unread && !read.whole).then_some(MarkReason::Unread);
         };
         if last.salts == read.salts || read.whole {
             return None;
@@ -101,22 +101,22 @@ impl Evidence {
             // copy of all. So it is enough that no WAL was left out.
             let wals = u64::from(read.salts.0.wrapping_sub(last.salts.0));
             let was_each_read = read.serial.checked_sub(last.serial) == Some(wals);
-            return (!was_each_read).then_some(Reason::Unproven);
+            return (!was_each_read).then_some(MarkReason::Unproven);
         }
         let Some(before) = read.before.filter(|before| before.salts == last.salts) else {
-            return Some(Reason::Unproven);
+            return Some(MarkReason::Unproven);
         };
         if !read.salts.follow(before.salts) {
-            return Some(Reason::Unproven);
+            return Some(MarkReason::Unproven);
         }
         match before.tail {
             _ if self.told == Some(before.salts) => None,
             Tail::Read => None,
-            Tail::Unread => Some(Reason::Unread),
+            Tail::Unread => Some(MarkReason::Unread),
             Tail::Gone if self.closed == Some(before.salts) => None,
             Tail::Gone if self.counts_show_all_was_read(&before, wal) => None,
             Tail::Gone if !rules.holds(Rule::MarkWhatIsGone) => None,
-            Tail::Gone => Some(Reason::Unproven),
+            Tail::Gone => Some(MarkReason::Unproven),
         }
     }
 
@@ -138,11 +138,11 @@ impl Evidence {
     }
 
     /// Without a position only the lock tells: one that the same process holds at both looks.
-    fn unproven(&self, look: &Look, wal: &Wal, rules: Rules) -> Option<Reason> {
+    fn unproven(&self, look: &Look, wal: &Wal, rules: Rules) -> Option<MarkReason> {
         let old = self.wal.and_then(|wal| wal.salts);
         let began_anew = matches!((old, wal.salts), (Some(old), Some(new)) if old != new);
         let was_kept = self.holder.is_some() && self.holder == look.lock.map(|lock| lock.pid);
         (began_anew && !was_kept && rules.holds(Rule::MarkUnprovenBeginning))
-            .then_some(Reason::Unproven)
+            .then_some(MarkReason::Unproven)
     }
 }

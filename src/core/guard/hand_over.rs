@@ -3,10 +3,10 @@
 use std::{mem, time::Duration};
 
 use super::{
-    look::{Awake, Look, Notes, Run, Slot},
+    look::{Awake, LitestreamRun, Look, Notes, Slot},
     machine::{Machine, doubled, place},
     rules::Rule,
-    steps::{Action, Keeper, Proof, Reason},
+    steps::{Action, Keeper, MarkReason, Proof},
 };
 
 /// Litestream 0.5 with S3 out of reach holds its lock for as long as the SDK's ten tries take: 110
@@ -95,9 +95,9 @@ impl Machine {
         // A WAL that Litestream let grow beyond the limit is held over its restart all the same.
         let limit = limits.wal.max(self.taken_at.saturating_add(limits.wal / 4));
         let reason = if bytes >= limit || waited {
-            Some(Reason::TooLarge)
+            Some(MarkReason::TooLarge)
         } else if !is_away && silent >= silent_for {
-            Some(Reason::TooLong)
+            Some(MarkReason::TooLong)
         } else {
             None
         };
@@ -145,7 +145,7 @@ impl Machine {
         let (lock, since) = self.lock?;
         let held_for = now.saturating_sub(since);
         let pins = lock.slot == Slot::Pins;
-        let stranger = self.run == Run::Unseen;
+        let stranger = self.run == LitestreamRun::Unseen;
         let steady = held_for >= if stranger { STEADY_STRANGER } else { STEADY };
         let outlives =
             held_for >= OUTLIVES_S3 || (steady && !self.rules.holds(Rule::OutliveAnyAnswer));
@@ -179,5 +179,5 @@ fn last_resort(look: &Look, bytes: u64, large: u64) -> Vec<Action> {
         return Vec::new();
     }
     // The mark first: a power cut in between must not lose it.
-    vec![Action::Mark(Reason::Copied), Action::Checkpoint]
+    vec![Action::Mark(MarkReason::Copied), Action::Checkpoint]
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub type Awake = Duration;
 
 /// Device and inode of a file: a restore puts another file in its place.
-pub type FileId = (u64, u64);
+pub type OpenFile = (u64, u64);
 
 /// The two salts in the header of a WAL (SQLite's fileformat2.html, 4.1). Each time the WAL begins
 /// anew, the first grows by one and the second is drawn anew, so that they name one run of frames.
@@ -117,7 +117,7 @@ impl Position {
 
 /// Whether Litestream runs; the number tells one start from every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Run {
+pub enum LitestreamRun {
     /// That can't be seen here.
     Unseen,
     Stopped,
@@ -126,7 +126,7 @@ pub enum Run {
 
 /// A read lock of a process that is Litestream, or may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lock {
+pub struct ReaderLock {
     pub pid: u32,
     pub slot: Slot,
 }
@@ -135,7 +135,7 @@ pub struct Lock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// `None`: there is no database.
-    pub file: Option<FileId>,
+    pub file: Option<OpenFile>,
     /// `None`: it can't be looked at.
     pub wal: Option<Wal>,
     pub position: Position,
@@ -144,8 +144,8 @@ pub struct Look {
     pub tail: Tail,
     /// The guard's own lock.
     pub own: Option<Slot>,
-    pub run: Run,
-    pub lock: Option<Lock>,
+    pub run: LitestreamRun,
+    pub lock: Option<ReaderLock>,
     /// Litestream took the database up at some time.
     pub was_replicated: bool,
 }

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     evidence::Evidence,
-    look::{Awake, FileId, Lock, Look, Position, Run},
+    look::{Awake, LitestreamRun, Look, OpenFile, Position, ReaderLock},
     pace,
     rules::{Rule, Rules},
-    steps::{Action, Ask, Event, Keeper, Limits, Reason},
+    steps::{Action, Event, Keeper, Limits, MarkReason, RestartCause},
 };
 
 /// A restart for one database is asked for so often at most, and ever more rarely.
@@ -20,8 +20,8 @@ const ASK_AGAIN_AT_MOST: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     pub keeper: Keeper,
-    file: Option<FileId>,
-    run: Run,
+    file: Option<OpenFile>,
+    run: LitestreamRun,
     evidence: Evidence,
 }
 
@@ -41,13 +41,13 @@ pub struct Machine {
     pub(super) rules: Rules,
     pub keeper: Keeper,
     pub(super) evidence: Evidence,
-    pub(super) file: Option<FileId>,
-    pub(super) run: Run,
+    pub(super) file: Option<OpenFile>,
+    pub(super) run: LitestreamRun,
     /// Since when Litestream has been this one.
     pub(super) run_since: Awake,
     /// What it had read when it was first seen; it proves itself by more.
     pub(super) base: Option<Position>,
-    pub(super) lock: Option<(Lock, Awake)>,
+    pub(super) lock: Option<(ReaderLock, Awake)>,
     /// When Litestream last gave a sign that it reads this database, and whether this one ever did.
     pub(super) sign: Awake,
     pub(super) has_signed: bool,
@@ -85,7 +85,7 @@ impl Machine {
             },
             evidence: memory.map(|memory| memory.evidence).unwrap_or_default(),
             file: memory.and_then(|memory| memory.file),
-            run: memory.map_or(Run::Stopped, |memory| memory.run),
+            run: memory.map_or(LitestreamRun::Stopped, |memory| memory.run),
             run_since: now,
             base: None,
             lock: None,
@@ -155,7 +155,7 @@ impl Machine {
                 self.sought = (times, now);
                 // Nothing is lost with a database that is not there yet.
                 if !missing && (self.is_restarting || (is_news && self.is_up())) {
-                    return vec![Action::Mark(Reason::Unguarded)];
+                    return vec![Action::Mark(MarkReason::Unguarded)];
                 }
             }
             Event::RestartBegins => {
@@ -181,18 +181,18 @@ impl Machine {
         let mut actions = Vec::new();
         if self.is_exchanged(look) {
             self.evidence = Evidence::default();
-            self.owes_restart = matches!(look.run, Run::Running(_));
+            self.owes_restart = matches!(look.run, LitestreamRun::Running(_));
             self.lock = None;
             if look.was_replicated {
-                actions.push(Action::Mark(Reason::Exchanged));
+                actions.push(Action::Mark(MarkReason::Exchanged));
             }
             actions.push(Action::Take);
         }
         self.file = look.file.or(self.file);
-        let is_other_run = look.run != self.run && matches!(look.run, Run::Running(_));
+        let is_other_run = look.run != self.run && matches!(look.run, LitestreamRun::Running(_));
         let is_blind = self.keeper == Keeper::Nobody && look.wal.is_none();
         if is_other_run && is_blind && look.file.is_some() && self.sought.0 > 0 {
-            actions.push(Action::Mark(Reason::Unguarded));
+            actions.push(Action::Mark(MarkReason::Unguarded));
         }
         self.follow_run(look, now);
         self.follow_position(look, now);
@@ -232,7 +232,7 @@ impl Machine {
             Some((known, since)) if known.pid == lock.pid => (lock, since),
             _ => (lock, now),
         });
-        let is_first = was.is_none() && self.lock.is_some() && self.run == Run::Unseen;
+        let is_first = was.is_none() && self.lock.is_some() && self.run == LitestreamRun::Unseen;
         if self.base.is_none() || is_first {
             self.base = Some(look.position);
         }
@@ -268,9 +268,9 @@ impl Machine {
 
     fn ask_for_restart(&mut self, now: Awake) -> Option<Action> {
         let ask = if self.owes_restart {
-            Ask::Exchanged
+            RestartCause::Exchanged
         } else {
-            self.stands_still(now).map(|_| Ask::StandsStill)?
+            self.stands_still(now).map(|_| RestartCause::StandsStill)?
         };
         let wait = doubled(ASK_AGAIN, self.asked.0, ASK_AGAIN_AT_MOST);
         let is_due = self.asked.0 == 0 || now >= self.asked.1 + wait;
@@ -286,7 +286,7 @@ impl Machine {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.run != Run::Stopped
+        self.run != LitestreamRun::Stopped
     }
 }
 

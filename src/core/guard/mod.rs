@@ -35,5 +35,5 @@ mod tests;
 
 pub use self::{
     machine::{Machine, Memory},
-    steps::{Action, Ask, Event, Keeper, Limits, Proof, Reason},
+    steps::{Action, Event, Keeper, Limits, MarkReason, Proof, RestartCause},
 };

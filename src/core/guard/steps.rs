@@ -63,12 +63,12 @@ pub enum Action {
     /// Let it go without a proof.
     GiveUp,
     /// The replica may lack rows.
-    Mark(Reason),
+    Mark(MarkReason),
     /// Copy the WAL into the database: the replica is marked already, and the disk must not fill.
     Checkpoint,
     /// Give Litestream something to read, in a table of its own.
     Nudge,
-    AskForRestart(Ask),
+    AskForRestart(RestartCause),
     /// The WAL is beyond its limit, and Litestream keeps it.
     SayLarge,
 }
@@ -82,7 +82,7 @@ pub enum Proof {
 
 /// Why Litestream is to be restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum RestartCause {
     /// It keeps to a file that was exchanged.
     Exchanged,
     /// It runs, and reads nothing of what is written.
@@ -91,7 +91,7 @@ pub enum Ask {
 
 /// Why a replica may lack rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum MarkReason {
     Unread,
     Unproven,
     Exchanged,

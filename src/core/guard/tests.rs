@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    look::{Awake, Before, Lock, Look, Notes, Position, Read, Run, Salts, Slot, Tail, Wal},
+    look::{
+        Awake, Before, LitestreamRun, Look, Notes, Position, Read, ReaderLock, Salts, Slot, Tail,
+        Wal,
+    },
     *,
 };
 
@@ -33,8 +36,8 @@ fn well() -> Look {
         }),
         tail: Tail::Read,
         own: Some(Slot::Pins),
-        run: Run::Running(1),
-        lock: Some(Lock { pid: 42, slot: Slot::Pins }),
+        run: LitestreamRun::Running(1),
+        lock: Some(ReaderLock { pid: 42, slot: Slot::Pins }),
         was_replicated: true,
     }
 }
@@ -87,12 +90,12 @@ fn another_file_is_marked_guarded_and_has_litestream_restarted_once() {
     let mut machine = handed_over();
     let look = Look { file: Some((1, 2)), wal: None, own: None, ..further(well(), 1) };
     let actions = machine.handle(Event::Looked(look), at(20));
-    let ask = Action::AskForRestart(Ask::Exchanged);
-    assert_eq!(actions, [Action::Mark(Reason::Exchanged), Action::Take, ask]);
+    let ask = Action::AskForRestart(RestartCause::Exchanged);
+    assert_eq!(actions, [Action::Mark(MarkReason::Exchanged), Action::Take, ask]);
     machine.handle(Event::Taken, at(20));
     assert!(!machine.handle(Event::Looked(look), at(30)).contains(&ask));
     assert!(machine.handle(Event::Looked(look), at(700)).contains(&ask), "and again, if it failed");
-    let restarted = Look { run: Run::Running(2), lock: None, ..look };
+    let restarted = Look { run: LitestreamRun::Running(2), lock: None, ..look };
     assert!(!machine.handle(Event::Looked(restarted), at(5000)).contains(&ask));
 }
 
@@ -106,7 +109,7 @@ fn what_waits_to_be_read_for_too_long_is_said_and_litestream_restarted() {
     assert_eq!(machine.stands_still(at(69)), None);
     assert_eq!(
         machine.handle(Event::Looked(look), at(70)),
-        [Action::AskForRestart(Ask::StandsStill)]
+        [Action::AskForRestart(RestartCause::StandsStill)]
     );
     assert_eq!(machine.stands_still(at(75)), Some(at(65)));
     assert_eq!(machine.handle(Event::Looked(look), at(200)), []);
@@ -132,11 +135,11 @@ fn a_wal_that_litestream_let_grow_is_held_over_its_restart() {
     machine.handle(Event::Looked(large), at(10));
     assert_eq!(machine.handle(Event::RestartBegins, at(11)), [Action::Take]);
     machine.handle(Event::Taken, at(11));
-    let stopped = Look { run: Run::Stopped, lock: None, own: Some(Slot::Pins), ..large };
+    let stopped = Look { run: LitestreamRun::Stopped, lock: None, own: Some(Slot::Pins), ..large };
     assert_eq!(machine.handle(Event::Looked(stopped), at(12)), []);
-    let larger = Look { run: Run::Stopped, lock: None, ..further(stopped, 250) };
+    let larger = Look { run: LitestreamRun::Stopped, lock: None, ..further(stopped, 250) };
     let actions = machine.handle(Event::Looked(larger), at(13));
-    let [mark, copied] = [Reason::TooLarge, Reason::Copied].map(Action::Mark);
+    let [mark, copied] = [MarkReason::TooLarge, MarkReason::Copied].map(Action::Mark);
     assert_eq!(actions, [mark, Action::GiveUp, copied, Action::Checkpoint]);
 }
 
@@ -145,12 +148,12 @@ fn a_wal_that_litestream_let_grow_is_held_over_its_restart() {
 fn a_wal_that_began_anew_is_judged_by_what_was_read_of_the_old_one() {
     for (tail, commits, whole, marked) in [
         (Tail::Read, None, false, None),
-        (Tail::Unread, None, false, Some(Reason::Unread)),
+        (Tail::Unread, None, false, Some(MarkReason::Unread)),
         (Tail::Unread, None, true, None),
-        (Tail::Gone, None, false, Some(Reason::Unproven)),
+        (Tail::Gone, None, false, Some(MarkReason::Unproven)),
         // All transactions since the last look are in the new one.
         (Tail::Gone, Some(30), false, None),
-        (Tail::Gone, Some(28), false, Some(Reason::Unproven)),
+        (Tail::Gone, Some(28), false, Some(MarkReason::Unproven)),
     ] {
         let mut machine = handed_over();
         let last = further(well(), 1);
@@ -170,7 +173,7 @@ fn a_wal_that_began_anew_is_judged_by_what_was_read_of_the_old_one() {
 
 #[test]
 fn a_guard_that_can_t_be_had_marks_a_restart_and_not_a_database_that_is_missing() {
-    for (missing, marks) in [(false, vec![Action::Mark(Reason::Unguarded)]), (true, vec![])] {
+    for (missing, marks) in [(false, vec![Action::Mark(MarkReason::Unguarded)]), (true, vec![])] {
         let mut machine = Machine::new(LIMITS, false, None, at(0));
         assert_eq!(machine.handle(Event::RestartBegins, at(1)), [Action::Take]);
         assert_eq!(machine.handle(Event::NotTaken { missing }, at(1)), marks);
@@ -185,6 +188,6 @@ fn the_next_daemon_leaves_the_wal_to_the_litestream_that_kept_it() {
     assert_eq!(next.handle(Event::Looked(look), at(30)), []);
     assert_eq!(next.keeper, Keeper::Litestream);
     let mut next = Machine::new(LIMITS, false, Some(machine.memory()), at(30));
-    let look = Look { run: Run::Running(2), ..look };
+    let look = Look { run: LitestreamRun::Running(2), ..look };
     assert_eq!(next.handle(Event::Looked(look), at(30)), [Action::Take]);
 }

@@ -42,12 +42,12 @@ struct Attribute {
 enum Name {
     Standard(&'static str),
     /// By position rather than by name: what follows an unescaped `&` in a PIN looks like one, too.
-    Vendor(Position),
+    Vendor(TextPosition),
 }
 
 /// Where in the URI something is, for a message that must not quote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Position {
+struct TextPosition {
     part: &'static str,
     /// From 1.
     number: usize,
@@ -194,7 +194,7 @@ impl fmt::Display for Name {
     }
 }
 
-impl fmt::Display for Position {
+impl fmt::Display for TextPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "attribute {} of the {}", self.number, self.part)
     }
@@ -211,7 +211,7 @@ fn attributes(
         return Ok(found);
     }
     for (index, attribute) in part.split(separator).enumerate() {
-        let at = Position { part: part_name, number: index + 1 };
+        let at = TextPosition { part: part_name, number: index + 1 };
         if attribute.is_empty() {
             return Err(UriError(format!("{at} is empty")));
         }

@@ -34,7 +34,7 @@ use crate::{
     core::{own_files, pin_mark::Flags, secret::Secret},
     fetch::{
         material::io_words,
-        openssl::{Engine, Module, NoKey, NoModule, Seen, Store},
+        openssl::{Engine, Module, NoKey, NoModule, SeenTokens, Store},
     },
     problems::failure::{Cause, Failure},
     settings::{Route, Token},
@@ -215,7 +215,7 @@ fn start(token: &Token, module: &Module) -> Result<(), Failure> {
     })
 }
 
-fn see(token: &Token, module: &Module) -> Result<Seen, Failure> {
+fn see(token: &Token, module: &Module) -> Result<SeenTokens, Failure> {
     module.tokens().map_err(|code| {
         let words = ckr::words(code);
         let words = format!("{} (C_GetSlotList answers {words})", token.module.display());

@@ -8,7 +8,7 @@ use super::{
     text::printable,
 };
 use crate::{
-    fetch::openssl::{Seen, SeenToken},
+    fetch::openssl::{SeenToken, SeenTokens},
     problems::failure::{Cause, Failure},
 };
 
@@ -30,7 +30,7 @@ pub const PIN_FLAGS: c_ulong =
 /// Before any login, as neither of OpenSSL's ways tells a missing token from a missing key, and the provider tries the
 /// PIN on each token that fits.
 pub fn one_of(
-    seen: &Seen,
+    seen: &SeenTokens,
     uri: &str,
     module: &Path,
     with_pin: bool,
@@ -48,7 +48,7 @@ pub fn one_of(
     }
 }
 
-fn none_fits(seen: &Seen, uri: &str, module: &Path) -> Failure {
+fn none_fits(seen: &SeenTokens, uri: &str, module: &Path) -> Failure {
     let module = module.display();
     let failure = |cause, words: String| Failure::new(cause, printable(&words, MAX_WORDS));
     let usable = seen.tokens.iter().filter(|seen| seen.flags & CKF_TOKEN_INITIALIZED != 0);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn look(seen: &[SeenToken], uri: &str, with_pin: bool) -> Result<c_ulong, Failure> {
-        let seen = Seen { tokens: seen.to_vec(), unreadable: None };
+        let seen = SeenTokens { tokens: seen.to_vec(), unreadable: None };
         one_of(&seen, uri, Path::new("/m.so"), with_pin).map(|(slot, _)| slot)
     }
 
@@ -227,21 +227,21 @@ mod tests {
 
     #[test]
     fn no_token_is_told_from_one_that_is_blank_and_one_that_can_not_be_read() {
-        let said = |seen: &Seen| one_of(seen, URI, Path::new("/m.so"), true).unwrap_err();
-        let none = said(&Seen::default());
+        let said = |seen: &SeenTokens| one_of(seen, URI, Path::new("/m.so"), true).unwrap_err();
+        let none = said(&SeenTokens::default());
         assert_eq!(none.cause, Cause::TokenAbsent);
         assert!(none.detail.ends_with("/m.so sees none"), "{none}");
 
         let model = "ATECC608A".to_owned();
         let blank = SeenToken { slot: 9, flags: 1, model, ..SeenToken::default() };
-        let blank = said(&Seen { tokens: vec![blank], unreadable: None });
+        let blank = said(&SeenTokens { tokens: vec![blank], unreadable: None });
         assert_eq!(blank.cause, Cause::TokenNotInitialized);
         assert!(blank.detail.ends_with("/m.so sees one in slot 0x9, ATECC608A"), "{blank}");
 
-        let broken = said(&Seen { tokens: Vec::new(), unreadable: Some(0x30) });
+        let broken = said(&SeenTokens { tokens: Vec::new(), unreadable: Some(0x30) });
         assert_eq!(broken.cause, Cause::TokenFault);
         assert!(broken.detail.ends_with("(C_GetTokenInfo answers CKR_DEVICE_ERROR (0x30))"));
-        let empty_slot = said(&Seen { tokens: Vec::new(), unreadable: Some(0xe0) });
+        let empty_slot = said(&SeenTokens { tokens: Vec::new(), unreadable: Some(0xe0) });
         assert_eq!(empty_slot.cause, Cause::TokenAbsent);
     }
 

@@ -34,7 +34,7 @@ mod tls;
 
 pub use self::engine::Engine;
 pub use self::half::give_public_half;
-pub use self::module::{Module, NoModule, Seen, SeenToken};
+pub use self::module::{Module, NoModule, SeenToken, SeenTokens};
 pub use self::no_key::NoKey;
 pub use self::store::Store;
 pub use self::tls::{watch_verification, with_ssl_ctx};

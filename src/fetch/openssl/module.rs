@@ -26,7 +26,7 @@ pub struct Module {
 
 /// What the module sees in its slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenTokens {
     pub tokens: Vec<SeenToken>,
     /// The last CKR_… of a slot that has a token which can't be read.
     pub unreadable: Option<c_ulong>,
@@ -197,7 +197,7 @@ impl Module {
     ///
     /// # Errors
     /// The CKR_… code of C_GetSlotList.
-    pub fn tokens(&self) -> Result<Seen, c_ulong> {
+    pub fn tokens(&self) -> Result<SeenTokens, c_ulong> {
         let slots_of = self.function(C_GET_SLOT_LIST).ok_or(NOT_SUPPORTED)?;
         let info_of = self.function(C_GET_TOKEN_INFO).ok_or(NOT_SUPPORTED)?;
         // SAFETY: the types that PKCS#11 gives to the functions at these two places.
@@ -227,7 +227,7 @@ impl Module {
         if code != 0 {
             return Err(code);
         }
-        let mut seen = Seen::default();
+        let mut seen = SeenTokens::default();
         for &slot in slots.iter().take(usize::try_from(count).unwrap_or_default()) {
             let mut info = MaybeUninit::<TokenInfo>::zeroed();
             // SAFETY: room for one CK_TOKEN_INFO.

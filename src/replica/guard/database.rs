@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    looking::Found,
+    looking::LookFound,
     transaction::{Guard, NotGuarded},
     wal_file,
 };
@@ -17,7 +17,7 @@ use crate::{
         boottime::Boottime,
         guard::{
             Action, Event, Keeper, Limits, Machine, Memory,
-            look::{Awake, Lock, Look, Run, Slot},
+            look::{Awake, LitestreamRun, Look, ReaderLock, Slot},
         },
     },
     litestream::{
@@ -127,12 +127,12 @@ impl Database {
     }
 
     /// Looks at everything once, and asks the machine what is to be done.
-    pub fn look(&mut self, litestream: &Service, run: Run, now: Awake) -> Vec<Action> {
+    pub fn look(&mut self, litestream: &Service, run: LitestreamRun, now: Awake) -> Vec<Action> {
         let file = DatabaseFile::at(&self.path).ok();
         let guard = self.guard.as_ref().filter(|guard| file.is_some() && guard.file() == file);
         let found = match guard {
-            Some(guard) => Found::by(guard.looking(), &mut self.beside),
-            None => Found::without_wal(&mut self.beside),
+            Some(guard) => LookFound::by(guard.looking(), &mut self.beside),
+            None => LookFound::without_wal(&mut self.beside),
         };
         let was_replicated = guard.map_or(file.is_some(), Guard::was_replicated);
         let own = guard.filter(|_| self.is_held).map(|guard| match guard.pins() {
@@ -160,13 +160,13 @@ impl Database {
     }
 
     /// The lock of a process that is Litestream, or may be.
-    fn lock(&self, litestream: &Service) -> Option<Lock> {
+    fn lock(&self, litestream: &Service) -> Option<ReaderLock> {
         let readers = wal_locks::readers(&self.path).unwrap_or_default();
         let may_be = |pid: u32| litestream.is(pid).unwrap_or(true) && !self.before.contains(&pid);
         let candidates = readers.others.into_iter().filter(|(pid, _)| may_be(*pid));
         // One that was seen before goes on being the one.
         let best = candidates.max_by_key(|(pid, slot)| (self.holder == Some(*pid), *slot));
-        best.map(|(pid, slot)| Lock { pid, slot })
+        best.map(|(pid, slot)| ReaderLock { pid, slot })
     }
 
     /// Seeks the guard, for some seconds at most.
@@ -223,16 +223,20 @@ impl Database {
 }
 
 /// Tells one start of Litestream from every other.
-pub fn run(litestream: &Service, start: Option<&Start>) -> Run {
+pub fn run(litestream: &Service, start: Option<&Start>) -> LitestreamRun {
     let Some(start) = start else {
-        return if litestream.can_be_seen() { Run::Stopped } else { Run::Unseen };
+        return if litestream.can_be_seen() {
+            LitestreamRun::Stopped
+        } else {
+            LitestreamRun::Unseen
+        };
     };
     let mut hasher = DefaultHasher::new();
     match start {
         Start::Invocation(id) => id.hash(&mut hasher),
         Start::Process { pid, started } => (pid, started).hash(&mut hasher),
     }
-    Run::Running(hasher.finish())
+    LitestreamRun::Running(hasher.finish())
 }
 
 /// A row first, so that something of the WAL is needed; and no other reader of this process while

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::wal_file::{self, HEADER, Index};
 use crate::{
     core::guard::look::{Position, Salts, Tail, Wal},
-    litestream::{place::Place, position::Beside},
+    litestream::{place::ServicePlace, position::Beside},
 };
 
 /// The files change while they are looked at; what is found has to be of one moment.
@@ -15,13 +15,13 @@ const TRIES: u32 = 5;
 const COUNTED: u32 = 4096;
 
 /// The WAL, how far Litestream has read, and what follows on that in a WAL that began anew since.
-pub struct Found {
+pub struct LookFound {
     pub wal: Option<Wal>,
     pub position: Position,
     pub tail: Tail,
 }
 
-impl Found {
+impl LookFound {
     /// Where nothing but Litestream's notes can be looked at.
     pub fn without_wal(beside: &mut Beside) -> Self {
         Self { wal: None, position: beside.position(|_| Tail::Gone), tail: Tail::Gone }
@@ -57,7 +57,7 @@ impl Found {
 }
 
 fn look_beside(connection: &Connection, beside: &mut Beside, index: &Index) -> Position {
-    beside.position(|place: &Place| tail(connection, index, place.salts, place.end))
+    beside.position(|place: &ServicePlace| tail(connection, index, place.salts, place.end))
 }
 
 fn place(position: &Position) -> Option<(u64, u64)> {

@@ -56,8 +56,8 @@ impl Mending {
         self.under_way.is_some()
     }
 
-    /// Whether Litestream is to be restarted for it. Says so once for each try.
-    pub fn wants_restart(&mut self, now: Boottime) -> bool {
+    /// Asks for a restart of Litestream, if one is due for it: once for each try.
+    pub fn ask_for_restart(&mut self, now: Boottime) -> bool {
         let was_asked_lately = self.restart_asked.is_some_and(|at| now.since(at) < TRIES.floor);
         if !self.is_known || was_asked_lately || !self.may_try(now) {
             return false;
@@ -105,13 +105,13 @@ mod tests {
     #[test]
     fn a_restart_is_asked_for_where_something_will_mend() {
         let (mut mending, suspect) = (Mending::default(), Suspect::default());
-        assert!(!mending.wants_restart(at(0)), "nobody would mend");
+        assert!(!mending.ask_for_restart(at(0)), "nobody would mend");
         assert!(!mending.asked(&suspect, false, at(0)));
-        assert!(mending.wants_restart(at(1)));
-        assert!(!mending.wants_restart(at(2)));
+        assert!(mending.ask_for_restart(at(1)));
+        assert!(!mending.ask_for_restart(at(2)));
         assert!(mending.asked(&suspect, true, at(2)));
         mending.ended(false);
-        assert!(!mending.wants_restart(at(11)));
-        assert!(mending.wants_restart(at(12)));
+        assert!(!mending.ask_for_restart(at(11)));
+        assert!(mending.ask_for_restart(at(12)));
     }
 }

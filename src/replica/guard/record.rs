@@ -29,14 +29,14 @@ struct Text {
 }
 
 /// The file in the runtime directory, and what it says.
-pub struct Record {
+pub struct GuardRecord {
     path: PathBuf,
     boot_id: String,
     found: Kept,
     kept: Option<Kept>,
 }
 
-impl Record {
+impl GuardRecord {
     /// What the daemon before this one left. Of another boot nothing counts: Litestream ended as
     /// well.
     pub fn load(directory: &Path, boot_id: &str) -> Self {
@@ -94,13 +94,13 @@ mod tests {
         let limits = Limits { time: second, wal: 1, still: second };
         let memory = Machine::new(limits, false, None, second).memory();
         let database = PathBuf::from("/a.db");
-        let mut record = Record::load(&directory, "this-boot");
+        let mut record = GuardRecord::load(&directory, "this-boot");
         assert_eq!(record.memory(&database), None);
         record.keep([(database.clone(), memory)].into());
-        assert_eq!(Record::load(&directory, "this-boot").memory(&database), Some(memory));
-        assert_eq!(Record::load(&directory, "another-boot").memory(&database), None);
+        assert_eq!(GuardRecord::load(&directory, "this-boot").memory(&database), Some(memory));
+        assert_eq!(GuardRecord::load(&directory, "another-boot").memory(&database), None);
         fs::write(directory.join(own_files::GUARD), "{").unwrap();
-        assert_eq!(Record::load(&directory, "this-boot").memory(&database), None);
+        assert_eq!(GuardRecord::load(&directory, "this-boot").memory(&database), None);
         fs::remove_dir_all(directory).unwrap();
     }
 }

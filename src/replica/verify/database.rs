@@ -44,7 +44,7 @@ struct DatabaseState {
 
 /// What the live database had before the restore began: only this much can be asked of the replica.
 #[derive(Clone, Debug)]
-pub struct Before {
+pub struct LiveBefore {
     pub largest: i64,
     /// The newest rows of the other tables.
     tables: Newest,
@@ -85,7 +85,7 @@ impl Interrupts {
 ///
 /// # Errors
 /// The database can't be read.
-pub fn look(path: &Path, interrupts: &Interrupts) -> Result<Option<Before>, Trouble> {
+pub fn look(path: &Path, interrupts: &Interrupts) -> Result<Option<LiveBefore>, Trouble> {
     // A look at the name; nothing is opened. What can't be looked at, SQLite will complain of.
     if matches!(path.try_exists(), Ok(false)) {
         return Ok(None);
@@ -101,7 +101,7 @@ pub fn look(path: &Path, interrupts: &Interrupts) -> Result<Option<Before>, Trou
         .map_err(told)?;
     let Some(largest) = largest else { return Ok(None) };
     let tables = rows::newest(&connection).map_err(told)?;
-    Ok(Some(Before { largest, tables }))
+    Ok(Some(LiveBefore { largest, tables }))
 }
 
 /// Checks the restored database and compares the live one with it.
@@ -111,7 +111,7 @@ pub fn look(path: &Path, interrupts: &Interrupts) -> Result<Option<Before>, Trou
 pub fn read(
     live: &Path,
     restored: &Path,
-    before: &Before,
+    before: &LiveBefore,
     interval: Duration,
     interrupts: &Interrupts,
 ) -> Result<DatabasesRead, Trouble> {
@@ -229,7 +229,7 @@ fn open_restored(
 /// The database can't be read.
 pub fn all_waiting(
     live: &Path,
-    before: &Before,
+    before: &LiveBefore,
     interval: Duration,
     interrupts: &Interrupts,
 ) -> Result<Waiting, Trouble> {
@@ -242,7 +242,7 @@ pub fn all_waiting(
 fn waiting(
     live: &Connection,
     after: Option<i64>,
-    before: &Before,
+    before: &LiveBefore,
     interval: Duration,
 ) -> rusqlite::Result<Waiting> {
     let mut waiting = Waiting::new(interval);

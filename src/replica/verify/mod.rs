@@ -31,7 +31,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use self::{
-    database::{Before, DatabasesRead},
+    database::{DatabasesRead, LiveBefore},
     lag::LagClocks,
     meter::Meter,
     repeat::{LEAST_PAUSE, MOST_RESTORES, on_databases},
@@ -285,7 +285,7 @@ async fn restore_and_read(
     config: &Config,
     litestream: &LitestreamCli<'_>,
     workplace: &Workplace,
-    before: &Before,
+    before: &LiveBefore,
     signals: &mut Signals,
 ) -> Result<(Duration, u64, DatabasesRead), Trouble> {
     let live = config.heartbeat.database.clone();

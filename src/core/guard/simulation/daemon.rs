@@ -56,7 +56,10 @@ impl World {
 
     pub(super) fn found(&self) -> Look {
         let blind = self.weather.blind;
-        let run = self.litestream.process.map_or(Run::Stopped, |(run, _)| Run::Running(run));
+        let run = self
+            .litestream
+            .process
+            .map_or(LitestreamRun::Stopped, |(run, _)| LitestreamRun::Running(run));
         let slot = self.log.slot(Reader::Litestream).or_else(|| {
             // With `exec:` the application is a child of Litestream's process.
             self.log.slot(Reader::Application).filter(|_| self.weather.executes)
@@ -70,7 +73,7 @@ impl World {
             tail: self.litestream.tail(&self.log),
             own: self.log.slot(Reader::Guard),
             run,
-            lock: slot.filter(|_| number != 0).map(|slot| Lock { pid, slot }),
+            lock: slot.filter(|_| number != 0).map(|slot| ReaderLock { pid, slot }),
             was_replicated: true,
         }
     }

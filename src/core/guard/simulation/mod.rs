@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    look::{Awake, Lock, Look, Position, Run},
+    look::{Awake, LitestreamRun, Look, Position, ReaderLock},
     rules::{Rule, Rules},
     *,
 };
@@ -104,13 +104,18 @@ struct World {
     /// Rows that were overwritten unread, and since when that is not marked.
     lost: Vec<usize>,
     silent: Option<u64>,
-    marked: Option<Reason>,
+    marked: Option<MarkReason>,
     count: Count,
 }
 
 /// A device that lives through `hours` of `weather`, and then for as long as it takes with nothing
 /// wrong any more.
-fn live(seed: u64, weather: Weather, hours: u64, without: Option<Rule>) -> (Count, Option<Reason>) {
+fn live(
+    seed: u64,
+    weather: Weather,
+    hours: u64,
+    without: Option<Rule>,
+) -> (Count, Option<MarkReason>) {
     let mut world = World::new(seed, weather, without);
     world.run_until(hours * HOUR);
     world.calm_down();

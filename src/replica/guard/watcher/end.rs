@@ -1,11 +1,14 @@
 //! The daemon is told to stop, perhaps in the middle of a restart of Litestream.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::Duration,
+};
 
 use super::Watcher;
 use crate::{
     core::guard::{Event, Keeper},
-    replica::guard::database::Database,
+    replica::guard::{database::Database, orders::GuardOrder},
     system::clock,
 };
 
@@ -20,7 +23,7 @@ impl Watcher {
     /// Waits for a Litestream that is about to take over, and leaves in the record what was seen
     /// last. A guard that nobody took over by then ends with this daemon; the next one finds out
     /// what happened.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, orders: &Receiver<GuardOrder>) {
         let begun = clock::boottime();
         if self.restarting {
             // Nobody waits for its end any more. If the old Litestream goes on, it is as good.
@@ -29,7 +32,10 @@ impl Watcher {
             self.tell_all(Event::RestartOver);
         }
         while self.may_be_taken_over() && clock::boottime().since(begun) < TAKES_OVER_WITHIN {
-            thread::park_timeout(LOOK);
+            // Whoever asks anything now is told nothing: the daemon ends.
+            if matches!(orders.recv_timeout(LOOK), Err(RecvTimeoutError::Disconnected)) {
+                break;
+            }
             self.look();
         }
         self.record.keep_all(self.memories());

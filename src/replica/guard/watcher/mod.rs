@@ -19,10 +19,12 @@ use super::{
     marks::Marks,
     mending::Mending,
     orders::{GuardOrder, News},
-    record::Record,
+    record::GuardRecord,
 };
 use crate::{
-    core::guard::{Action, Ask, Event, Keeper, Limits, Memory, Reason, look::Run},
+    core::guard::{
+        Action, Event, Keeper, Limits, MarkReason, Memory, RestartCause, look::LitestreamRun,
+    },
     litestream::restart::{Service, Start},
     record::board::Board,
     replica::{heartbeat_thread::HeartbeatHandle, suspect::SuspectFile},
@@ -48,7 +50,7 @@ pub struct Watcher {
     /// Suspect, and not replicated.
     unlisted: Vec<PathBuf>,
     tell: UnboundedSender<News>,
-    record: Record,
+    record: GuardRecord,
     /// A restart is under way: what Litestream does is no surprise.
     restarting: bool,
     /// Litestream's start as it was last seen.
@@ -69,7 +71,7 @@ impl Watcher {
     ) -> Self {
         let own = &config.heartbeat.database;
         let others = config.guard.databases.iter().filter(|path| *path != own);
-        let record = Record::load(&config.runtime_directory, boot_id);
+        let record = GuardRecord::load(&config.runtime_directory, boot_id);
         let limits = Limits {
             time: config.guard.max_time,
             wal: config.guard.max_wal,
@@ -139,7 +141,7 @@ impl Watcher {
                 }
                 Ok(GuardOrder::Mended(outcome)) => self.mended(&outcome),
                 Ok(GuardOrder::End { recorded }) => {
-                    self.end();
+                    self.end(orders);
                     let _ = recorded.send(());
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -200,12 +202,12 @@ impl Watcher {
             matches!(database.machine.keeper, Keeper::Litestream | Keeper::GivenUp)
         };
         let all_settled = self.databases.iter().all(is_settled);
-        if all_settled && !self.wanted().is_empty() && self.mending.wants_restart(now) {
+        if all_settled && !self.wanted().is_empty() && self.mending.ask_for_restart(now) {
             let _ = self.tell.send(News::RestartWanted);
         }
     }
 
-    fn look_at(&mut self, number: usize, run: Run) {
+    fn look_at(&mut self, number: usize, run: LitestreamRun) {
         let database = &mut self.databases[number];
         let was_kept = database.machine.keeper == Keeper::Litestream;
         let holder = database.holder;
@@ -270,8 +272,10 @@ impl Watcher {
             Action::Nudge => database.nudge(),
             Action::AskForRestart(ask) => {
                 let why = match ask {
-                    Ask::Exchanged => "Litestream keeps to the file that was there before",
-                    Ask::StandsStill => "Litestream runs, and reads nothing of what is written",
+                    RestartCause::Exchanged => "Litestream keeps to the file that was there before",
+                    RestartCause::StandsStill => {
+                        "Litestream runs, and reads nothing of what is written"
+                    }
                 };
                 log::warn!("{path}: {why}; it is restarted");
                 let _ = self.tell.send(News::RestartWanted);
@@ -284,30 +288,36 @@ impl Watcher {
         None
     }
 
-    fn mark(&mut self, number: usize, reason: Reason) {
+    fn mark(&mut self, number: usize, reason: MarkReason) {
         let database = &self.databases[number];
         let why = match reason {
-            Reason::Unread => "its WAL began anew before Litestream had read all of it".to_owned(),
-            Reason::Unproven => {
+            MarkReason::Unread => {
+                "its WAL began anew before Litestream had read all of it".to_owned()
+            }
+            MarkReason::Unproven => {
                 "its WAL began anew, and nothing shows that Litestream had read all of it"
                     .to_owned()
             }
-            Reason::Exchanged => "another file was put in its place".to_owned(),
-            Reason::Unguarded => {
+            MarkReason::Exchanged => "another file was put in its place".to_owned(),
+            MarkReason::Unguarded => {
                 let why = database.why.as_ref().map(ToString::to_string);
                 let why = why.unwrap_or_else(|| "it could not be had".to_owned());
                 format!("Litestream started without a guard: {why}")
             }
-            Reason::TooLong => {
+            MarkReason::TooLong => {
                 let after = self.limits.time.as_secs();
                 format!("the guard was let go: Litestream runs and held no read lock for {after} s")
             }
-            Reason::TooLarge => "the guard was let go: its WAL reached EDGEROTATE_GUARD_MAX_WAL \
+            MarkReason::TooLarge => {
+                "the guard was let go: its WAL reached EDGEROTATE_GUARD_MAX_WAL \
                  without Litestream"
-                .to_owned(),
-            Reason::Copied => "its WAL neared EDGEROTATE_GUARD_MAX_WAL without Litestream, and \
+                    .to_owned()
+            }
+            MarkReason::Copied => {
+                "its WAL neared EDGEROTATE_GUARD_MAX_WAL without Litestream, and \
                  was checkpointed so that the disk does not fill"
-                .to_owned(),
+                    .to_owned()
+            }
         };
         // What comes again is news only for a snapshot that is under way.
         if self.mending.is_under_way() || !self.marks.knows(&database.path, &why) {
