@@ -26,7 +26,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Ok(_) => println!("ok"),
             Err(error) => {
                 let line = format!("{}", DisplayErrorContext(&error));
-                println!("failed: {}", line.chars().take(300).collect::<String>().replace('\n', " "));
+                println!(
+                    "failed: {}",
+                    line.chars().take(300).collect::<String>().replace('\n', " ")
+                );
             }
         }
         tokio::time::sleep(pause).await;
