@@ -6,15 +6,17 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
+    time::Duration,
 };
 
 use nix::unistd::geteuid;
 
 use crate::{
     harness::{answer, device, replicate, write},
-    support::{Device, Generation, skip},
+    support::{Device, Generation, skip, wait_until},
 };
 
 /// Anybody's.
@@ -108,6 +110,36 @@ fn root_takes_and_gives_nothing_beside_a_hostile_users_directories() {
     });
     let found = answer(&mut device.edgerotate(&["verify"]));
     assert_eq!(found.code, Some(0), "it does what it is for all the same: {found:?}");
+}
+
+#[test]
+fn what_became_the_user_is_closed_to_that_users_other_processes() {
+    if !geteuid().is_root() {
+        skip("needs root, to become another user");
+        return;
+    }
+    let device = device("root-became", Generation::V05);
+    give_away(&device);
+    let mut watching = device.edgerotate(&["status", "--watch"]);
+    watching.env("XDG_RUNTIME_DIR", "/root-s-own").stdin(Stdio::null()).stdout(Stdio::null());
+    let mut watching = watching.spawn().unwrap();
+    let process = PathBuf::from(format!("/proc/{}", watching.id()));
+    wait_until("it is the other user", Duration::from_secs(60), || {
+        let status = fs::read_to_string(process.join("status")).unwrap();
+        status.contains(&format!("Uid:\t{OTHER_USER}\t{OTHER_USER}\t{OTHER_USER}\t"))
+    });
+    // Root's environment is in it. The kernel gives its files to root while it is undumpable.
+    let owner = fs::metadata(process.join("environ")).unwrap().uid();
+    let user = OTHER_USER.to_string();
+    let other = ["--reuid", &user, "--regid", &user, "--clear-groups", "cat"];
+    let read = Command::new("setpriv").args(other).arg(process.join("environ")).output().unwrap();
+    // What the program was begun with, which it takes from its children's environment.
+    let begun_with = fs::read_to_string(process.join("environ")).unwrap();
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    assert_eq!(owner, 0);
+    assert!(begun_with.contains("XDG_RUNTIME_DIR=/root-s-own"), "a new program is open at first");
+    assert!(!read.status.success() && read.stdout.is_empty(), "{read:?}");
 }
 
 #[test]
