@@ -80,6 +80,8 @@ pub struct Looked {
     pub certificate: Option<Result<CertificateFacts, Failure>>,
     /// None where the settings name no CA file.
     pub authorities: Option<Result<(), Failure>>,
+    /// Why the proxy's user and password can't be taken from their file.
+    pub proxy_file: Option<Failure>,
     /// The key was opened and has signed; none where it was not looked at.
     pub key: Option<Result<KeyFacts, Failure>>,
     /// Module and token without any login, where it is the PIN that kept the key from being opened.
@@ -110,6 +112,7 @@ impl From<Failure> for Looked {
         Self {
             certificate: None,
             authorities: None,
+            proxy_file: None,
             key: Some(Err(failure)),
             without_pin: None,
             pair: None,

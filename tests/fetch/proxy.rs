@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use edgerotate::{problems::failure::Cause, settings::Proxy as Setting};
+use edgerotate::{
+    problems::failure::Cause,
+    settings::{PrivateKey, Proxy as Setting},
+};
 use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
 
 use crate::{bench::Bench, support::token::write_private};
@@ -99,6 +102,9 @@ fn a_user_file_that_is_none() {
         assert!(failure.detail.contains(words), "{failure}");
         assert!(!failure.to_string().contains("s3cret"), "{failure}");
     }
+    // Before anything is done with the key.
+    bench.provider.key = PrivateKey::File("/nonexistent/key".into());
+    bench.assert_fails(Cause::ProxyFileUnusable, &["not one line"]);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,15 +6,17 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
+    time::Duration,
 };
 
 use nix::unistd::geteuid;
 
 use crate::{
     harness::{answer, device, replicate, write},
-    support::{Device, Generation, skip},
+    support::{Device, Generation, skip, wait_until},
 };
 
 /// Anybody's.
@@ -82,15 +84,16 @@ fn root_takes_and_gives_nothing_beside_a_hostile_users_directories() {
     let before = seen(&outside);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        // A name that is now a file of the user's, now a link to root's.
+        // Each name is now a file of the user's, now a link to root's.
         scope.spawn(|| {
-            let name = device.state_directory.join("suspect");
-            let other = device.state_directory.join("other");
             while !over.load(Relaxed) {
-                fs::write(&other, r#"{"databases":{}}"#).unwrap();
-                fs::rename(&other, &name).unwrap();
-                symlink(outside.join("secret"), &other).unwrap();
-                fs::rename(&other, &name).unwrap();
+                for (name, target) in traps(&device, &outside) {
+                    let other = name.with_file_name("other");
+                    fs::write(&other, r#"{"databases":{}}"#).unwrap();
+                    put(&other, &name);
+                    symlink(target, &other).unwrap();
+                    put(&other, &name);
+                }
             }
         });
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -107,6 +110,36 @@ fn root_takes_and_gives_nothing_beside_a_hostile_users_directories() {
     });
     let found = answer(&mut device.edgerotate(&["verify"]));
     assert_eq!(found.code, Some(0), "it does what it is for all the same: {found:?}");
+}
+
+#[test]
+fn what_became_the_user_is_closed_to_that_users_other_processes() {
+    if !geteuid().is_root() {
+        skip("needs root, to become another user");
+        return;
+    }
+    let device = device("root-became", Generation::V05);
+    give_away(&device);
+    let mut watching = device.edgerotate(&["status", "--watch"]);
+    watching.env("XDG_RUNTIME_DIR", "/root-s-own").stdin(Stdio::null()).stdout(Stdio::null());
+    let mut watching = watching.spawn().unwrap();
+    let process = PathBuf::from(format!("/proc/{}", watching.id()));
+    wait_until("it is the other user", Duration::from_secs(60), || {
+        let status = fs::read_to_string(process.join("status")).unwrap();
+        status.contains(&format!("Uid:\t{OTHER_USER}\t{OTHER_USER}\t{OTHER_USER}\t"))
+    });
+    // Root's environment is in it. The kernel gives its files to root while it is undumpable.
+    let owner = fs::metadata(process.join("environ")).unwrap().uid();
+    let user = OTHER_USER.to_string();
+    let other = ["--reuid", &user, "--regid", &user, "--clear-groups", "cat"];
+    let read = Command::new("setpriv").args(other).arg(process.join("environ")).output().unwrap();
+    // What the program was begun with, which it takes from its children's environment.
+    let begun_with = fs::read_to_string(process.join("environ")).unwrap();
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    assert_eq!(owner, 0);
+    assert!(begun_with.contains("XDG_RUNTIME_DIR=/root-s-own"), "a new program is open at first");
+    assert!(!read.status.success() && read.stdout.is_empty(), "{read:?}");
 }
 
 #[test]
@@ -148,15 +181,29 @@ fn give_away(device: &Device) {
 }
 
 fn set_traps(device: &Device, outside: &Path) {
-    for (directory, names) in TRAPS {
-        for name in names {
-            let target = if name.starts_with("verify") { "" } else { "secret" };
-            let link = device.scratch.join(directory).join(name);
-            symlink(outside.join(target), &link).unwrap();
-            lchown(link, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
-        }
+    for (link, target) in traps(device, outside) {
+        symlink(target, &link).unwrap();
+        lchown(link, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
     }
     let _ = chown(outside, Some(0), Some(0));
+}
+
+/// Each trap, and what of root's it leads to.
+fn traps(device: &Device, outside: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let trap = |directory: &str, name: &str| {
+        let target = if name.starts_with("verify") { "" } else { "secret" };
+        (device.scratch.join(directory).join(name), outside.join(target))
+    };
+    let in_directory = |(directory, names): (&'static str, &'static [&'static str])| {
+        names.iter().map(move |name| trap(directory, name))
+    };
+    TRAPS.into_iter().flat_map(in_directory).collect()
+}
+
+/// The user's own, in the place of what has the name now.
+fn put(other: &Path, name: &Path) {
+    lchown(other, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+    fs::rename(other, name).unwrap();
 }
 
 /// Each path below with its owner, mode and contents.
@@ -173,9 +220,8 @@ fn seen(directory: &Path) -> BTreeMap<PathBuf, (u32, u32, u32, Vec<u8>)> {
 fn made_by_root(device: &Device) -> Vec<PathBuf> {
     let directories = [&device.state_directory, &device.runtime_directory];
     let paths = directories.into_iter().flat_map(|directory| tree(directory));
-    let of_race = |path: &PathBuf| path.ends_with("suspect") || path.ends_with("other");
     paths
-        .filter(|path| !of_race(path))
+        .filter(|path| !path.ends_with("other"))
         .filter(|path| fs::symlink_metadata(path).is_ok_and(|found| found.uid() == 0))
         .collect()
 }

@@ -307,7 +307,10 @@ impl Checker<'_> {
                         None
                     }
                     None => {
-                        let reply = launcher.try_out(provider, unreapable).await;
+                        let reply = match &looked.proxy_file {
+                            Some(failure) => failure.clone().into(),
+                            None => launcher.try_out(provider, unreapable).await,
+                        };
                         let asked = Asked::of(reply, clock::wall());
                         report.add(provider::lines(provider, &asked));
                         Some(asked)

@@ -30,9 +30,11 @@ pub fn look(order: &FetchOrder, kept: &mut ChildState) -> Looked {
     let provider = &order.provider;
     let chain = material::certificates(&provider.certificate);
     let authorities = provider.ca_file.as_deref().map(|path| material::authorities(path).map(drop));
+    let proxy_file = request::proxy_user(provider).map(drop).err();
     if order.purpose == Purpose::LookAtFiles {
         let certificate = Some(certificate(chain, order));
-        return Looked { certificate, authorities, key: None, without_pin: None, pair: None };
+        let (key, without_pin, pair) = (None, None, None);
+        return Looked { certificate, authorities, proxy_file, key, without_pin, pair };
     }
     let opened = request::check_tls_backend().and_then(|()| key::open(order, kept));
     let without_pin = match (&opened, &provider.key) {
@@ -67,6 +69,7 @@ pub fn look(order: &FetchOrder, kept: &mut ChildState) -> Looked {
     Looked {
         certificate: Some(certificate(chain, order)),
         authorities,
+        proxy_file,
         key: Some(key),
         without_pin,
         pair,

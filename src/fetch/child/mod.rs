@@ -103,7 +103,7 @@ fn fetch(order: &FetchOrder, kept: &mut ChildState) -> Result<FetchReply, Failur
     request::check_tls_backend()?;
     let chain = material::certificates(&provider.certificate)?;
     let authorities = provider.ca_file.as_deref().map(material::authorities).transpose()?;
-    let proxy_user = provider.proxy.as_ref().map(request::proxy_user).transpose()?.flatten();
+    let proxy_user = request::proxy_user(provider)?;
     let (key, key_words) = open(order, kept)?;
     let certified = Certified::of(&chain, &provider.certificate)?;
     proof::check_match(&certified, &key, &key_words)

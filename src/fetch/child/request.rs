@@ -169,12 +169,13 @@ fn is_https(proxy: &Proxy) -> bool {
     proxy.url.starts_with("https:")
 }
 
-/// User and password for the proxy.
+/// User and password for the proxy; none if the settings name no file of them.
 ///
 /// # Errors
 /// The file can't be read, or is not one line with a colon.
-pub fn proxy_user(proxy: &Proxy) -> Result<Option<(String, Secret)>, Failure> {
-    let Some(path) = &proxy.user_file else { return Ok(None) };
+pub fn proxy_user(provider: &Provider) -> Result<Option<(String, Secret)>, Failure> {
+    let file = provider.proxy.as_ref().and_then(|proxy| proxy.user_file.as_ref());
+    let Some(path) = file else { return Ok(None) };
     let unusable = |words: &str| {
         Failure::new(Cause::ProxyFileUnusable, format!("{} ({words})", path.display()))
     };

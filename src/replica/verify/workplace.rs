@@ -66,14 +66,22 @@ impl Workplace {
             Trouble::io(state_directory, &e, "state-directory", remedy)
         };
         let state = Directory::open(state_directory).map_err(told)?;
-        // One after the other, until each has its own.
-        let all = state.handle().map_err(told)?;
-        let _all = Flock::lock(all, FlockArg::LockExclusive).map_err(|(_, e)| told(e.into()))?;
-        if !tidy_up(&state).map_err(told)? {
+        let Some(left) = leftovers(&state).map_err(told)? else { return Err(another_run()) };
+        // Gigabytes take their time. They are locked one by one, and the daemon marks meanwhile.
+        for one in &left {
+            let _ = one.own.empty(OsStr::new(MARK));
+        }
+        let all = lock(&state).map_err(told)?;
+        for one in left {
+            remove(&state, &one.own, &one.name);
+        }
+        // Another one may have begun since.
+        if leftovers_of_locked(&state).map_err(told)?.is_none() {
             return Err(another_run());
         }
         // From here on it is removed however this ends.
         let workplace = Self::make(state_directory, state).map_err(told)?;
+        drop(all);
         let needed = needed(database);
         let available = workplace.available().map_err(told)?;
         if available < needed {
@@ -174,25 +182,47 @@ fn needed(database: &Path) -> u64 {
     size(database).saturating_add(size(&beside(database, "-wal"))).saturating_add(MARGIN)
 }
 
-/// Removes what killed runs of this user left. False if one of these is at work.
-fn tidy_up(state: &Directory) -> io::Result<bool> {
+/// A directory that a killed run left.
+struct Leftover {
+    name: OsString,
+    own: Directory,
+    _lock: Flock<File>,
+}
+
+/// One run after the other, for as long as it takes to look at names. The daemon takes it to mark.
+fn lock(state: &Directory) -> io::Result<Flock<File>> {
+    Flock::lock(state.handle()?, FlockArg::LockExclusive).map_err(|(_, e)| e.into())
+}
+
+fn leftovers(state: &Directory) -> io::Result<Option<Vec<Leftover>>> {
+    let _all = lock(state)?;
+    leftovers_of_locked(state)
+}
+
+/// What killed runs of this user left, each locked; none at all if one of these is at work.
+fn leftovers_of_locked(state: &Directory) -> io::Result<Option<Vec<Leftover>>> {
+    let mut found = Vec::new();
     for name in state.names()? {
         if !name.to_string_lossy().starts_with(own_files::VERIFY_PREFIX) {
             continue;
         }
         // A link, a file, another user's: not ours.
-        let Ok(left) = state.open_below(&name) else { continue };
-        let is_own = left.metadata()?.uid() == geteuid().as_raw();
-        if !is_own || left.look(OsStr::new(MARK))?.is_none() {
+        let Ok(own) = state.open_below(&name) else { continue };
+        if own.metadata()?.uid() != geteuid().as_raw() {
             continue;
         }
-        match Flock::lock(left.handle()?, FlockArg::LockExclusiveNonblock) {
-            Ok(_lock) => remove(state, &left, &name),
-            Err((_, Errno::EWOULDBLOCK)) => return Ok(false),
+        if own.look(OsStr::new(MARK))?.is_none() {
+            // Of a run that was killed before it made the mark; one with anything in it stays.
+            let _ = state.remove_directory(&name);
+            continue;
+        }
+        match Flock::lock(own.handle()?, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => found.push(Leftover { name, own, _lock: lock }),
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
             Err((_, e)) => return Err(e.into()),
         }
     }
-    Ok(true)
+    Ok(Some(found))
 }
 
 fn another_run() -> Trouble {
@@ -206,6 +236,8 @@ fn another_run() -> Trouble {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn scratch(name: &str) -> PathBuf {
@@ -213,6 +245,21 @@ mod tests {
         let _ = fs::remove_dir_all(&state);
         fs::create_dir_all(&state).unwrap();
         state
+    }
+
+    /// As soon as no other run is at work: a child that another test starts has a copy of each
+    /// descriptor, and so of each lock, until it becomes its program.
+    #[allow(clippy::disallowed_methods, reason = "the kernel tells nobody when a lock is free")]
+    fn workplace(state: &Path, database: &Path) -> Result<Workplace, Trouble> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match Workplace::new(state, database) {
+                Err(e) if e.cause == "another-run" && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                made => return made,
+            }
+        }
     }
 
     fn names(state: &Path) -> Vec<OsString> {
@@ -225,21 +272,21 @@ mod tests {
     fn is_ones_own_locked_and_gone_at_the_end() {
         let state = scratch("work");
         let database = state.join("device.db");
-        let workplace = Workplace::new(&state, &database).unwrap();
-        assert_eq!(workplace.progress(), Progress::default());
+        let work = workplace(&state, &database).unwrap();
+        assert_eq!(work.progress(), Progress::default());
         assert_eq!(Workplace::new(&state, &database).unwrap_err().cause, "another-run");
-        fs::write(workplace.file(), "12345").unwrap();
-        assert_eq!(workplace.progress().bytes, 5);
-        assert!(workplace.still_has_room().is_ok());
-        workplace.empty().unwrap();
-        assert_eq!(workplace.progress(), Progress::default());
-        fs::create_dir(workplace.path.join("further")).unwrap();
-        drop(workplace);
+        fs::write(work.file(), "12345").unwrap();
+        assert_eq!(work.progress().bytes, 5);
+        assert!(work.still_has_room().is_ok());
+        work.empty().unwrap();
+        assert_eq!(work.progress(), Progress::default());
+        fs::create_dir(work.path.join("further")).unwrap();
+        drop(work);
         assert!(names(&state).is_empty());
 
         // A sparse file: large to look at.
         File::create(&database).unwrap().set_len(1 << 43).unwrap();
-        let trouble = Workplace::new(&state, &database).unwrap_err();
+        let trouble = workplace(&state, &database).unwrap_err();
         assert_eq!((trouble.cause, trouble.exit_code), ("no-room", 69));
         assert!(trouble.what.contains("a restore needs 8.8 TB"), "{trouble}");
         assert_eq!(names(&state), ["device.db"]);
@@ -259,7 +306,9 @@ mod tests {
         std::os::unix::fs::symlink(&elsewhere, state.join("verify.0000000000000002")).unwrap();
         fs::write(state.join("verify.0000000000000003"), "a file").unwrap();
         let before = names(&state);
-        let left = Workplace::new(&state, &state.join("device.db")).unwrap();
+        fs::create_dir(state.join("verify.0000000000000004")).unwrap();
+        let left = workplace(&state, &state.join("device.db")).unwrap();
+        assert!(!state.join("verify.0000000000000004").exists());
         fs::write(left.file(), "left behind by a power cut").unwrap();
         fs::create_dir(left.path.join("further")).unwrap();
         let left_name = left.name.clone();
@@ -268,7 +317,7 @@ mod tests {
         std::mem::forget(left);
         assert!(names(&state).contains(&left_name));
 
-        drop(Workplace::new(&state, &state.join("device.db")).unwrap());
+        drop(workplace(&state, &state.join("device.db")).unwrap());
         assert_eq!(names(&state), before);
         assert_eq!(fs::read(elsewhere.join("file")).unwrap(), b"somebody's");
         for directory in [state, elsewhere] {
