@@ -1,4 +1,5 @@
-//! edgerotate keeps short-lived AWS credentials fresh on a device whose private key never leaves its HSM.
+//! edgerotate keeps short-lived AWS credentials fresh on a device whose private key never leaves
+//! its HSM.
 //!
 //! The core decides and the edges act: see `docs/architecture.md`.
 pub mod commands;

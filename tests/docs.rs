@@ -1,4 +1,5 @@
-//! The documents say what the code says. `UPDATE_DOCS=1 cargo test --test docs` writes what has changed into them.
+//! The documents say what the code says. `UPDATE_DOCS=1 cargo test --test docs` writes what has
+//! changed into them.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on shall say so and stop")]
 
@@ -26,7 +27,8 @@ fn troubleshooting_has_every_cause_and_finding_as_it_is() {
     assert_rows("docs/troubleshooting.md", "# ", rows);
 }
 
-/// What `status` finds stands in the table of `check`, where that finds it, too; the text says which.
+/// What `status` finds stands in the table of `check`, where that finds it, too; the text says
+/// which.
 #[test]
 fn troubleshooting_names_what_both_commands_find() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md");

@@ -1,6 +1,8 @@
-//! The house: which room of `src/` may import from which, and that no two files import each other in a circle.
+//! The house: which room of `src/` may import from which, and that no two files import each other
+//! in a circle.
 //!
-//! Each room's `mod.rs` says `May import:`, and this reads it. Tests inside of `src/` may look anywhere.
+//! Each room's `mod.rs` says `May import:`, and this reads it. Tests inside of `src/` may look
+//! anywhere.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on shall say so and stop")]
 
@@ -64,6 +66,21 @@ fn databases_are_opened_in_one_place() {
     assert_eq!(opens, ["replica::sqlite"]);
 }
 
+/// Comments and strings, too, which rustfmt leaves as they are.
+#[test]
+fn lines_end_at_100_columns() {
+    let long =
+        files(&source()).into_iter().filter(|file| !is_test(&name(file).unwrap_or_default()));
+    let long: Vec<_> = long
+        .flat_map(|file| {
+            let text = product(&file);
+            let long = text.lines().enumerate().filter(|(_, line)| line.chars().count() > 100);
+            long.map(|(at, _)| format!("{}:{}", file.display(), at + 1)).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
 /// What the files import of each other, but for their tests.
 fn imports() -> Imports {
     let modules: BTreeMap<_, _> =
@@ -108,7 +125,8 @@ fn children(text: &str) -> Vec<String> {
     declared.filter(is_named).collect()
 }
 
-/// Every path of the crate in a text: those of `use`, with their groups taken apart, and those in the code.
+/// Every path of the crate in a text: those of `use`, with their groups taken apart, and those in
+/// the code.
 fn paths(text: &str) -> Vec<String> {
     let code: String = text
         .lines()

@@ -1,5 +1,5 @@
-//! The files of systemd/: all of them are installed by its manifest, systemd finds nothing wrong with them, and the
-//! figures in docs/device.md are what systemd says of their sandbox.
+//! The files of systemd/: all of them are installed by its manifest, systemd finds nothing wrong
+//! with them, and the figures in docs/device.md are what systemd says of their sandbox.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

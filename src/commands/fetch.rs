@@ -16,7 +16,8 @@ use crate::{
     system::clock,
 };
 
-/// `edgerotate fetch` for a person: one fetch, supervised as the daemon's, and a summary without secrets.
+/// `edgerotate fetch` for a person: one fetch, supervised as the daemon's, and a summary without
+/// secrets.
 ///
 /// # Errors
 /// The failure of the fetch, or of the writing.
@@ -67,7 +68,8 @@ pub enum ByHandError {
     Write(io::Error),
 }
 
-/// What this device's clock says, against the provider's. The header has whole seconds and was written some time ago.
+/// What this device's clock says, against the provider's. The header has whole seconds and was
+/// written some time ago.
 fn skew(date: Option<&str>) -> String {
     let Some(date) = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok()) else {
         return "the answer has no Date to compare with".to_owned();

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-/// Exponential backoff with "full jitter": a random share of a ceiling that doubles with each failure.
+/// Exponential backoff with "full jitter": a random share of a ceiling that doubles with each
+/// failure.
 ///
-/// A fleet that failed together thus comes back spread out, not in waves. Source: "Exponential Backoff
-/// And Jitter", AWS Architecture Blog.
+/// A fleet that failed together thus comes back spread out, not in waves. Source: "Exponential
+/// Backoff And Jitter", AWS Architecture Blog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// No wait is shorter.

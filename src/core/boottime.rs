@@ -4,7 +4,8 @@ use std::{ops::Add, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// A moment on CLOCK_BOOTTIME: it never steps and goes on while the device sleeps. Resolution: 1 ms.
+/// A moment on CLOCK_BOOTTIME: it never steps and goes on while the device sleeps. Resolution: 1
+/// ms.
 ///
 /// Two such moments can be compared only within one boot, see `system::clock::boot_id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

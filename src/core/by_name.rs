@@ -9,8 +9,8 @@ use serde::{
 
 use crate::core::secret::Secret;
 
-/// A struct that is read from an object. What serde derives takes an array as well, and its elements
-/// by their order: an answer of `[["ASIA…", …]]` would pass for credentials.
+/// A struct that is read from an object. What serde derives takes an array as well, and its
+/// elements by their order: an answer of `[["ASIA…", …]]` would pass for credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByName<T>(pub T);
 

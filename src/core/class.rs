@@ -5,8 +5,8 @@
 pub enum Class {
     /// It passes by itself: tried again soon, with full jitter.
     Passing,
-    /// A part of this device does not answer. It may come by itself, as a bus that is late does, or not at all: tried again
-    /// soon at first, then slowly.
+    /// A part of this device does not answer. It may come by itself, as a bus that is late does, or
+    /// not at all: tried again soon at first, then slowly.
     Device,
     /// A person must mend it: tried again slowly.
     Setup,
@@ -15,7 +15,8 @@ pub enum Class {
 }
 
 impl Class {
-    /// Whether it may be over the next time, so that nothing is lost while good credentials are left.
+    /// Whether it may be over the next time, so that nothing is lost while good credentials are
+    /// left.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::Passing | Self::Device)
     }

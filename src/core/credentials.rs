@@ -27,8 +27,8 @@ impl Credentials {
     /// # Errors
     /// Names the field and what is wrong with it, never its value.
     ///
-    /// Source: AWS IoT Core developer guide, "Authorizing direct calls to AWS services using AWS IoT Core
-    /// credential provider".
+    /// Source: AWS IoT Core developer guide, "Authorizing direct calls to AWS services using AWS
+    /// IoT Core credential provider".
     pub fn from_answer(body: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct ProviderAnswer {
@@ -66,8 +66,8 @@ impl Credentials {
     }
 }
 
-/// serde_json quotes what it found, which may be a secret: only the place is handed on, and of a field that comes
-/// twice its name, which is one of ours.
+/// serde_json quotes what it found, which may be a secret: only the place is handed on, and of a
+/// field that comes twice its name, which is one of ours.
 fn in_words(e: serde_json::Error) -> String {
     let said = e.to_string();
     let what = match e.classify() {
@@ -85,8 +85,8 @@ fn in_words(e: serde_json::Error) -> String {
 
 /// Whether a character may stand in a value of the environment file.
 ///
-/// All that AWS issues is made of these, and none of them means anything to systemd or to a shell: so
-/// there is no escaping code, and nothing to get wrong in it.
+/// All that AWS issues is made of these, and none of them means anything to systemd or to a shell:
+/// so there is no escaping code, and nothing to get wrong in it.
 pub fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/+=._-".contains(c)
 }

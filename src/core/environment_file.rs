@@ -9,7 +9,8 @@ use crate::core::{
     secret::Secret,
 };
 
-/// For whoever reads the file: three clients take a proxy of the environment for the way to the endpoint.
+/// For whoever reads the file: three clients take a proxy of the environment for the way to the
+/// endpoint.
 const NO_PROXY: &str =
     "# A program that has HTTP_PROXY as well needs NO_PROXY=127.0.0.1 in its environment.\n";
 
@@ -19,24 +20,27 @@ const MAX_PATH: usize = 4096;
 /// What such a file gives to a program.
 pub enum Contents<'a> {
     Credentials(&'a Credentials),
-    /// Where to ask for them. Every SDK takes credentials in the environment first: so there are none.
+    /// Where to ask for them. Every SDK takes credentials in the environment first: so there are
+    /// none.
     Endpoint {
         uri: String,
         token: &'a Secret,
-        /// A file that holds the token and nothing else, for the clients that read it only from one.
+        /// A file that holds the token and nothing else, for the clients that read it only from
+        /// one.
         token_file: Option<&'a Path>,
     },
 }
 
-/// What systemd's `EnvironmentFile=` reads: the credentials, or where to ask for them, under the names that every AWS SDK
-/// knows.
+/// What systemd's `EnvironmentFile=` reads: the credentials, or where to ask for them, under the
+/// names that every AWS SDK knows.
 ///
 /// `AWS_EC2_METADATA_DISABLED` keeps the SDK from asking a metadata service that no device has, and
-/// `EDGEROTATE_THING_NAME` lets one image's `litestream.yml` give each device an S3 path of its own.
+/// `EDGEROTATE_THING_NAME` lets one image's `litestream.yml` give each device an S3 path of its
+/// own.
 ///
 /// # Errors
-/// Names the key whose value has a character that would need escaping: there is no escaping code, so such a
-/// value is refused. The value itself is not shown.
+/// Names the key whose value has a character that would need escaping: there is no escaping code,
+/// so such a value is refused. The value itself is not shown.
 pub fn text(
     contents: &Contents<'_>,
     region: &str,

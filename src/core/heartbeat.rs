@@ -1,7 +1,8 @@
 //! Which id the next heartbeat gets, and how many old rows go.
 //!
-//! The ids are what a restore is compared by, so they must be unique and rise whatever the clock does. They begin
-//! at the start's Unix time, which makes them readable, and never fall behind what is in the table.
+//! The ids are what a restore is compared by, so they must be unique and rise whatever the clock
+//! does. They begin at the start's Unix time, which makes them readable, and never fall behind what
+//! is in the table.
 
 use chrono::{DateTime, Utc};
 
@@ -17,7 +18,8 @@ impl Ids {
         Self { next: wall.timestamp().max(1) }
     }
 
-    /// The id for the next row, in a table whose largest id is `largest`; `None` once they are used up.
+    /// The id for the next row, in a table whose largest id is `largest`; `None` once they are used
+    /// up.
     pub fn next(&self, largest: Option<i64>) -> Option<i64> {
         match largest {
             None => Some(self.next),
@@ -31,11 +33,12 @@ impl Ids {
     }
 }
 
-/// At most so many rows go with each insert: a table that grew large shrinks over minutes instead of filling the
-/// WAL in one transaction.
+/// At most so many rows go with each insert: a table that grew large shrinks over minutes instead
+/// of filling the WAL in one transaction.
 const PRUNED_AT_ONCE: u64 = 10;
 
-/// How many of the oldest rows to delete from a table of `rows`, of which `keep` are to stay (0: all).
+/// How many of the oldest rows to delete from a table of `rows`, of which `keep` are to stay (0:
+/// all).
 pub fn rows_to_prune(rows: u64, keep: u64) -> u64 {
     if keep == 0 { 0 } else { rows.saturating_sub(keep).min(PRUNED_AT_ONCE) }
 }

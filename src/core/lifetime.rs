@@ -1,7 +1,8 @@
 //! How long credentials live, on a device whose wall clock is not to be trusted.
 //!
-//! `expiration` is a time on the provider's clock. A device without an RTC boots years in the past, so the
-//! difference to the device's clock means nothing; the difference to the answer's own `Date` does.
+//! `expiration` is a time on the provider's clock. A device without an RTC boots years in the past,
+//! so the difference to the device's clock means nothing; the difference to the answer's own `Date`
+//! does.
 
 use std::time::Duration;
 
@@ -10,14 +11,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// The longest life that a role session can have (AWS STS: DurationSeconds ≤ 43,200).
 const LONGEST: TimeDelta = TimeDelta::hours(12);
 
-/// The shortest life that a role alias can ask for (AWS IoT: credentialDurationSeconds ≥ 900): what is
-/// assumed when neither clock can be used.
+/// The shortest life that a role alias can ask for (AWS IoT: credentialDurationSeconds ≥ 900): what
+/// is assumed when neither clock can be used.
 const SHORTEST: Duration = Duration::from_secs(900);
 
-/// `Date` and `expiration` are whole seconds: either may be up to a second older than what it states.
+/// `Date` and `expiration` are whole seconds: either may be up to a second older than what it
+/// states.
 const ROUNDING: TimeDelta = TimeDelta::seconds(1);
 
-/// A clock that is further off than this is reported. `Date` has whole seconds and is some time under way.
+/// A clock that is further off than this is reported. `Date` has whole seconds and is some time
+/// under way.
 pub const SKEW: TimeDelta = TimeDelta::seconds(30);
 
 /// S3 refuses requests whose time is further off (error RequestTimeTooSkewed).
@@ -58,7 +61,8 @@ pub struct Lifetime {
 pub enum KnownBy {
     /// `expiration` less the answer's `Date`.
     Date,
-    /// `expiration` less the device's clock: there was no usable `Date`, and the clock is plausible.
+    /// `expiration` less the device's clock: there was no usable `Date`, and the clock is
+    /// plausible.
     WallClock,
     /// Neither was usable: the shortest life there is.
     Assumption,
@@ -66,8 +70,8 @@ pub enum KnownBy {
 
 /// Reckons the life of credentials with this `expiration`.
 ///
-/// `date` is the answer's `Date` header, `wall` the device's clock when the answer came, `built` the time
-/// this program was built: a clock before it is wrong for certain.
+/// `date` is the answer's `Date` header, `wall` the device's clock when the answer came, `built`
+/// the time this program was built: a clock before it is wrong for certain.
 ///
 /// `None` when they had expired before they came.
 pub fn lifetime(
@@ -91,7 +95,8 @@ pub fn lifetime(
     Some(Lifetime { duration: SHORTEST, known_by: KnownBy::Assumption })
 }
 
-/// Reads a `Date` header (RFC 9110, IMF-fixdate; the obsolete forms are not sent by any AWS service).
+/// Reads a `Date` header (RFC 9110, IMF-fixdate; the obsolete forms are not sent by any AWS
+/// service).
 pub fn parse_date(header: &str) -> Option<DateTime<Utc>> {
     let date = DateTime::parse_from_rfc2822(header.trim()).ok()?;
     Some(date.with_timezone(&Utc))

@@ -1,5 +1,5 @@
-//! What decides, and the values that it decides on. Nothing here reads a clock, a file, a socket or the environment:
-//! whatever it needs to know is an argument.
+//! What decides, and the values that it decides on. Nothing here reads a clock, a file, a socket or
+//! the environment: whatever it needs to know is an argument.
 //!
 //! May import: nothing.
 

@@ -1,5 +1,5 @@
-//! The names of the files that edgerotate keeps in directories of its own. They stand here, below their owners, so that
-//! the settings can see to it that no file of somebody else is one of them.
+//! The names of the files that edgerotate keeps in directories of its own. They stand here, below
+//! their owners, so that the settings can see to it that no file of somebody else is one of them.
 
 /// The credentials that one daemon leaves to the next of the same boot.
 pub const STATE: &str = "state.json";
@@ -34,7 +34,8 @@ pub const ENDPOINT_TOKEN: &str = "endpoint.json";
 /// Where programs are told to ask the endpoint.
 pub const ENDPOINT_ENVIRONMENT: &str = "endpoint.env";
 
-/// The same token and nothing else, for programs that read it only from a file (object_store, and what is made with it).
+/// The same token and nothing else, for programs that read it only from a file (object_store, and
+/// what is made with it).
 pub const TOKEN_FOR_CLIENTS: &str = "endpoint.token";
 
 /// The daemon's credentials for `credential-process` of other users.

@@ -1,22 +1,23 @@
-//! When a PIN may be tried: what keeps a fleet from locking its own tokens, and a sound device from being kept
-//! offline by that very care.
+//! When a PIN may be tried: what keeps a fleet from locking its own tokens, and a sound device from
+//! being kept offline by that very care.
 //!
-//! A token locks after a few wrong PINs in a row, often three, often for good. So a login leaves a mark before it
-//! begins. The answer takes the mark back, or turns it into that of a refusal. A mark that is found later belongs to
-//! a login that ended without an answer, and may have been a refusal. Two of either kind and the PIN is not tried
-//! again until it is changed, or a person says that it is right.
+//! A token locks after a few wrong PINs in a row, often three, often for good. So a login leaves a
+//! mark before it begins. The answer takes the mark back, or turns it into that of a refusal. A
+//! mark that is found later belongs to a login that ended without an answer, and may have been a
+//! refusal. Two of either kind and the PIN is not tried again until it is changed, or a person says
+//! that it is right.
 //!
 //! Three things are no refusal, and never keep a PIN from being tried:
 //!
 //! - whatever happens before `C_Login`: no mark is there yet;
-//! - a token that is locked for a time, as a TPM is after some power cuts. It does not look at the PIN at all, and
-//!   unlocks itself;
-//! - logins without an answer where the token took this very PIN before: a bus that hangs is the likely reason. From the
-//!   second one on the token's own flags are looked at first. Only a token that says that it has refused a PIN lately
-//!   is left alone.
+//! - a token that is locked for a time, as a TPM is after some power cuts. It does not look at the
+//!   PIN at all, and unlocks itself;
+//! - logins without an answer where the token took this very PIN before: a bus that hangs is the
+//!   likely reason. From the second one on the token's own flags are looked at first. Only a token
+//!   that says that it has refused a PIN lately is left alone.
 //!
-//! Nothing here reads a file, a clock or a token: what is remembered comes in as a [`Memory`], and what is to be
-//! remembered goes out.
+//! Nothing here reads a file, a clock or a token: what is remembered comes in as a [`Memory`], and
+//! what is to be remembered goes out.
 
 #[cfg(test)]
 mod tests;
@@ -111,7 +112,8 @@ impl Memory {
     pub fn stop(&self) -> Option<Stop> {
         let stops = |mark: Mark| match mark.kind {
             Kind::Unanswered { accepted: true } => None,
-            // From the last allowed one on it is for every PIN: something may be rewriting the file.
+            // From the last allowed one on it is for every PIN: something may be rewriting the
+            // file.
             _ if !mark.of_this_pin && mark.count < MOST => None,
             Kind::Refused => Some(Stop::Refused),
             Kind::Unanswered { accepted: false } => (mark.count >= MOST).then_some(Stop::Uncertain),
@@ -119,8 +121,8 @@ impl Memory {
         self.marks().find_map(stops)
     }
 
-    /// Whether this PIN is known to be good, and yet the last logins with it ended without an answer: it is tried
-    /// slowly then, and not where the token says that it has refused one.
+    /// Whether this PIN is known to be good, and yet the last logins with it ended without an
+    /// answer: it is tried slowly then, and not where the token says that it has refused one.
     pub fn is_doubtful(&self) -> bool {
         self.accepted && self.unanswered() >= MOST
     }
@@ -162,8 +164,8 @@ impl Memory {
         self.that_count().map(|mark| mark.count).max().unwrap_or_default()
     }
 
-    /// The marks, without those of another PIN that the token had taken: a login with that one says nothing about this
-    /// one.
+    /// The marks, without those of another PIN that the token had taken: a login with that one says
+    /// nothing about this one.
     fn that_count(&self) -> impl Iterator<Item = Mark> {
         let accepted = self.accepted;
         self.marks().filter(move |mark| {

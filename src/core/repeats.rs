@@ -7,7 +7,8 @@ use crate::core::boottime::Boottime;
 /// A fault that stays is said again after this, however often it came in between.
 const AGAIN: Duration = Duration::from_secs(3600);
 
-/// Counts the same fault in a row and decides when to say it: at its 1st, 2nd, 4th, 8th… time, and once an hour.
+/// Counts the same fault in a row and decides when to say it: at its 1st, 2nd, 4th, 8th… time, and
+/// once an hour.
 #[derive(Clone, Debug)]
 pub struct Repeats<T> {
     current: Option<(T, u64, Boottime)>,

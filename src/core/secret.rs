@@ -7,8 +7,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A secret: the PIN, a secret access key, a session token.
 ///
-/// `Debug` prints `[secret]`, there is no `Display`, and the memory is wiped on drop. Serializing one is
-/// what the pipe from the fetch and the state file on tmpfs are for; nothing else may do it.
+/// `Debug` prints `[secret]`, there is no `Display`, and the memory is wiped on drop. Serializing
+/// one is what the pipe from the fetch and the state file on tmpfs are for; nothing else may do it.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

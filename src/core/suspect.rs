@@ -44,7 +44,8 @@ impl Suspect {
         Some(parts.fold(first, |line, part| line + ", " + &part))
     }
 
-    /// Whether it is news. What comes again is kept as well: a snapshot that was begun before does not mend it.
+    /// Whether it is news. What comes again is kept as well: a snapshot that was begun before does
+    /// not mend it.
     pub fn add(&mut self, database: &Path, what: &str, now: DateTime<Utc>) -> bool {
         let reasons = self.databases.entry(database.to_owned()).or_default();
         if let Some(reason) = reasons.iter_mut().find(|reason| reason.what == what) {
@@ -66,15 +67,20 @@ impl Suspect {
 }
 
 /// What mends a replica that may lack rows.
-pub const REMEDY: &str = "a forced snapshot mends it: `edgerotate mend` makes one at Litestream's next start, where its unit \
-     runs that; else stop Litestream, and with its environment run `litestream replicate -once -force-snapshot` (0.5), or \
-     remove `.NAME-litestream` beside the database NAME (0.3), and start it; `edgerotate verify` takes the mark back when it finds the replica whole";
+pub const REMEDY: &str = "a forced snapshot mends it: `edgerotate mend` makes one at Litestream's \
+ next start, where its unit \
+     runs that; else stop Litestream, and with its environment run `litestream replicate -once \
+     -force-snapshot` (0.5), or \
+     remove `.NAME-litestream` beside the database NAME (0.3), and start it; `edgerotate verify` \
+     takes the mark back when it finds the replica whole";
 
-/// What is left of the reasons where Litestream 0.3 was made to begin anew. It makes the snapshot while it runs, and whether
-/// that came to S3 is not seen here.
-pub const BEGUN: &str = "Litestream 0.3 begins a new generation; `edgerotate verify` clears the mark once the replica is whole";
+/// What is left of the reasons where Litestream 0.3 was made to begin anew. It makes the snapshot
+/// while it runs, and whether that came to S3 is not seen here.
+pub const BEGUN: &str = "Litestream 0.3 begins a new generation; `edgerotate verify` clears the \
+ mark once the replica is whole";
 
-/// What a person is told of a mark that is new. `mends_itself`: whatever starts Litestream runs `edgerotate mend`.
+/// What a person is told of a mark that is new. `mends_itself`: whatever starts Litestream runs
+/// `edgerotate mend`.
 pub fn line(database: &Path, why: &str, mends_itself: bool) -> String {
     let remedy = if mends_itself {
         "a forced snapshot mends it when Litestream starts next"

@@ -1,17 +1,19 @@
-//! Whether the replica moves: what Litestream's metrics say of it, apart from what the guard sees on the device.
+//! Whether the replica moves: what Litestream's metrics say of it, apart from what the guard sees
+//! on the device.
 //!
-//! Heartbeats are written all the time, so a replica that gets on moves. Two positions are looked at: how far Litestream
-//! has read the database, and what it has uploaded. If the first stands still as well, S3 is not to blame: Litestream is
-//! stuck. The metrics of the two generations differ, and 0.5 counts its uploads for all databases together. But it tells
-//! each database's transactions, and each is an upload: where far more were read than uploaded, the replica of some
+//! Heartbeats are written all the time, so a replica that gets on moves. Two positions are looked
+//! at: how far Litestream has read the database, and what it has uploaded. If the first stands
+//! still as well, S3 is not to blame: Litestream is stuck. The metrics of the two generations
+//! differ, and 0.5 counts its uploads for all databases together. But it tells each database's
+//! transactions, and each is an upload: where far more were read than uploaded, the replica of some
 //! database stands still, though that of the heartbeats moves.
 
 use std::{path::Path, time::Duration};
 
 use crate::core::boottime::Boottime;
 
-/// A Litestream that is slow is left alone, however little lag it may have: with S3 away, 0.5 was seen to read nothing
-/// for more than eight seconds. A stuck one stays so.
+/// A Litestream that is slow is left alone, however little lag it may have: with S3 away, 0.5 was
+/// seen to read nothing for more than eight seconds. A stuck one stays so.
 const STUCK_AFTER: Duration = Duration::from_secs(300);
 
 /// So many transactions may wait for their upload where all is well.
@@ -74,7 +76,8 @@ pub struct Uploads {
     unread: Option<Boottime>,
     /// How often Litestream was asked since, and had read no more.
     stood_still: u32,
-    /// How many transactions were read and not uploaded, as far as that can be reckoned, and since when there are any.
+    /// How many transactions were read and not uploaded, as far as that can be reckoned, and since
+    /// when there are any.
     owed: f64,
     owing: Option<Boottime>,
 }
@@ -123,7 +126,8 @@ impl Uploads {
         self.owing = if self.owed > 0.0 { self.owing.or(Some(now)) } else { None };
     }
 
-    /// Since when the uploads of some database have been missing, where that is for longer than it may.
+    /// Since when the uploads of some database have been missing, where that is for longer than it
+    /// may.
     pub fn owing_since(&self, now: Boottime) -> Option<Boottime> {
         self.owing.filter(|since| self.owed > OWED && now.since(*since) > self.max_lag)
     }
@@ -138,8 +142,8 @@ impl Uploads {
         self.waiting.is_some_and(|since| now.since(since) > self.max_lag)
     }
 
-    /// Litestream itself does not get on: it was asked again and again, and reads nothing of what is written. To be
-    /// asked when it has just answered.
+    /// Litestream itself does not get on: it was asked again and again, and reads nothing of what
+    /// is written. To be asked when it has just answered.
     pub fn is_stuck(&self, now: Boottime) -> bool {
         let limit = self.max_lag.max(STUCK_AFTER);
         self.stood_still >= 2 && self.unread.is_some_and(|since| now.since(since) > limit)
@@ -246,7 +250,8 @@ litestream_txid{db=\"/data/other.db\"} 99
         let mut owing = None;
         for second in 0..300 {
             uploads.beat(at(second));
-            // Two databases; S3 refuses one from the hundredth second on, and a compaction comes each half minute.
+            // Two databases; S3 refuses one from the hundredth second on, and a compaction comes
+            // each half minute.
             let uploaded = 2 * second.min(100) + second.saturating_sub(100) + second / 30;
             uploads.saw(of(2 * second, uploaded), at(second));
             assert!(!uploads.is_behind(at(second)), "{second}");

@@ -1,5 +1,5 @@
-//! The device's own files: looked at before anything is asked, because libcurl and OpenSSL explain a missing or
-//! wrong file badly.
+//! The device's own files: looked at before anything is asked, because libcurl and OpenSSL explain
+//! a missing or wrong file badly.
 
 use std::{fs, io, path::Path};
 
@@ -85,8 +85,8 @@ pub fn certificates(path: &Path) -> Result<Vec<X509>, Failure> {
     }
 }
 
-/// Why this OpenSSL, or AWS IoT, does not take a certificate: found out before the network is asked, since libcurl would
-/// make a failed request of it.
+/// Why this OpenSSL, or AWS IoT, does not take a certificate: found out before the network is
+/// asked, since libcurl would make a failed request of it.
 fn refusal(chain: &[X509]) -> Option<String> {
     let tried = || -> Result<(), ErrorStack> {
         let mut tls = SslContextBuilder::new(SslMethod::tls_client())?;
@@ -98,7 +98,8 @@ fn refusal(chain: &[X509]) -> Option<String> {
         let reason = errors.errors().iter().find_map(|error| error.reason());
         return Some(format!("OpenSSL: {}", reason.unwrap_or("it is not taken")));
     }
-    // These are what AWS IoT takes; with another curve OpenSSL would show the server no certificate at all.
+    // These are what AWS IoT takes; with another curve OpenSSL would show the server no certificate
+    // at all.
     let curve = chain.first()?.public_key().ok()?.ec_key().ok()?.group().curve_name()?;
     let is_known = [Nid::X9_62_PRIME256V1, Nid::SECP384R1, Nid::SECP521R1].contains(&curve);
     let name = curve.short_name().unwrap_or("unknown");
@@ -112,7 +113,8 @@ pub struct Authorities {
     pub pem: Vec<u8>,
 }
 
-/// The authorities of the CA file, and nothing else: libcurl would trust its built-in directory beside them.
+/// The authorities of the CA file, and nothing else: libcurl would trust its built-in directory
+/// beside them.
 pub fn authorities(path: &Path) -> Result<Authorities, Failure> {
     let bytes = fs::read(path).map_err(|e| CA_FILE.failure(path, &e))?;
     let not_pem =

@@ -1,4 +1,5 @@
-//! The parent's side of a fetch: starts the child, feeds it, and is done with it at the deadline whatever it does.
+//! The parent's side of a fetch: starts the child, feeds it, and is done with it at the deadline
+//! whatever it does.
 
 use std::{
     env,
@@ -38,8 +39,8 @@ use crate::{
 };
 
 /// What the child's libraries may read from the environment, beside `Token::module_environment`. No
-/// proxy, no LD_…: the child's environment is what this list says, not what a service manager or a shell happened to
-/// have.
+/// proxy, no LD_…: the child's environment is what this list says, not what a service manager or a
+/// shell happened to have.
 const ENVIRONMENT: &[&str] = &[
     "PATH",
     "HOME",
@@ -62,11 +63,12 @@ const PROXIES: &[&str] = &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy
 
 const OPENSSL_CONF: &str = "OPENSSL_CONF";
 
-/// After its reply the child ends by itself: sessions are closed and the module finalized, which a hardware token can
-/// take its time for. After this it is killed; the reply counts.
+/// After its reply the child ends by itself: sessions are closed and the module finalized, which a
+/// hardware token can take its time for. After this it is killed; the reply counts.
 const TIME_TO_END: Duration = Duration::from_secs(5);
 
-/// SIGKILL ends a process within milliseconds unless it is in the kernel (state D, a driver that waits).
+/// SIGKILL ends a process within milliseconds unless it is in the kernel (state D, a driver that
+/// waits).
 const TIME_TO_DIE: Duration = Duration::from_secs(5);
 
 /// Where the children are started, and with what.
@@ -92,10 +94,12 @@ impl Launcher {
 
     /// Fetches once, in a child process.
     ///
-    /// It ends when the child is reaped, never before: so no second child can be started while one lives. If one
-    /// can't be reaped, `on_unreapable` is told its process id, once. Dropping the future kills the child.
+    /// It ends when the child is reaped, never before: so no second child can be started while one
+    /// lives. If one can't be reaped, `on_unreapable` is told its process id, once. Dropping the
+    /// future kills the child.
     ///
-    /// To be called on a thread that lives as long as the process: the child dies with the thread that started it.
+    /// To be called on a thread that lives as long as the process: the child dies with the thread
+    /// that started it.
     pub async fn fetch(&self, provider: &Provider, on_unreapable: impl FnMut(u32)) -> FetchReply {
         self.ask(provider, Purpose::Fetch, on_unreapable).await
     }
@@ -105,7 +109,8 @@ impl Launcher {
         self.ask(provider, Purpose::Try, on_unreapable).await
     }
 
-    /// Looks at all that goes before the network, in a child process as well; at the key only if told so.
+    /// Looks at all that goes before the network, in a child process as well; at the key only if
+    /// told so.
     pub async fn look(
         &self,
         provider: &Provider,
@@ -209,8 +214,9 @@ impl Launcher {
             environment.retain(|(name, _)| name != variable.name.as_str());
             environment.push((variable.name.clone().into(), value.expose().into()));
         }
-        // OpenSSL's own configuration can hold a PIN for its engine or provider. Where the settings name none, that one
-        // would be tried, and nobody could tell when it has changed. (Where they name one, it goes before.)
+        // OpenSSL's own configuration can hold a PIN for its engine or provider. Where the settings
+        // name none, that one would be tried, and nobody could tell when it has changed. (Where
+        // they name one, it goes before.)
         let kept = |token: &Token| token.module_environment.iter().any(|v| v.name == OPENSSL_CONF);
         if token.is_some_and(|token| token.pin == Pin::None && !kept(token)) {
             environment.retain(|(name, _)| name != OPENSSL_CONF);
@@ -247,8 +253,9 @@ impl Reply for Looked {
 /// A child that does not outlive this, nor does what it started.
 struct Tied {
     child: Child,
-    /// The child leads a session of its own, so what it started is in its group, which is named after it. Before it
-    /// does so there is no such group, and the kill of the child alone is enough.
+    /// The child leads a session of its own, so what it started is in its group, which is named
+    /// after it. Before it does so there is no such group, and the kill of the child alone is
+    /// enough.
     group: Option<Pid>,
 }
 
@@ -265,7 +272,8 @@ impl Tied {
         status
     }
 
-    /// Once the child is reaped its id is free, unless a group keeps it: so this is done once, and at once.
+    /// Once the child is reaped its id is free, unless a group keeps it: so this is done once, and
+    /// at once.
     fn kill_group(&mut self) {
         let reaped = self.child.id().is_none();
         let group = if reaped { self.group.take() } else { self.group };
@@ -302,7 +310,8 @@ async fn talk(child: &mut Tied, order: &FetchOrder) -> io::Result<Zeroizing<Vec<
             read?;
             return Ok(reply);
         }
-        // What it started may hold the pipe open, and is gone now; what it said is still in the pipe.
+        // What it started may hold the pipe open, and is gone now; what it said is still in the
+        // pipe.
         _ = child.wait() => {}
     }
     read_reply(&mut stdout, &mut reply).await?;

@@ -1,8 +1,10 @@
-//! Certificates out of files as people make them: what can be taken is taken, and what can't be is named.
+//! Certificates out of files as people make them: what can be taken is taken, and what can't be is
+//! named.
 //!
-//! Nothing is read here but bytes. Taken are certificates in PEM wherever they stand in the text: with text around,
-//! indented, on lines of any length and end, several glued together; with `\n` as two characters, as a JSON string has
-//! them; in the JSON answer of `aws iot create-certificate-from-csr`; after a byte order mark, in UTF-16; and one in DER.
+//! Nothing is read here but bytes. Taken are certificates in PEM wherever they stand in the text:
+//! with text around, indented, on lines of any length and end, several glued together; with `\n` as
+//! two characters, as a JSON string has them; in the JSON answer of `aws iot
+//! create-certificate-from-csr`; after a byte order mark, in UTF-16; and one in DER.
 
 use openssl::x509::X509;
 use serde_json::Value;
@@ -46,7 +48,8 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<X509>, String> {
     Ok(found)
 }
 
-/// The device's certificate first, then its chain: the authority's may come before it, as some tools put it.
+/// The device's certificate first, then its chain: the authority's may come before it, as some
+/// tools put it.
 pub fn in_order(mut certificates: Vec<X509>) -> Vec<X509> {
     let issued_another = |one: &X509| {
         certificates.iter().any(|other| {
@@ -131,7 +134,8 @@ fn blocks(text: &str) -> Result<Vec<Block<'_>>, String> {
     Ok(blocks)
 }
 
-/// What a file holds in an unencrypted private key's place, in words that go in brackets behind its name.
+/// What a file holds in an unencrypted private key's place, in words that go in brackets behind its
+/// name.
 pub fn without_key(bytes: &[u8]) -> &'static str {
     let text = String::from_utf8_lossy(bytes);
     let blocks = blocks(&text).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What the fetch child and its parent say to each other: an order in, a reply out, one JSON object each.
+//! What the fetch child and its parent say to each other: an order in, a reply out, one JSON object
+//! each.
 
 use std::path::PathBuf;
 
@@ -13,15 +14,18 @@ pub const MAX_REPLY_BYTES: usize = crate::core::credentials::MAX_ANSWER_BYTES + 
 /// What a whole reply ends with; JSON on one line has none inside.
 pub const REPLY_END: u8 = b'\n';
 
-/// The form of order and reply. Parent and child are the same build: the child is started from the parent's own file,
-/// also where another one took its place. It is one more with each change that the other side would not understand.
+/// The form of order and reply. Parent and child are the same build: the child is started from the
+/// parent's own file, also where another one took its place. It is one more with each change that
+/// the other side would not understand.
 pub const VERSION: u32 = 1;
 
-/// What the child reads from its standard input, so that nothing secret is in its arguments or environment.
+/// What the child reads from its standard input, so that nothing secret is in its arguments or
+/// environment.
 #[derive(Serialize, Deserialize)]
 pub struct FetchOrder {
     pub version: u32,
-    /// Who must still be the child's parent; another one means that the parent died before it could be watched.
+    /// Who must still be the child's parent; another one means that the parent died before it could
+    /// be watched.
     pub parent: u32,
     pub purpose: Purpose,
     pub provider: Provider,

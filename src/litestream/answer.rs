@@ -1,5 +1,5 @@
-//! What Litestream printed, and what in it is of use. The generations differ: 0.3 logs to standard output once it has
-//! read its configuration, 0.5 prints one line to standard error.
+//! What Litestream printed, and what in it is of use. The generations differ: 0.3 logs to standard
+//! output once it has read its configuration, 0.5 prints one line to standard error.
 
 use std::{path::PathBuf, process::ExitStatus};
 
@@ -61,7 +61,8 @@ fn error_in(line: &str) -> String {
     }
 }
 
-/// The paths in the table that `litestream databases` prints: the first column, as wide as its heading says.
+/// The paths in the table that `litestream databases` prints: the first column, as wide as its
+/// heading says.
 pub fn databases(table: &str) -> Vec<PathBuf> {
     let mut lines = table.lines();
     let width = lines.next().and_then(|heading| heading.find("replica")).unwrap_or(0);
@@ -83,7 +84,8 @@ mod tests {
         let old = r#"time=2026-11-22T13:11:32.660Z level=ERROR msg="failed to run" error="cannot fetch generations: NoSuchBucket: \"x\"\n\tstatus code: 404, request id: , host id: ""#;
         assert_eq!(
             error_in(old),
-            "cannot fetch generations: NoSuchBucket: \"x\", status code: 404, request id: , host id: "
+            "cannot fetch generations: NoSuchBucket: \"x\", status code: 404, request id: , host \
+             id: "
         );
         assert_eq!(
             error_in("Error: no matching backup files available"),

@@ -1,5 +1,5 @@
-//! Litestream as a program and as a service: it is run for an answer, restarted, told from other versions, and its
-//! metrics are read.
+//! Litestream as a program and as a service: it is run for an answer, restarted, told from other
+//! versions, and its metrics are read.
 //!
 //! May import: core, problems, settings, system.
 

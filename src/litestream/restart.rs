@@ -1,8 +1,9 @@
 //! Litestream's restart, and the proof that it happened.
 //!
-//! A restart command's exit code proves little: the unit may have failed since, or nothing was restarted at all. What
-//! counts is that Litestream *started after* the environment file was written. systemd keeps the invocation of each
-//! unit as the target of a link that anyone may read; without systemd, a pid file and the process's start time tell it.
+//! A restart command's exit code proves little: the unit may have failed since, or nothing was
+//! restarted at all. What counts is that Litestream *started after* the environment file was
+//! written. systemd keeps the invocation of each unit as the target of a link that anyone may read;
+//! without systemd, a pid file and the process's start time tell it.
 
 use std::{
     fmt, fs,
@@ -33,8 +34,8 @@ const UNITS: &str = "/run/systemd/units";
 /// How often Litestream is looked at until it has started.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A start counts when Litestream still runs so long after it was seen: with a broken configuration, or an
-/// environment that it can't use, it starts and ends within a second.
+/// A start counts when Litestream still runs so long after it was seen: with a broken
+/// configuration, or an environment that it can't use, it starts and ends within a second.
 const STEADY: Duration = Duration::from_millis(1500);
 
 /// One start of Litestream, told from every other.
@@ -141,10 +142,11 @@ impl Service {
         Some(start)
     }
 
-    /// Whether a process is Litestream's: the one in the pid file or a child of it, or one in the unit's control group.
-    /// Both can be read without privilege. `None` where neither tells.
+    /// Whether a process is Litestream's: the one in the pid file or a child of it, or one in the
+    /// unit's control group. Both can be read without privilege. `None` where neither tells.
     ///
-    /// One that runs for a forced snapshot is not the one that stays, and a program that Litestream runs (`exec:`) is none.
+    /// One that runs for a forced snapshot is not the one that stays, and a program that Litestream
+    /// runs (`exec:`) is none.
     pub fn is(&self, pid: u32) -> Option<bool> {
         if runs_once(pid) || self.runs(pid) {
             return Some(false);
@@ -181,14 +183,15 @@ impl Service {
 
     /// To be called right after the environment file was renamed into place.
     ///
-    /// Not before it: a Litestream that crashed may be started again in between, with the old file, and would count.
-    /// systemd makes the link of a start first and then reads its environment files, so whatever start is not linked
-    /// yet takes the new one.
+    /// Not before it: a Litestream that crashed may be started again in between, with the old file,
+    /// and would count. systemd makes the link of a start first and then reads its environment
+    /// files, so whatever start is not linked yet takes the new one.
     pub fn just_written(&self, now: Boottime) -> Written {
         Written { at: now, before: self.current_start() }
     }
 
-    /// Restarts it, or waits until what watches the file has. With `again`, an attempt has failed before.
+    /// Restarts it, or waits until what watches the file has. With `again`, an attempt has failed
+    /// before.
     ///
     /// `None` if it can't be seen here and the command's word is taken for it.
     ///
@@ -216,8 +219,8 @@ impl Service {
         written: &Written,
         again: bool,
     ) -> Result<Option<Start>, RestartError> {
-        // Where the command worked and nothing was ever seen, the name is more likely wrong than Litestream
-        // dead; to restart it again and again would only interrupt it.
+        // Where the command worked and nothing was ever seen, the name is more likely wrong than
+        // Litestream dead; to restart it again and again would only interrupt it.
         let name_in_doubt = again
             && self.can_be_seen()
             && self.command_worked.load(Ordering::Relaxed)
@@ -252,7 +255,8 @@ impl Service {
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         command.process_group(0).kill_on_drop(true);
         command.env_clear().envs(child_environment::listed(&[PLAIN, OF_SESSION]));
-        // What it prints on standard error goes where ours goes: into the journal, under its own words.
+        // What it prints on standard error goes where ours goes: into the journal, under its own
+        // words.
         let mut child = command.spawn().map_err(|e| {
             format!("{program} cannot be run: {e}; look at EDGEROTATE_RESTART_COMMAND")
         })?;
@@ -271,7 +275,8 @@ impl Service {
         let wait = format!("{} s", self.timeout.as_secs());
         let place = match &self.place {
             UnitPlace::PidFile(path) => format!(
-                "a process that started since and lives, named by {} (EDGEROTATE_LITESTREAM_PID_FILE)",
+                "a process that started since and lives, named by {} \
+                 (EDGEROTATE_LITESTREAM_PID_FILE)",
                 path.display()
             ),
             UnitPlace::Unit { name, .. } => {
@@ -285,7 +290,8 @@ impl Service {
                 .to_owned()
         };
         format!(
-            "no start of Litestream that lasted {} s was seen within {wait}: looked for {place}; {remedy}",
+            "no start of Litestream that lasted {} s was seen within {wait}: looked for {place}; \
+             {remedy}",
             STEADY.as_secs_f32()
         )
     }

@@ -1,7 +1,9 @@
-//! Litestream's program, run for its answer. Each start of it by edgerotate, but for the unit's own, is made here.
+//! Litestream's program, run for its answer. Each start of it by edgerotate, but for the unit's
+//! own, is made here.
 //!
-//! Its environment is what this file says. Credentials go there and never into its arguments, which anyone may read; and
-//! what a shell happens to have does not, since Litestream 0.5.17 can't restore at all where it finds `AWS_CA_BUNDLE`.
+//! Its environment is what this file says. Credentials go there and never into its arguments, which
+//! anyone may read; and what a shell happens to have does not, since Litestream 0.5.17 can't
+//! restore at all where it finds `AWS_CA_BUNDLE`.
 
 use std::{
     env,
@@ -27,8 +29,9 @@ use crate::{
     system::{session, signals::Signals, tied},
 };
 
-/// What Litestream may know of this process's environment: where programs, time zones and authorities are, and the way
-/// out. Everything else that litestream.yml names comes out of the environment file, as it does for the unit.
+/// What Litestream may know of this process's environment: where programs, time zones and
+/// authorities are, and the way out. Everything else that litestream.yml names comes out of the
+/// environment file, as it does for the unit.
 const ENVIRONMENT: &[&str] = &[
     "PATH",
     "HOME",
@@ -56,14 +59,16 @@ pub type Variables = Vec<(String, Zeroizing<String>)>;
 #[derive(Clone, Copy, Debug)]
 pub struct Program<'a> {
     pub file: &'a Path,
-    /// edgerotate itself, which becomes the program, so that it ends with this process. `None` where it ends by itself.
+    /// edgerotate itself, which becomes the program, so that it ends with this process. `None`
+    /// where it ends by itself.
     edgerotate: Option<&'a Path>,
     environment: Environment,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Environment {
-    /// This process was started in Litestream's own, and what it prints belongs into the log of Litestream's unit.
+    /// This process was started in Litestream's own, and what it prints belongs into the log of
+    /// Litestream's unit.
     Own,
     /// What this file says.
     Listed,
@@ -208,7 +213,8 @@ impl<'a> LitestreamCli<'a> {
         Ok(answer::databases(&answer.stdout))
     }
 
-    /// No credentials: what is asked needs none. `${…}` of the environment file is needed to read litestream.yml.
+    /// No credentials: what is asked needs none. `${…}` of the environment file is needed to read
+    /// litestream.yml.
     fn variables(&self) -> Result<Variables, Trouble> {
         match credentials(self.environment_file) {
             Ok(variables) => {

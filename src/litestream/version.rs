@@ -1,8 +1,9 @@
 //! Which Litestream replicates, and whether it was another generation before.
 //!
-//! Each generation keeps notes of its own beside the database. One that comes back, after an update and a rollback, finds
-//! the notes of long ago and may go on from there. So a change of generation makes the replicas suspect. The version is
-//! asked of the program, and kept on the data partition, where it outlives the image.
+//! Each generation keeps notes of its own beside the database. One that comes back, after an update
+//! and a rollback, finds the notes of long ago and may go on from there. So a change of generation
+//! makes the replicas suspect. The version is asked of the program, and kept on the data partition,
+//! where it outlives the image.
 
 use std::{
     fs,
@@ -37,8 +38,9 @@ impl LitestreamVersion {
         }
     }
 
-    /// Why the replicas are suspect, if the program is of another generation than the one before. It is asked only where
-    /// its file has changed. To be followed by [`Self::keep`] once the replicas are marked: till then it is said again.
+    /// Why the replicas are suspect, if the program is of another generation than the one before.
+    /// It is asked only where its file has changed. To be followed by [`Self::keep`] once the
+    /// replicas are marked: till then it is said again.
     pub async fn change(&mut self) -> Option<String> {
         let metadata = fs::metadata(&self.program).ok()?;
         let stamp = (metadata.dev(), metadata.ino(), metadata.ctime());

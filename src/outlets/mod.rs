@@ -1,4 +1,5 @@
-//! What hands the credentials to programs that ask: the loopback endpoint, and `credential_process`.
+//! What hands the credentials to programs that ask: the loopback endpoint, and
+//! `credential_process`.
 //!
 //! May import: core, problems, settings, system, record, fetch.
 

@@ -1,7 +1,8 @@
-//! What one daemon leaves to the next of the same boot: the credentials it holds and whether Litestream has them.
+//! What one daemon leaves to the next of the same boot: the credentials it holds and whether
+//! Litestream has them.
 //!
-//! It is a file on tmpfs with mode 0600. The expiry stands on CLOCK_BOOTTIME, which means nothing after a
-//! reboot; so the boot id is with it, and a file of another boot is no state.
+//! It is a file on tmpfs with mode 0600. The expiry stands on CLOCK_BOOTTIME, which means nothing
+//! after a reboot; so the boot id is with it, and a file of another boot is no state.
 
 use std::{
     fs, io,
@@ -31,7 +32,8 @@ const CLIENTS_MODE: u32 = 0o640;
 /// The form of the file; a daemon of another version that wrote another form left no state.
 const VERSION: u32 = 1;
 
-/// No credentials of a role live longer than 12 hours: what says more was not written by this program.
+/// No credentials of a role live longer than 12 hours: what says more was not written by this
+/// program.
 const LONGEST_LIFE: Duration = Duration::from_secs(12 * 3600);
 
 /// What is kept.
@@ -101,7 +103,8 @@ impl StateFile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(format!("{}: {e}", self.path.display())),
         };
-        // An error of serde_json quotes what it found, which may be a secret: only its place is told.
+        // An error of serde_json quotes what it found, which may be a secret: only its place is
+        // told.
         let state: State = serde_json::from_slice(&text).map_err(|e| {
             let (line, column) = (e.line(), e.column());
             format!("{}:{line}:{column}: not a state of this version", self.path.display())

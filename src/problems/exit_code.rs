@@ -15,7 +15,8 @@ pub const DEVICE: u8 = 69;
 /// The answer could not be written (EX_IOERR).
 pub const NOT_WRITTEN: u8 = 74;
 
-/// The provider, the network, S3 or the clock is away, or it is too early to tell: it passes by itself (EX_TEMPFAIL).
+/// The provider, the network, S3 or the clock is away, or it is too early to tell: it passes by
+/// itself (EX_TEMPFAIL).
 pub const AWAY: u8 = 75;
 
 /// The fetch child was given an order of another version of edgerotate (EX_PROTOCOL).

@@ -1,8 +1,8 @@
 //! What can go wrong with a fetch, and what a person does about it.
 //!
-//! One table holds every cause that is told apart: its stable name, how the daemon treats it, the exit code,
-//! what happened in words, and what to do. Logs, `--json`, `check` and the documentation read this table, so
-//! that none of them can say something else.
+//! One table holds every cause that is told apart: its stable name, how the daemon treats it, the
+//! exit code, what happened in words, and what to do. Logs, `--json`, `check` and the documentation
+//! read this table, so that none of them can say something else.
 
 use std::{fmt, time::Duration};
 
@@ -22,14 +22,16 @@ pub struct Failure {
 
 macro_rules! causes {
     ($($cause:ident $name:literal $class:ident $exit:ident $what:literal $remedy:literal;)*) => {
-        /// The causes that are told apart. The names in kebab case are stable: logs and `--json` carry them.
+        /// The causes that are told apart. The names in kebab case are stable: logs and `--json`
+        /// carry them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Cause {
             $(#[doc = $what] #[serde(rename = $name)] $cause,)*
         }
 
         impl Cause {
-            /// Every cause, in the order of a fetch: files, token, network, TLS, the provider's answer, the child.
+            /// Every cause, in the order of a fetch: files, token, network, TLS, the provider's
+            /// answer, the child.
             pub const ALL: &[Self] = &[$(Self::$cause),*];
 
             /// The stable name, in kebab case.
@@ -73,10 +75,12 @@ causes! {
         "name a file in EDGEROTATE_CERTIFICATE, or look at the file system it is on";
     CertificateNotPem "certificate-not-pem" Setup DEVICE
         "the device's certificate file holds no certificate in PEM"
-        "put the device's certificate there as AWS IoT gave it: PEM, between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----";
+        "put the device's certificate there as AWS IoT gave it: PEM, between -----BEGIN \
+         CERTIFICATE----- and -----END CERTIFICATE-----";
     CertificateTooWeak "certificate-too-weak" Setup DEVICE
         "this device's OpenSSL refuses the device's certificate"
-        "issue a certificate that is signed with SHA-256 or better, for an EC key (P-256, P-384, P-521) or an RSA key of 2048 bits or more";
+        "issue a certificate that is signed with SHA-256 or better, for an EC key (P-256, P-384, \
+         P-521) or an RSA key of 2048 bits or more";
     KeyFileMissing "key-file-missing" Setup DEVICE
         "the private key file is not there"
         "put it there, or correct EDGEROTATE_PRIVATE_KEY";
@@ -114,10 +118,13 @@ causes! {
         "install libcurl's OpenSSL flavour: a key in a token is used through OpenSSL";
     EngineMissing "engine-missing" Setup DEVICE
         "OpenSSL's pkcs11 engine is not there"
-        "install it (Debian: libengine-pkcs11-openssl, Yocto: libp11, Nix: OPENSSL_ENGINES=${libp11}/lib/engines), or set EDGEROTATE_PKCS11_ROUTE=provider";
+        "install it (Debian: libengine-pkcs11-openssl, Yocto: libp11, Nix: \
+         OPENSSL_ENGINES=${libp11}/lib/engines), or set EDGEROTATE_PKCS11_ROUTE=provider";
     ProviderMissing "provider-missing" Setup DEVICE
         "OpenSSL's pkcs11 provider is not there"
-        "install it (Debian and Yocto: pkcs11-provider, Nix: OPENSSL_MODULES=${pkcs11-provider}/lib/ossl-modules), or set EDGEROTATE_PKCS11_ROUTE=engine";
+        "install it (Debian and Yocto: pkcs11-provider, Nix: \
+         OPENSSL_MODULES=${pkcs11-provider}/lib/ossl-modules), or set \
+         EDGEROTATE_PKCS11_ROUTE=engine";
     ModuleMissing "module-missing" Setup DEVICE
         "the PKCS#11 module is not there"
         "install the HSM vendor's module, or correct EDGEROTATE_PKCS11_MODULE";
@@ -132,25 +139,33 @@ causes! {
         "name the library that has C_GetFunctionList in EDGEROTATE_PKCS11_MODULE";
     ModuleNotStarted "module-not-started" Device DEVICE
         "the PKCS#11 module does not start"
-        "look at what stands behind it: the chip and its bus, its device node and the rights of edgerotate's user to it, its daemon (pcscd, pkcsslotd, tpm2-abrmd, tee-supplicant, a p11-kit server), its own settings; docs/hsm.md has what each module's codes mean";
+        "look at what stands behind it: the chip and its bus, its device node and the rights of \
+         edgerotate's user to it, its daemon (pcscd, pkcsslotd, tpm2-abrmd, tee-supplicant, a \
+         p11-kit server), its own settings; docs/hsm.md has what each module's codes mean";
     ModuleRefuses "module-refuses" Setup DEVICE
         "the PKCS#11 module refuses to start"
-        "look at its own settings: EDGEROTATE_MODULE_ENVIRONMENT names where they are, and docs/hsm.md has what each module's codes mean";
+        "look at its own settings: EDGEROTATE_MODULE_ENVIRONMENT names where they are, and \
+         docs/hsm.md has what each module's codes mean";
     TokenLockUnusable "token-lock-unusable" Setup NOT_PERMITTED
         "the lock that orders the token's users cannot be taken"
         "let edgerotate's user write to its runtime directory";
     TokenBusy "token-busy" Passing AWAY
         "another edgerotate uses the token"
-        "it passes by itself, as a rule; if it stays, fuser -v with the lock's path names the process that holds it";
+        "it passes by itself, as a rule; if it stays, fuser -v with the lock's path names the \
+         process that holds it";
     TokenMissing "token-missing" Setup DEVICE
         "no such token"
         "correct token= in EDGEROTATE_PRIVATE_KEY";
     TokenAbsent "token-absent" Device DEVICE
         "the PKCS#11 module sees no token at all"
-        "look at the HSM, at what stands behind the module (pcscd, pkcsslotd, tpm2-abrmd, tee-supplicant, a p11-kit server), and at the rights of edgerotate's user to the device; only then set a token up";
+        "look at the HSM, at what stands behind the module (pcscd, pkcsslotd, tpm2-abrmd, \
+         tee-supplicant, a p11-kit server), and at the rights of edgerotate's user to the device; \
+         only then set a token up";
     TokenNotInitialized "token-not-initialized" Setup DEVICE
         "the token is not initialized"
-        "look first at the rights of edgerotate's user to the token's files, and at where its module looks for them; then set the token up as docs/hsm.md says (an ATECC608 looks so until its data zone is locked)";
+        "look first at the rights of edgerotate's user to the token's files, and at where its \
+         module looks for them; then set the token up as docs/hsm.md says (an ATECC608 looks so \
+         until its data zone is locked)";
     TokenAmbiguous "token-ambiguous" Setup SETTINGS
         "more than one token fits the key's URI"
         "add serial=… to EDGEROTATE_PRIVATE_KEY; the PIN is not tried on several tokens";
@@ -159,16 +174,20 @@ causes! {
         "write EDGEROTATE_PRIVATE_KEY as in RFC 7512: pkcs11:token=…;object=…;type=private";
     KeyObjectMissing "key-object-missing" Setup DEVICE
         "the token has no such private key"
-        "correct object= or id= in EDGEROTATE_PRIVATE_KEY (pkcs11-tool --list-objects shows what is there)";
+        "correct object= or id= in EDGEROTATE_PRIVATE_KEY (pkcs11-tool --list-objects shows what \
+         is there)";
     PinAtEachSignature "pin-at-each-signature" Setup SETTINGS
         "the key asks for the PIN again at each signature (CKA_ALWAYS_AUTHENTICATE), and gets none"
-        "use such a key by EDGEROTATE_PKCS11_ROUTE=engine, with a PIN file; or make one that does not ask";
+        "use such a key by EDGEROTATE_PKCS11_ROUTE=engine, with a PIN file; or make one that does \
+         not ask";
     PublicKeyMissing "public-key-missing" Setup DEVICE
         "the token has the private key and not its public half"
-        "write the device's certificate into the token, with the key's id: pkcs11-tool --write-object device.der --type cert --id …";
+        "write the device's certificate into the token, with the key's id: pkcs11-tool \
+         --write-object device.der --type cert --id …";
     SignatureMismatch "signature-mismatch" Setup DEVICE
         "the key's signature does not fit the certificate"
-        "install the certificate that was issued for this key, or name the right key; if they belong together, the token signs wrongly";
+        "install the certificate that was issued for this key, or name the right key; if they \
+         belong together, the token signs wrongly";
     TokenFault "token-fault" Device DEVICE
         "the token failed"
         "if it stays, look at the HSM, its bus, who else uses it, and its vendor's log";
@@ -185,10 +204,12 @@ causes! {
         "name a file in EDGEROTATE_PKCS11_PIN_FILE, or look at the file system it is on";
     PinFileEmpty "pin-file-empty" Setup DEVICE
         "the PIN file is empty"
-        "write the token's user PIN into it; for one in /run/credentials: into the file that LoadCredential= names, and restart edgerotate";
+        "write the token's user PIN into it; for one in /run/credentials: into the file that \
+         LoadCredential= names, and restart edgerotate";
     PinUnfit "pin-unfit" Setup DEVICE
         "the PIN cannot be one"
-        "the PIN is one line of UTF-8 text and nothing else, without blanks or quotes around it; it was not tried";
+        "the PIN is one line of UTF-8 text and nothing else, without blanks or quotes around it; \
+         it was not tried";
     PinNeeded "pin-needed" Setup SETTINGS
         "the token asks for a PIN and the settings name none"
         "name a PIN file in EDGEROTATE_PKCS11_PIN_FILE";
@@ -205,20 +226,26 @@ causes! {
         "the token is locked after too many wrong PINs"
         "unlock it with the SO PIN, correct the PIN file, then run edgerotate check --pin-changed";
     TokenLockedOut "token-locked-out" Setup NOT_PERMITTED
-        "the token is locked for a time: too many wrong PINs, or power cuts, which a TPM counts as such"
-        "it unlocks itself, and the PIN is tried again slowly; sooner by tpm2_dictionarylockout --clear-lockout (docs/hsm.md tells how to set its limits)";
+        "the token is locked for a time: too many wrong PINs, or power cuts, which a TPM counts as \
+         such"
+        "it unlocks itself, and the PIN is tried again slowly; sooner by tpm2_dictionarylockout \
+         --clear-lockout (docs/hsm.md tells how to set its limits)";
     LoginUnanswered "login-unanswered" Setup DEVICE
         "logins to the token end without an answer, one after the other"
-        "the PIN was taken before and is tried slowly: look at what ends the login (the PKCS#11 module, the HSM's bus, its daemon)";
+        "the PIN was taken before and is tried slowly: look at what ends the login (the PKCS#11 \
+         module, the HSM's bus, its daemon)";
     PinExpired "pin-expired" PinRefused NOT_PERMITTED
         "the token's PIN has expired"
         "set a new user PIN, then write it into the PIN file";
     PinRefusedEarlier "pin-refused-earlier" PinRefused NOT_PERMITTED
         "the token refused this PIN earlier, so it is not tried again"
-        "correct the PIN in its file; if it is seen to be right, edgerotate check --pin-changed takes the mark away";
+        "correct the PIN in its file; if it is seen to be right, edgerotate check --pin-changed \
+         takes the mark away";
     PinUncertain "pin-uncertain" PinRefused NOT_PERMITTED
-        "the PIN is not tried again, as the token may have refused it: the fetch ended twice in the middle of the login"
-        "look at what ended it (the PKCS#11 module, the HSM's bus, the power) and at the PIN, then run edgerotate check --pin-changed";
+        "the PIN is not tried again, as the token may have refused it: the fetch ended twice in \
+         the middle of the login"
+        "look at what ended it (the PKCS#11 module, the HSM's bus, the power) and at the PIN, then \
+         run edgerotate check --pin-changed";
 
     // The network.
     Dns "dns" Passing AWAY
@@ -235,13 +262,16 @@ causes! {
         "check EDGEROTATE_PROXY, and the proxy itself";
     ProxyRefused "proxy-refused" Setup SETTINGS
         "the proxy refuses the connection to the provider"
-        "have the proxy let CONNECT to this host and port through; where it asks for a user (407), check EDGEROTATE_PROXY_USER_FILE";
+        "have the proxy let CONNECT to this host and port through; where it asks for a user (407), \
+         check EDGEROTATE_PROXY_USER_FILE";
     ProxyFileUnusable "proxy-file-unusable" Setup DEVICE
         "the file with the proxy's user and password cannot be used"
-        "write one line USER:PASSWORD into the file that EDGEROTATE_PROXY_USER_FILE names, and let edgerotate's user, and nobody else, read it";
+        "write one line USER:PASSWORD into the file that EDGEROTATE_PROXY_USER_FILE names, and let \
+         edgerotate's user, and nobody else, read it";
     TlsStalled "tls-stalled" Passing AWAY
         "the connection stands, and the TLS handshake gets no answer"
-        "look at the MTU on the way (large packets are lost: try ip link set dev DEVICE mtu 1280) and at firewalls that inspect TLS";
+        "look at the MTU on the way (large packets are lost: try ip link set dev DEVICE mtu 1280) \
+         and at firewalls that inspect TLS";
     ConnectTimeout "connect-timeout" Passing AWAY
         "no connection in time"
         "check the network, and that connections to this port are let through";
@@ -261,10 +291,12 @@ causes! {
         "check EDGEROTATE_CA_FILE (AWS: Amazon Root CA 1) and that nothing intercepts TLS";
     ServerOtherHost "server-other-host" Setup SETTINGS
         "the server's certificate is for another host"
-        "check EDGEROTATE_ENDPOINT (aws iot describe-endpoint --endpoint-type iot:CredentialProvider)";
+        "check EDGEROTATE_ENDPOINT (aws iot describe-endpoint --endpoint-type \
+         iot:CredentialProvider)";
     CaFileExpired "ca-file-expired" Setup DEVICE
         "an authority in the CA file has expired"
-        "put the newer one (AWS: Amazon Root CA 1) into EDGEROTATE_CA_FILE; or set the device's clock if it is ahead";
+        "put the newer one (AWS: Amazon Root CA 1) into EDGEROTATE_CA_FILE; or set the device's \
+         clock if it is ahead";
     ServerCertificateExpired "server-certificate-expired" Passing AWAY
         "the server's certificate has expired"
         "set the device's clock if it is ahead; else the server must renew it";
@@ -301,13 +333,15 @@ causes! {
         "activate the certificate in the AWS account and region of this endpoint";
     AccessDenied "access-denied" Setup NOT_PERMITTED
         "the provider denies access to the role alias"
-        "see that the certificate is ACTIVE in AWS IoT, and that a policy which allows iot:AssumeRoleWithCertificate on the role alias is attached to it";
+        "see that the certificate is ACTIVE in AWS IoT, and that a policy which allows \
+         iot:AssumeRoleWithCertificate on the role alias is attached to it";
     Forbidden "forbidden" Setup NOT_PERMITTED
         "the provider forbids the request"
         "check certificate, thing, policy and role alias in AWS IoT";
     RoleNotAssumable "role-not-assumable" Setup NOT_PERMITTED
         "the provider cannot assume the role"
-        "let credentials.iot.amazonaws.com assume it in the role's trust policy, and check the alias's role";
+        "let credentials.iot.amazonaws.com assume it in the role's trust policy, and check the \
+         alias's role";
     DurationTooLong "duration-too-long" Setup SETTINGS
         "the role alias lasts longer than its role allows"
         "lower the alias's credential duration or raise the role's maximum session duration";
@@ -319,7 +353,8 @@ causes! {
         "check EDGEROTATE_ROLE_ALIAS, and that the alias is in the endpoint's account and region";
     NotFound "not-found" Setup SETTINGS
         "the server knows no such path"
-        "check that EDGEROTATE_ENDPOINT is the credential provider's (aws iot describe-endpoint --endpoint-type iot:CredentialProvider)";
+        "check that EDGEROTATE_ENDPOINT is the credential provider's (aws iot describe-endpoint \
+         --endpoint-type iot:CredentialProvider)";
     Redirected "redirected" Setup SETTINGS
         "the server answers with a redirect, which is not followed"
         "check EDGEROTATE_ENDPOINT, and that no captive portal or proxy is in between";
@@ -354,7 +389,8 @@ causes! {
         "if it stays, the PKCS#11 module crashes: update it, or report the crash to its vendor";
     FetchBroken "fetch-broken" Passing DEVICE
         "the fetch ended without a proper reply"
-        "if it stays, report it with journalctl -u edgerotate and the settings' EDGEROTATE_LOG=debug";
+        "if it stays, report it with journalctl -u edgerotate and the settings' \
+         EDGEROTATE_LOG=debug";
     FetchNotStarted "fetch-not-started" Passing DEVICE
         "the fetch could not be started"
         "look at memory, process limits and the rights of the program file";

@@ -1,8 +1,9 @@
-//! What `edgerotate check` can find, beside the causes of a failed fetch in [`crate::problems::failure`].
+//! What `edgerotate check` can find, beside the causes of a failed fetch in
+//! [`crate::problems::failure`].
 //!
 //! Both tables are made alike: a stable name, what was found, what to do. `check`, its `--json` and
-//! docs/troubleshooting.md read them, so that none of them can say something else; and `status`, where it finds the same
-//! ([`crate::problems::kinds`]).
+//! docs/troubleshooting.md read them, so that none of them can say something else; and `status`,
+//! where it finds the same ([`crate::problems::kinds`]).
 
 use crate::problems::exit_code;
 
@@ -42,7 +43,8 @@ pub enum Gate {
 
 macro_rules! findings {
     ($($finding:ident $name:literal $exit:ident $gate:ident $what:literal $remedy:expr;)*) => {
-        /// The findings that are told apart. The names in kebab case are stable: `--json` carries them.
+        /// The findings that are told apart. The names in kebab case are stable: `--json` carries
+        /// them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Finding {
             $(#[doc = $what] $finding,)*
@@ -92,13 +94,15 @@ impl Finding {
 }
 
 findings! {
-    // The settings. In the device's own file they are no reason to give an image back: see `check::settings`.
+    // The settings. In the device's own file they are no reason to give an image back: see
+    // `check::settings`.
     SettingWrong "setting-wrong" SETTINGS Fails
         "a setting is wrong"
         "correct that line";
     SettingMissing "setting-missing" SETTINGS Fails
         "a setting that is needed is in none of the files"
-        "write it into one of the files of settings: what all devices share into the image's, the rest into the device's own";
+        "write it into one of the files of settings: what all devices share into the image's, the \
+         rest into the device's own";
     SettingUnknown "setting-unknown" SETTINGS Fails
         "a key is no setting of this version"
         "correct its spelling or remove the line: nothing reads it";
@@ -108,10 +112,12 @@ findings! {
     SettingDoubtful "setting-doubtful" FINE Warns
         "a setting is not what it seems"
         "change it as the line has it, or remove it; edgerotate runs with it as it is";
-    // Whose it may be is decided by the image, which makes the users: so here the device's own counts too.
+    // Whose it may be is decided by the image, which makes the users: so here the device's own
+    // counts too.
     SettingsNotPermitted "settings-not-permitted" NOT_PERMITTED Fails
         "a file of settings is there, and this user may not read it"
-        "let the group of the user that runs edgerotate read it: chown root:edgerotate FILE && chmod 0640 FILE";
+        "let the group of the user that runs edgerotate read it: chown root:edgerotate FILE && \
+         chmod 0640 FILE";
     NotProvisioned "not-provisioned" FINE Warns
         "a setting that each device brings itself is not there"
         "nothing, if the device is yet to be provisioned; else write it into its own file";
@@ -122,24 +128,29 @@ findings! {
         "journalctl -u edgerotate says why it ended; systemctl start edgerotate starts it";
     DaemonNotUp "daemon-not-up" DEVICE FailsAtLast
         "edgerotate.service is there, and edgerotate does not come up"
-        "systemctl status edgerotate and journalctl -b -u edgerotate say why; systemd-analyze verify edgerotate.service finds a broken unit";
+        "systemctl status edgerotate and journalctl -b -u edgerotate say why; systemd-analyze \
+         verify edgerotate.service finds a broken unit";
     RunningUnknown "running-unknown" DEVICE Warns
         "it can't be told whether edgerotate runs"
         "run it as the daemon's user, where all of /proc is mounted (no ProcSubset=pid)";
     OtherUser "other-user" FINE Warns
         "this is not the daemon's user, so what only that one may not do is not seen"
-        "run it as that user: sudo -u USER edgerotate check, or as root runuser -u USER -- edgerotate check";
+        "run it as that user: sudo -u USER edgerotate check, or as root runuser -u USER -- \
+         edgerotate check";
 
     // Directories and files.
     DirectoryMissing "directory-missing" DEVICE FailsAtLast
         "a directory of edgerotate's is not there"
-        "start edgerotate.service once, which makes it; or make it for the user that runs edgerotate: install -d -m 700 -o USER FILE";
+        "start edgerotate.service once, which makes it; or make it for the user that runs \
+         edgerotate: install -d -m 700 -o USER FILE";
     DirectoryNotUsable "directory-not-usable" NOT_PERMITTED FailsAtLast
         "a directory of edgerotate's can't be written"
-        "run check as the daemon's user; if it is that one, give it the directory: chown -R USER FILE";
+        "run check as the daemon's user; if it is that one, give it the directory: chown -R USER \
+         FILE";
     DirectoryFull "directory-full" DEVICE Warns
         "the file system of a directory of edgerotate's is full"
-        "make room there (df FILE says how much there is): what is kept in it can't be replaced, the credentials among it";
+        "make room there (df FILE says how much there is): what is kept in it can't be replaced, \
+         the credentials among it";
     SecretReadable "secret-readable" NOT_PERMITTED Warns
         "every user of this device can read a secret"
         "chmod o= FILE";
@@ -169,7 +180,8 @@ findings! {
         "issue a new certificate for this device's key, and put it in the place of FILE";
     CertificateExpiresSoon "certificate-expires-soon" FINE Warns
         "the device's certificate expires soon"
-        "issue a new certificate for this device's key before then, and put it in the place of FILE";
+        "issue a new certificate for this device's key before then, and put it in the place of \
+         FILE";
     CertificateNotYetValid "certificate-not-yet-valid" DEVICE Warns
         "the device's certificate is not valid yet"
         "set this device's clock, which is probably behind (timedatectl)";
@@ -197,13 +209,15 @@ findings! {
         "put it on the data partition, or set EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes";
     DatabaseNotUsable "database-not-usable" DEVICE FailsAtLast
         "the database can't be opened and written"
-        "let the user that runs edgerotate write FILE, its -wal and -shm, and their directory; if the storage is read-only or broken, see dmesg";
+        "let the user that runs edgerotate write FILE, its -wal and -shm, and their directory; if \
+         the storage is read-only or broken, see dmesg";
     DatabaseBusy "database-busy" DEVICE Warns
         "the database is locked by another program for too long"
         "look for a program that keeps a write transaction open: fuser FILE";
     DatabaseDamaged "database-damaged" DEVICE Warns
         "the database is damaged, or none"
-        "stop edgerotate and Litestream, move FILE and what is beside it away, and restore it: litestream restore FILE";
+        "stop edgerotate and Litestream, move FILE and what is beside it away, and restore it: \
+         litestream restore FILE";
     DatabaseNotWal "database-not-wal" DEVICE Warns
         "the database is not in WAL mode, which Litestream needs"
         "start edgerotate, which sets it; if it stays, look for a program that sets another mode";
@@ -223,7 +237,8 @@ findings! {
         "set EDGEROTATE_LITESTREAM_CONFIG to the file that Litestream's unit uses";
     LitestreamConfigNotReadable "litestream-config-not-readable" FINE Warns
         "Litestream's configuration can't be read by this user"
-        "run check as root, or let the daemon's user read FILE: chmod o+r FILE, if no key stands in it";
+        "run check as root, or let the daemon's user read FILE: chmod o+r FILE, if no key stands \
+         in it";
     LitestreamConfigBroken "litestream-config-broken" SETTINGS Fails
         "Litestream does not understand its configuration"
         "correct it, and try: litestream databases -config FILE";
@@ -231,14 +246,17 @@ findings! {
         "Litestream's configuration still has the bucket of the example, which is nobody's"
         "write the name of your own bucket into FILE";
     LitestreamPermanentKeys "litestream-permanent-keys" SETTINGS Warns
-        "Litestream's configuration has keys of its own, and signs with them instead of the credentials that rotate"
+        "Litestream's configuration has keys of its own, and signs with them instead of the \
+         credentials that rotate"
         "take access-key-id, secret-access-key and keys in a url: out of FILE, and revoke them";
     LitestreamDirectory "litestream-directory" SETTINGS Warns
-        "Litestream's configuration names a directory (dir:), whose databases can't be checked, verified or mended"
+        "Litestream's configuration names a directory (dir:), whose databases can't be checked, \
+         verified or mended"
         "name each database by path: in FILE";
     LitestreamExecutes "litestream-exec" FINE Warns
         "Litestream runs a program (exec:), which is restarted with it at each rotation"
-        "let systemd run the program, and take exec: out of FILE; or use EDGEROTATE_DELIVERY=endpoint";
+        "let systemd run the program, and take exec: out of FILE; or use \
+         EDGEROTATE_DELIVERY=endpoint";
     LitestreamVersionBad "litestream-version" FINE Warns
         "this version of Litestream is known to lose rows, to stop, or to lack what mends a replica"
         "install 0.5.9 or later, or 0.3.13";
@@ -256,7 +274,8 @@ findings! {
         "where there is no systemd, set EDGEROTATE_LITESTREAM_PID_FILE";
     LitestreamNotRunning "litestream-not-running" DEVICE Warns
         "Litestream does not run, so nothing is replicated"
-        "systemctl start litestream (or what EDGEROTATE_LITESTREAM_UNIT names), and see its log: journalctl -u litestream";
+        "systemctl start litestream (or what EDGEROTATE_LITESTREAM_UNIT names), and see its log: \
+         journalctl -u litestream";
     LitestreamRestarting "litestream-restarting" FINE Warns
         "Litestream is being restarted"
         "look again in a minute: edgerotate goes on until it runs with the newest credentials";
@@ -265,12 +284,14 @@ findings! {
         "write EnvironmentFile=FILE into its unit (systemctl edit litestream), then restart it";
     LitestreamOtherCredentials "litestream-other-credentials" DEVICE Warns
         "Litestream runs with other credentials than the environment file has"
-        "systemctl restart litestream; if it comes again, see that EDGEROTATE_RESTART_COMMAND restarts this Litestream and its unit reads FILE";
+        "systemctl restart litestream; if it comes again, see that EDGEROTATE_RESTART_COMMAND \
+         restarts this Litestream and its unit reads FILE";
 
     // What keeps rows from being lost.
     GuardNotHad "guard-not-had" DEVICE Warns
         "a database can't be guarded while Litestream restarts, so rows can get lost in its replica"
-        "let the user that runs edgerotate read and write FILE, its -wal and -shm, and their directory; a guarded database is in WAL mode";
+        "let the user that runs edgerotate read and write FILE, its -wal and -shm, and their \
+         directory; a guarded database is in WAL mode";
     GuardDatabaseMissing "guard-database-missing" FINE Warns
         "a database in EDGEROTATE_GUARD_DATABASES is not there"
         "nothing, if its application makes it later; else correct EDGEROTATE_GUARD_DATABASES";
@@ -279,7 +300,8 @@ findings! {
         crate::core::suspect::REMEDY;
     SuspectUnknown "suspect-unknown" DEVICE Warns
         "which replicas may lack rows can't be told"
-        "run it as the daemon's user, who must be able to read FILE; if that is broken, remove it and make new snapshots";
+        "run it as the daemon's user, who must be able to read FILE; if that is broken, remove it \
+         and make new snapshots";
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! The kinds of findings of `status`, in one table, which the screen, `--json` and the documentation go by. What `check` can
-//! find as well is told in the words of its table, [`crate::problems::finding`].
+//! The kinds of findings of `status`, in one table, which the screen, `--json` and the
+//! documentation go by. What `check` can find as well is told in the words of its table,
+//! [`crate::problems::finding`].
 
 use crate::problems::{exit_code, finding};
 
@@ -33,7 +34,9 @@ macro_rules! told {
 }
 
 macro_rules! kinds {
-    ($($kind:ident $(= $shared:ident)? $($name:literal $exit:ident $what:literal $remedy:expr)?;)*) => {
+    ($(
+        $kind:ident $(= $shared:ident)? $($name:literal $exit:ident $what:literal $remedy:expr)?;
+    )*) => {
         /// What is told apart, beside the causes of a failed fetch. The names are stable.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind {
@@ -76,7 +79,8 @@ impl Kind {
 kinds! {
     StateNotPermitted "state-not-permitted" NOT_PERMITTED
         "what edgerotate wrote down may not be read"
-        "run it as edgerotate's user: sudo -u edgerotate edgerotate status, or as root runuser -u edgerotate -- edgerotate status";
+        "run it as edgerotate's user: sudo -u edgerotate edgerotate status, or as root runuser -u \
+         edgerotate -- edgerotate status";
     NotRunning = DaemonNotRunning;
     SettingWrong = SettingWrong;
     SettingMissing = SettingMissing;
@@ -87,21 +91,26 @@ kinds! {
         "systemctl restart edgerotate: another version of it runs, or ran";
     StateNotWritten "state-not-written" AWAY
         "edgerotate runs and has not written down yet what it does"
-        "look again in a few seconds; if it stays, journalctl -u edgerotate says why the file was not written";
+        "look again in a few seconds; if it stays, journalctl -u edgerotate says why the file was \
+         not written";
     DirectoryFull = DirectoryFull;
     StateOld "state-old" DEVICE
         "edgerotate runs, and what it wrote down is old: nothing more of it is shown"
-        "make room in its runtime directory (df), or see in journalctl -u edgerotate why it does not write it anew";
+        "make room in its runtime directory (df), or see in journalctl -u edgerotate why it does \
+         not write it anew";
     CredentialsExpired "credentials-expired" AWAY
         "the credentials have expired, and there are no newer ones: Litestream can't upload"
-        "see what keeps the next fetch from them, above; if nothing stands there, edgerotate fetch asks once by hand and says it";
+        "see what keeps the next fetch from them, above; if nothing stands there, edgerotate fetch \
+         asks once by hand and says it";
     HandOverFails "hand-over-fails" DEVICE
         "Litestream does not get the newest credentials"
         AS_SAID;
     LitestreamNotRunning = LitestreamNotRunning;
     HandOverSlow "hand-over-slow" AWAY
-        "Litestream is not seen yet to have started with the newest credentials; until then nothing may be replicated"
-        "look again in a minute, as one that can't upload takes 30 s to stop; if it stays so: systemctl status litestream";
+        "Litestream is not seen yet to have started with the newest credentials; until then \
+         nothing may be replicated"
+        "look again in a minute, as one that can't upload takes 30 s to stop; if it stays so: \
+         systemctl status litestream";
     HeartbeatFails "heartbeat-fails" DEVICE
         "heartbeats can't be written"
         AS_SAID;
@@ -113,23 +122,28 @@ kinds! {
     GuardNotHad = GuardNotHad;
     GuardGivenUp "guard-given-up" DEVICE
         "the guard over a database was let go at a limit, and Litestream has not taken over"
-        "see that litestream.yml names this database, that Litestream runs, and what it says: journalctl -u litestream";
+        "see that litestream.yml names this database, that Litestream runs, and what it says: \
+         journalctl -u litestream";
     ReplicaStandsStill "replica-stands-still" AWAY
         "Litestream runs, and reads nothing of what is written to a database"
-        "it is restarted, which mends most causes; if it stays so, see what it says of the database: journalctl -u litestream";
+        "it is restarted, which mends most causes; if it stays so, see what it says of the \
+         database: journalctl -u litestream";
     WalTooLarge "wal-too-large" AWAY
         "the WAL of a database stays beyond EDGEROTATE_GUARD_MAX_WAL, and Litestream keeps it"
-        "see what Litestream says of the database (journalctl -u litestream), and whether a program keeps a read transaction open";
+        "see what Litestream says of the database (journalctl -u litestream), and whether a \
+         program keeps a read transaction open";
     ReplicaBehind "replica-behind" AWAY
         "the replica has not moved for longer than EDGEROTATE_VERIFY_MAX_LAG"
-        "look at Litestream's log (journalctl -u litestream) and at the network to S3; `edgerotate verify` tells whether rows are missing";
+        "look at Litestream's log (journalctl -u litestream) and at the network to S3; `edgerotate \
+         verify` tells whether rows are missing";
     ClockWrong = ClockWrong;
     NoCredentials "no-credentials" AWAY
         "there are no credentials yet"
         "look again in a minute; if it stays so, journalctl -u edgerotate says what it waits for";
     NotHandedOver "not-handed-over" AWAY
         "Litestream does not have its first credentials yet"
-        "look again in a minute; if it stays so, see why Litestream does not start: journalctl -u litestream";
+        "look again in a minute; if it stays so, see why Litestream does not start: journalctl -u \
+         litestream";
     ClockOff = ClockOff;
     SettingIgnored "setting-ignored" FINE
         "a key is no setting of this version, and nothing reads it"
@@ -139,7 +153,8 @@ kinds! {
         "see whether it still runs, and what it logs";
     UploadsUnseen "uploads-unseen" FINE
         "Litestream's uploads can't be watched"
-        "see that Litestream runs, and that `addr:` in its configuration is what EDGEROTATE_LITESTREAM_METRICS names";
+        "see that Litestream runs, and that `addr:` in its configuration is what \
+         EDGEROTATE_LITESTREAM_METRICS names";
 }
 
 /// Where the line ends with what to do, since it depends on what was found.

@@ -1,4 +1,5 @@
-//! Everything that can be wrong, each with its name, its exit code, what it is in words, and what to do.
+//! Everything that can be wrong, each with its name, its exit code, what it is in words, and what
+//! to do.
 //!
 //! May import: core.
 

@@ -1,8 +1,9 @@
 //! Why nothing could be compared: what was found, and what to do.
 //!
-//! Litestream's own words are kept, since they name the host, the bucket or the file; what they mean is added. They
-//! were collected from 0.3.13 and 0.5.17 (the tests below hold them). None of these lines can hold a secret: the
-//! values of the credentials are struck out before anything is looked at.
+//! Litestream's own words are kept, since they name the host, the bucket or the file; what they
+//! mean is added. They were collected from 0.3.13 and 0.5.17 (the tests below hold them). None of
+//! these lines can hold a secret: the values of the credentials are struck out before anything is
+//! looked at.
 
 use std::{fmt, io, path::Path};
 
@@ -40,7 +41,8 @@ const SAYINGS: &[(&[&str], &str, u8, &str)] = &[
         &["no matching backup", "no snapshots available"],
         NO_REPLICA,
         AWAY,
-        "wait for Litestream's first upload, or look at its log; a variable in litestream.yml that only its unit \
+        "wait for Litestream's first upload, or look at its log; a variable in litestream.yml that \
+         only its unit \
          sets has no value here",
     ),
     (
@@ -84,7 +86,8 @@ const SAYINGS: &[(&[&str], &str, u8, &str)] = &[
         &["accessdenied", "statuscode: 403", "status code: 403", "forbidden"],
         "access-denied",
         NOT_PERMITTED,
-        "let the role list the bucket and read this path (s3:ListBucket, s3:GetObject), and compare litestream.yml's \
+        "let the role list the bucket and read this path (s3:ListBucket, s3:GetObject), and \
+         compare litestream.yml's \
          path with the role's policy",
     ),
     (
@@ -104,7 +107,8 @@ const SAYINGS: &[(&[&str], &str, u8, &str)] = &[
         &["x509:", "certificate"],
         "tls",
         AWAY,
-        "look at the endpoint in litestream.yml, this device's clock and its certificate authorities",
+        "look at the endpoint in litestream.yml, this device's clock and its certificate \
+         authorities",
     ),
     (
         &[
@@ -172,8 +176,8 @@ impl Trouble {
         }
     }
 
-    /// A file of the replica was listed, and was gone when it was to be read: Litestream's retention deletes what is in
-    /// larger files by then.
+    /// A file of the replica was listed, and was gone when it was to be read: Litestream's
+    /// retention deletes what is in larger files by then.
     pub fn is_of_a_vanished_file(&self) -> bool {
         const WORDS: &[&str] = &["file does not exist", "nosuchkey", "no such file"];
         let small = self.what.to_ascii_lowercase();
@@ -185,7 +189,8 @@ impl Trouble {
         if !self.is_of_a_vanished_file() {
             return self;
         }
-        let remedy = "look again in a while; if it stays so, raise `l0-retention:` in litestream.yml above the time \
+        let remedy = "look again in a while; if it stays so, raise `l0-retention:` in \
+         litestream.yml above the time \
                       that a restore takes";
         Self { cause: "replica-moves", exit_code: AWAY, remedy, ..self }
     }
@@ -238,13 +243,15 @@ impl Trouble {
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) {
             return Self::interrupted();
         }
-        // A statement that does not fit the table is told with its text, which is no use to a person.
+        // A statement that does not fit the table is told with its text, which is no use to a
+        // person.
         let words = match error {
             rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
             other => other.to_string(),
         };
         let what = format!("{}: {words}", path.display());
-        let remedy = "see that EDGEROTATE_DATABASE is edgerotate's database and this user may read and write its \
+        let remedy = "see that EDGEROTATE_DATABASE is edgerotate's database and this user may read \
+         and write its \
                       directory";
         Self { cause: "database", exit_code: DEVICE, what, remedy }
     }
@@ -257,7 +264,8 @@ impl Trouble {
         if trouble.cause != "database" {
             return trouble;
         }
-        let remedy = "see that EDGEROTATE_GUARD_DATABASES names databases, and that this user may read and write them \
+        let remedy = "see that EDGEROTATE_GUARD_DATABASES names databases, and that this user may \
+         read and write them \
                       and their directory";
         Self { remedy, ..trouble }
     }
@@ -286,7 +294,8 @@ mod tests {
     #[test]
     fn both_generations_are_understood() {
         // Litestream's words, as 0.3.13 and 0.5.17 were heard to say them.
-        let told_by_05 = "get v0.3.x time bounds: s3: list generations: operation error S3: ListObjectsV2, https \
+        let told_by_05 = "get v0.3.x time bounds: s3: list generations: operation error S3: \
+         ListObjectsV2, https \
                           response error StatusCode: ";
         for (line, cause, exit_code) in [
             ("no matching backups found", "no-replica", 75),
@@ -295,7 +304,8 @@ mod tests {
             ("database not found in config: /data/a.db", "litestream-config-other-database", 78),
             ("yaml: line 1: did not find expected node content", "litestream-config-broken", 78),
             (
-                "cannot fetch generations: AccessDenied: Access Denied\n\tstatus code: 403, request id: , host id: ",
+                "cannot fetch generations: AccessDenied: Access Denied\n\tstatus code: 403, \
+                 request id: , host id: ",
                 "access-denied",
                 77,
             ),
@@ -307,18 +317,21 @@ mod tests {
             ),
             ("cannot fetch generations: RequestTimeTooSkewed: x\n\tstatus code: 403", "clock", 75),
             (
-                "cannot fetch generations: InvalidAccessKeyId: The AWS Access Key Id you provided does not exist in \
+                "cannot fetch generations: InvalidAccessKeyId: The AWS Access Key Id you provided \
+                 does not exist in \
                  our records.\n\tstatus code: 403",
                 "credentials-refused",
                 77,
             ),
             (
-                "cannot fetch generations: NoCredentialProviders: no valid providers in chain. Deprecated.",
+                "cannot fetch generations: NoCredentialProviders: no valid providers in chain. \
+                 Deprecated.",
                 "no-credentials",
                 75,
             ),
             (
-                "cannot fetch generations: RequestError: send request failed\ncaused by: Get \"http://127.0.0.1:1/b\": \
+                "cannot fetch generations: RequestError: send request failed\ncaused by: Get \
+                 \"http://127.0.0.1:1/b\": \
                  dial tcp 127.0.0.1:1: connect: connection refused",
                 "s3-away",
                 75,
@@ -328,31 +341,36 @@ mod tests {
             ("404, RequestID: , HostID: , NoSuchBucket: x", "no-such-bucket", 78),
             ("400, RequestID: , HostID: , api error ExpiredToken: x", "credentials-expired", 75),
             (
-                "0, RequestID: , HostID: , request send failed, Get \"http://nohost.invalid:1/\": dial tcp: lookup \
+                "0, RequestID: , HostID: , request send failed, Get \"http://nohost.invalid:1/\": \
+                 dial tcp: lookup \
                  nohost.invalid: no such host",
                 "s3-away",
                 75,
             ),
             (
-                "s3: list generations: operation error S3: ListObjectsV2, get identity: get credentials: failed to \
+                "s3: list generations: operation error S3: ListObjectsV2, get identity: get \
+                 credentials: failed to \
                  refresh cached credentials, no EC2 IMDS role found",
                 "no-credentials",
                 75,
             ),
             (
-                "cannot calc restore plan: non-contiguous ltx files: have up to 0000000000000003 but next file starts \
+                "cannot calc restore plan: non-contiguous ltx files: have up to 0000000000000003 \
+                 but next file starts \
                  at 0000000000000005",
                 "not-restorable",
                 65,
             ),
             (
-                "decode database: unexpected error decoding after end of database: close reader 2: file checksum \
+                "decode database: unexpected error decoding after end of database: close reader 2: \
+                 file checksum \
                  mismatch",
                 "not-restorable",
                 65,
             ),
             (
-                "cannot download wal 72990454511b1a2b/00000000: lz4: invalid frame checksum: got 62d494c4; expected \
+                "cannot download wal 72990454511b1a2b/00000000: lz4: invalid frame checksum: got \
+                 62d494c4; expected \
                  19031a2",
                 "not-restorable",
                 65,

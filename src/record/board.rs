@@ -1,4 +1,5 @@
-//! The record while the daemon runs: each of its parts, on whatever thread, puts its own piece there.
+//! The record while the daemon runs: each of its parts, on whatever thread, puts its own piece
+//! there.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

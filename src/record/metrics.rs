@@ -1,5 +1,6 @@
-//! The record as Prometheus reads it: the text format that node_exporter's textfile collector takes (exposition formats,
-//! version 0.0.4). Ages are given as timestamps, so that they are right whenever they are read.
+//! The record as Prometheus reads it: the text format that node_exporter's textfile collector takes
+//! (exposition formats, version 0.0.4). Ages are given as timestamps, so that they are right
+//! whenever they are read.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +33,8 @@ families! {
     BUILD "edgerotate_build_info" "gauge"
         "The version that runs, as a label; always 1.";
     RUNNING "edgerotate_running" "gauge"
-        "1 while the daemon runs, 0 once it was stopped; a daemon that was killed leaves an old file.";
+        "1 while the daemon runs, 0 once it was stopped; a daemon that was killed leaves an old \
+         file.";
     STARTED "edgerotate_start_timestamp_seconds" "gauge"
         "When the daemon started.";
     EXPIRES "edgerotate_credentials_expiry_timestamp_seconds" "gauge"

@@ -1,5 +1,6 @@
-//! The file for node_exporter's textfile collector. Its directory may be on flash, so it is not written at each heartbeat,
-//! and never by the daemon's own thread: storage that hangs must hold up neither a rotation nor the watchdog.
+//! The file for node_exporter's textfile collector. Its directory may be on flash, so it is not
+//! written at each heartbeat, and never by the daemon's own thread: storage that hangs must hold up
+//! neither a rotation nor the watchdog.
 
 use std::{
     io,
@@ -22,7 +23,8 @@ use crate::{
 /// No secret is in it, and the collector has a user of its own.
 const MODE: u32 = 0o644;
 
-/// How often it is written at least, in memory and on storage. Prometheus asks every 15 to 60 s as a rule.
+/// How often it is written at least, in memory and on storage. Prometheus asks every 15 to 60 s as
+/// a rule.
 const EVERY: Duration = Duration::from_secs(15);
 const EVERY_ON_STORAGE: Duration = Duration::from_secs(60);
 
@@ -64,8 +66,9 @@ impl MetricsFile {
         }
     }
 
-    /// Has it written if something changed that an alarm may hang on, or if it is time. One write is under way at most;
-    /// `over` is called at its end, when news that came meanwhile can be shown.
+    /// Has it written if something changed that an alarm may hang on, or if it is time. One write
+    /// is under way at most; `over` is called at its end, when news that came meanwhile can be
+    /// shown.
     pub fn show(&mut self, record: &Record, clocks: &Clocks, over: impl FnOnce() + Send + 'static) {
         let now = clocks.boottime.at;
         if !self.take_in_end(now) {
@@ -107,7 +110,8 @@ impl MetricsFile {
                 if since >= LONG && !writing.is_told {
                     writing.is_told = true;
                     log::warn!(
-                        "EDGEROTATE_METRICS_FILE: {} has been written for {}; look at the storage that it is on (dmesg)",
+                        "EDGEROTATE_METRICS_FILE: {} has been written for {}; look at the storage \
+                         that it is on (dmesg)",
                         self.path.display(),
                         span(since)
                     );
@@ -129,7 +133,8 @@ impl MetricsFile {
             Err(e) => {
                 if let Some(times) = self.failures.came(e.to_string(), now) {
                     log::warn!(
-                        "EDGEROTATE_METRICS_FILE: {} was not written{}: {e}; let edgerotate's user write to its directory",
+                        "EDGEROTATE_METRICS_FILE: {} was not written{}: {e}; let edgerotate's user \
+                         write to its directory",
                         self.path.display(),
                         in_a_row(times)
                     );

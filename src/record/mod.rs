@@ -1,8 +1,8 @@
 //! The record: what the daemon tells about itself, as it leaves it in the runtime directory.
 //!
-//! It holds no secret. Moments are on CLOCK_BOOTTIME; `clocks` says what the wall clock showed at one of them. So a
-//! reader of the same boot can say when by its own clock, whatever was set since, and one of a later boot can still say
-//! it by the clock of then.
+//! It holds no secret. Moments are on CLOCK_BOOTTIME; `clocks` says what the wall clock showed at
+//! one of them. So a reader of the same boot can say when by its own clock, whatever was set since,
+//! and one of a later boot can still say it by the clock of then.
 //!
 //! May import: core, problems, settings, system.
 
@@ -53,8 +53,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// When the daemon asks first, where it has asked for nothing yet: as long as that lies ahead, it waits for its turn
-    /// in the fleet (`EDGEROTATE_BOOT_SPREAD`).
+    /// When the daemon asks first, where it has asked for nothing yet: as long as that lies ahead,
+    /// it waits for its turn in the fleet (`EDGEROTATE_BOOT_SPREAD`).
     pub fn first_turn(&self) -> Option<Moment> {
         let has_asked = self.credentials.is_some() || self.fetch.failure.is_some();
         self.fetch.next.filter(|_| !has_asked)
@@ -178,7 +178,8 @@ pub struct HandOverSection {
 pub struct LitestreamSection {
     /// Whether its start can be seen here at all.
     pub can_be_seen: bool,
-    /// What it runs as: `process 4711`, or `invocation …` of its unit. Nothing where it was not seen to run.
+    /// What it runs as: `process 4711`, or `invocation …` of its unit. Nothing where it was not
+    /// seen to run.
     pub start: Option<String>,
     /// How often it was seen to start after a hand-over, and when last.
     pub confirmed: u64,

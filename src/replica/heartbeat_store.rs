@@ -1,9 +1,9 @@
 //! The heartbeat's table in SQLite.
 //!
-//! Litestream reads the same database, and three rules follow from that. It is in WAL mode. This connection never
-//! checkpoints, neither by itself nor when it closes: a checkpoint while Litestream is down can lose rows from the
-//! replica. And the database, its -wal and its -shm are opened through SQLite alone: closing another descriptor of
-//! them would drop this process's locks.
+//! Litestream reads the same database, and three rules follow from that. It is in WAL mode. This
+//! connection never checkpoints, neither by itself nor when it closes: a checkpoint while
+//! Litestream is down can lose rows from the replica. And the database, its -wal and its -shm are
+//! opened through SQLite alone: closing another descriptor of them would drop this process's locks.
 
 use std::{
     fmt, fs, io,
@@ -50,12 +50,12 @@ pub struct HeartbeatError {
 }
 
 impl HeartbeatStore {
-    /// Opens the database, and makes it and its table where they are missing. `keep`: how many rows the table
-    /// is pruned to, 0 for no pruning.
+    /// Opens the database, and makes it and its table where they are missing. `keep`: how many rows
+    /// the table is pruned to, 0 for no pruning.
     ///
     /// # Errors
-    /// Whatever keeps a row from being written: rights, a full or read-only file system, a file that is no
-    /// database, another program's lock.
+    /// Whatever keeps a row from being written: rights, a full or read-only file system, a file
+    /// that is no database, another program's lock.
     pub fn open(path: &Path, keep: u64) -> Result<Self, HeartbeatError> {
         Self::look_at_directory(path)?;
         if let Err(what) = look_at_rights(path) {
@@ -73,8 +73,8 @@ impl HeartbeatStore {
     /// Writes one row and prunes a few old ones, in one transaction that survives a power failure.
     ///
     /// # Errors
-    /// As for [`Self::open`]. Nothing is written then, and the store is to be opened anew: the fault may be
-    /// with the file that is open.
+    /// As for [`Self::open`]. Nothing is written then, and the store is to be opened anew: the
+    /// fault may be with the file that is open.
     pub fn beat(&mut self, ids: &mut Ids, keep: u64) -> Result<i64, HeartbeatError> {
         match DatabaseFile::at(&self.path) {
             Ok(file) if file == self.file => {}

@@ -1,4 +1,5 @@
-//! The thread that writes the heartbeat. SQLite waits for locks and disks; the daemon must not wait with it.
+//! The thread that writes the heartbeat. SQLite waits for locks and disks; the daemon must not wait
+//! with it.
 
 use std::{
     convert::Infallible,
@@ -48,7 +49,8 @@ enum HeartbeatOrder {
     Pause(bool),
 }
 
-/// For the guard: who reads the database is known by process only, so the heartbeat must not read just then.
+/// For the guard: who reads the database is known by process only, so the heartbeat must not read
+/// just then.
 #[derive(Clone, Debug)]
 pub struct HeartbeatHandle(Sender<HeartbeatOrder>);
 
@@ -57,8 +59,8 @@ pub struct HeartbeatHandle(Sender<HeartbeatOrder>);
 pub struct StandStill(#[allow(dead_code, reason = "held, not used")] Sender<Infallible>);
 
 impl HeartbeatHandle {
-    /// A row now, or at least a try; then no more until the answer is dropped. `None` if the thread did not come to it
-    /// within `wait`.
+    /// A row now, or at least a try; then no more until the answer is dropped. `None` if the thread
+    /// did not come to it within `wait`.
     pub fn beat_and_stand_still(&self, wait: Duration) -> Option<StandStill> {
         let ((over, is_over), (stay, go_on)) = (channel(), channel());
         self.0.send(HeartbeatOrder::BeatAndStandStill { over, go_on }).ok()?;
@@ -95,8 +97,9 @@ impl HeartbeatThread {
         self.beats.recv().await
     }
 
-    /// Tells the thread to end and waits until it has: the row that is being written gets its end. To be
-    /// given up where a disk hangs; a transaction that is cut off is rolled back by whoever opens next.
+    /// Tells the thread to end and waits until it has: the row that is being written gets its end.
+    /// To be given up where a disk hangs; a transaction that is cut off is rolled back by whoever
+    /// opens next.
     pub async fn stop(&mut self) {
         let _ = self.orders.send(HeartbeatOrder::Stop);
         while self.beats.recv().await.is_some() {}

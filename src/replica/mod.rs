@@ -1,5 +1,5 @@
-//! What keeps the rows and proves that they are in S3: the heartbeat, the guard over the WAL, the marks of replicas that
-//! may lack rows, the forced snapshot, and the restore that is compared.
+//! What keeps the rows and proves that they are in S3: the heartbeat, the guard over the WAL, the
+//! marks of replicas that may lack rows, the forced snapshot, and the restore that is compared.
 //!
 //! May import: core, problems, settings, system, record, litestream.
 

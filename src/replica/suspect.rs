@@ -1,8 +1,9 @@
 //! The mark of a replica that may lack rows: *suspect*.
 //!
-//! A hole in a replica shows nowhere: Litestream goes on, and a restore passes SQLite's integrity check. So what can't
-//! be proven whole is marked, on the data partition, and the mark outlives restarts and boots. It goes only when a
-//! forced snapshot has mended the replica, or when a restore was compared and found whole.
+//! A hole in a replica shows nowhere: Litestream goes on, and a restore passes SQLite's integrity
+//! check. So what can't be proven whole is marked, on the data partition, and the mark outlives
+//! restarts and boots. It goes only when a forced snapshot has mended the replica, or when a
+//! restore was compared and found whole.
 
 use std::{
     fs::{self, File},
@@ -36,7 +37,8 @@ impl SuspectFile {
     /// What is suspect.
     ///
     /// # Errors
-    /// As the system gives them, and for a file that is not as it is written here: then all may be suspect.
+    /// As the system gives them, and for a file that is not as it is written here: then all may be
+    /// suspect.
     pub fn load(&self) -> io::Result<Suspect> {
         match self.read() {
             Ok(text) => serde_json::from_slice(&text).map_err(|e| {
@@ -47,8 +49,8 @@ impl SuspectFile {
         }
     }
 
-    /// Marks a database; whether that is news. A file that can't be understood is put aside, and all `databases` are
-    /// suspect: any of them may have been in it.
+    /// Marks a database; whether that is news. A file that can't be understood is put aside, and
+    /// all `databases` are suspect: any of them may have been in it.
     ///
     /// # Errors
     /// As the system gives them; the mark is not kept then.
@@ -81,8 +83,8 @@ impl SuspectFile {
         Ok(is_news)
     }
 
-    /// Takes the mark from a database whose replica was found whole, or was made anew. `seen` is what the file said
-    /// before that was begun: what was marked since stays.
+    /// Takes the mark from a database whose replica was found whole, or was made anew. `seen` is
+    /// what the file said before that was begun: what was marked since stays.
     ///
     /// # Errors
     /// As for [`Self::load`], and as the system gives them for writing.
@@ -99,7 +101,8 @@ impl SuspectFile {
         if suspect.databases.is_empty() { fs::remove_file(&self.0) } else { self.save(&suspect) }
     }
 
-    /// No link is followed: the directory's owner must not have another's file read, and copied, by root.
+    /// No link is followed: the directory's owner must not have another's file read, and copied, by
+    /// root.
     fn read(&self) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;

@@ -79,8 +79,8 @@ impl UploadsWatch {
         self.stuck_said = false;
     }
 
-    /// Says and publishes what a look brought. `true`: Litestream, which `runs`, is found to be stuck, for the first time
-    /// since it started.
+    /// Says and publishes what a look brought. `true`: Litestream, which `runs`, is found to be
+    /// stuck, for the first time since it started.
     pub fn looked(&mut self, look: Sampled, runs: bool, board: &Board, now: Boottime) -> bool {
         let mut is_stuck = false;
         match look {
@@ -105,7 +105,8 @@ impl UploadsWatch {
         if let (true, Some(since)) = (is_behind, waiting_since) {
             if let Some(times) = self.behind.came((), now) {
                 log::warn!(
-                    "the replica has not moved for {} s while heartbeats were written{}; look at Litestream's log, and at \
+                    "the replica has not moved for {} s while heartbeats were written{}; look at \
+                     Litestream's log, and at \
                      the network to S3",
                     now.since(since).as_secs(),
                     in_a_row(times)
@@ -135,7 +136,8 @@ impl UploadsWatch {
         };
         if let Some(times) = self.owing.came((), now) {
             log::warn!(
-                "for {} s Litestream has uploaded fewer transactions than it has read{}: the replica of some database stands \
+                "for {} s Litestream has uploaded fewer transactions than it has read{}: the \
+                 replica of some database stands \
                  still; its log says of which, and why",
                 now.since(since).as_secs(),
                 in_a_row(times)
@@ -156,7 +158,8 @@ async fn look(
         let look = match metrics::ask(&address).await {
             Ok(metrics) => Sample::parse(&metrics, &database).ok_or_else(|| {
                 format!(
-                    "http://{}{} tells nothing of {}; compare EDGEROTATE_DATABASE with path: in litestream.yml, letter by \
+                    "http://{}{} tells nothing of {}; compare EDGEROTATE_DATABASE with path: in \
+                     litestream.yml, letter by \
                      letter",
                     address.socket,
                     address.path,

@@ -1,12 +1,13 @@
 //! Who reads a database in WAL mode just now, as the kernel's table of locks shows it.
 //!
-//! A reader of a WAL database holds a shared lock on one byte of the file `-shm` (SQLite's walformat.html, "WAL-Index File
-//! Format"; `aReadMark` in wal.c). Bytes 124 to 127 are the slots that *pin*: while one of them is held, no writer and no
-//! checkpoint begins the WAL anew. Byte 123 is the slot of a reader that found all of the WAL copied into the database. It
-//! needs nothing of the WAL, so it pins nothing; but nothing more is copied while it is held.
+//! A reader of a WAL database holds a shared lock on one byte of the file `-shm` (SQLite's
+//! walformat.html, "WAL-Index File Format"; `aReadMark` in wal.c). Bytes 124 to 127 are the slots
+//! that *pin*: while one of them is held, no writer and no checkpoint begins the WAL anew. Byte 123
+//! is the slot of a reader that found all of the WAL copied into the database. It needs nothing of
+//! the WAL, so it pins nothing; but nothing more is copied while it is held.
 //!
-//! /proc/locks tells all of this to anybody, and reading it opens no file of the database: closing a second descriptor
-//! of `-shm` would drop this process's locks.
+//! /proc/locks tells all of this to anybody, and reading it opens no file of the database: closing
+//! a second descriptor of `-shm` would drop this process's locks.
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
@@ -22,7 +23,8 @@ const SLOT_0: u64 = 123;
 /// The slots that pin the WAL.
 const PINNING: std::ops::RangeInclusive<u64> = 124..=127;
 
-/// A lock that every connection holds as long as it has the WAL index open (UNIX_SHM_DMS of os_unix.c).
+/// A lock that every connection holds as long as it has the WAL index open (UNIX_SHM_DMS of
+/// os_unix.c).
 const OPEN: u64 = 128;
 
 /// The readers of one database.
@@ -40,7 +42,8 @@ pub struct Readers {
 pub fn readers(path: &Path) -> io::Result<Readers> {
     let shm = fs::metadata(beside(path, "-shm"))?;
     let mut readers = of(&kernel_locks::table()?, &FileId::of(&shm), std::process::id());
-    // Another edgerotate, such as `edgerotate verify`, reads for seconds, and keeps nothing for Litestream.
+    // Another edgerotate, such as `edgerotate verify`, reads for seconds, and keeps nothing for
+    // Litestream.
     readers.others.retain(|(process, _)| !is_edgerotate(*process));
     Ok(readers)
 }
@@ -69,7 +72,8 @@ fn of(locks: &[Lock], shm: &FileId, own: u32) -> Readers {
         .filter(|lock| (lock.kind, lock.access) == (LockKind::Posix, Access::Read))
         .filter(|lock| lock.file.inode == shm.inode)
         .collect();
-    // On btrfs and the like stat(2) names another device than the table does. Our own connection shows which.
+    // On btrfs and the like stat(2) names another device than the table does. Our own connection
+    // shows which.
     let file =
         locks.iter().find(|lock| lock.pid == own && lock.has(OPEN)).map_or(shm, |lock| &lock.file);
     let mut readers = Readers::default();
@@ -104,8 +108,8 @@ mod tests {
         of(&kernel_locks::parse(&[locks]), &shm, own)
     }
 
-    /// Captured while Litestream 0.5.17 (16597), a program with a read transaction (16554) and one without (17178) had a
-    /// database open, whose -shm is inode 10108933; shortened.
+    /// Captured while Litestream 0.5.17 (16597), a program with a read transaction (16554) and one
+    /// without (17178) had a database open, whose -shm is inode 10108933; shortened.
     const CAPTURED: &str = "\
 1: FLOCK  ADVISORY  WRITE 17180 fe:00:10073671 0 EOF
 2: POSIX  ADVISORY  READ 16554 fe:00:10108933 125 125
@@ -115,7 +119,8 @@ mod tests {
 38: POSIX  ADVISORY  READ 17178 fe:00:10108933 128 128
 ";
 
-    /// What was not caught in the act: checkpoints, waiting, other files of the same number, slot 0.
+    /// What was not caught in the act: checkpoints, waiting, other files of the same number, slot
+    /// 0.
     const INVENTED: &str = "\
 1: POSIX  ADVISORY  WRITE 300 fe:00:977 124 124
 1: -> POSIX  ADVISORY  READ 301 fe:00:977 124 124

@@ -1,8 +1,10 @@
-//! What a host name of AWS's is the endpoint of: the one that is found first is seldom the credential provider's.
+//! What a host name of AWS's is the endpoint of: the one that is found first is seldom the
+//! credential provider's.
 //!
-//! Sources: AWS IoT API reference, DescribeEndpoint (the types of endpoints); AWS IoT Developer Guide, "Connect to AWS
-//! IoT FIPS endpoints" and "Using AWS IoT Core with interface VPC endpoints"; AWS General Reference, "AWS IoT Core
-//! endpoints and quotas" (control plane, dual stack, China); the European Sovereign Cloud's names end in amazonaws.eu.
+//! Sources: AWS IoT API reference, DescribeEndpoint (the types of endpoints); AWS IoT Developer
+//! Guide, "Connect to AWS IoT FIPS endpoints" and "Using AWS IoT Core with interface VPC
+//! endpoints"; AWS General Reference, "AWS IoT Core endpoints and quotas" (control plane, dual
+//! stack, China); the European Sovereign Cloud's names end in amazonaws.eu.
 
 /// What ends the names of AWS, by partition and network; the longer first where one ends another.
 const SUFFIXES: &[&str] = &[
@@ -17,7 +19,8 @@ const SUFFIXES: &[&str] = &[
 ];
 
 /// How to find the right one.
-const TOLD_BY: &str = "the credential provider's is told by `aws iot describe-endpoint --endpoint-type \
+const TOLD_BY: &str = "the credential provider's is told by `aws iot describe-endpoint \
+ --endpoint-type \
                        iot:CredentialProvider`";
 
 /// What a name is, and why it can't be asked for credentials.
@@ -55,13 +58,15 @@ pub fn region(host: &str) -> Option<&str> {
     Some(parts(host)?.region)
 }
 
-/// What is wrong with a host name: it is another endpoint of AWS's. In words that follow the setting's name.
+/// What is wrong with a host name: it is another endpoint of AWS's. In words that follow the
+/// setting's name.
 pub fn mistaken(host: &str) -> Option<String> {
     let parts = parts(host)?;
     let first = parts.first;
     if parts.is_vpc && CREDENTIALS.contains(&parts.service) {
         return Some(format!(
-            "is a VPC endpoint's own name, and AWS finds the account by the name that is asked for: set the account's \
+            "is a VPC endpoint's own name, and AWS finds the account by the name that is asked \
+             for: set the account's \
              name, and let the network's DNS lead it to the VPC endpoint; {TOLD_BY}"
         ));
     }

@@ -1,5 +1,5 @@
-//! The tool of the second step of trust: it takes single values out of the layers and collects all that is
-//! wrong with them, so that one run shows all of it.
+//! The tool of the second step of trust: it takes single values out of the layers and collects all
+//! that is wrong with them, so that one run shows all of it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,8 +17,8 @@ use crate::settings::{
 pub enum UnknownKeys {
     /// For a running device: after a rollback it meets the settings of a newer image.
     Warn,
-    /// For the build of an image, and a look at a device: a slip of the pen is an error, but in the device's own file,
-    /// which may belong to a newer image.
+    /// For the build of an image, and a look at a device: a slip of the pen is an error, but in the
+    /// device's own file, which may belong to a newer image.
     Deny,
 }
 
@@ -215,8 +215,8 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Which of two assignments that contradict each other is to blame: the first, unless only the other is the device's own.
-/// What the image says was good before the device said something.
+/// Which of two assignments that contradict each other is to blame: the first, unless only the
+/// other is the device's own. What the image says was good before the device said something.
 pub(super) fn stronger<'a>(first: &'a Entry, second: &'a Entry) -> &'a Entry {
     if second.place.is_of_device() && !first.place.is_of_device() { second } else { first }
 }

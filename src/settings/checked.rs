@@ -1,4 +1,5 @@
-//! The second step of trust: from layers to a [`Config`], setting by setting, and what must hold between them.
+//! The second step of trust: from layers to a [`Config`], setting by setting, and what must hold
+//! between them.
 
 use std::{
     path::{Path, PathBuf},
@@ -74,7 +75,8 @@ impl Config {
     }
 }
 
-/// The runtime directory, whatever is wrong with the other settings; the default, if it is wrong itself.
+/// The runtime directory, whatever is wrong with the other settings; the default, if it is wrong
+/// itself.
 pub fn runtime_directory(layers: &Layers) -> PathBuf {
     Check::new(layers, UnknownKeys::Warn).runtime_directory(layers.runtime_directory.as_deref())
 }
@@ -87,8 +89,8 @@ pub fn directories(layers: &Layers) -> [PathBuf; 2] {
 }
 
 impl MendSettings {
-    /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's unit, whose
-    /// `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
+    /// It runs as Litestream's user, who may well not read all of the settings, and in Litestream's
+    /// unit, whose `$RUNTIME_DIRECTORY` is another. What is wrong with them the daemon says.
     pub fn from_layers(layers: &Layers) -> Self {
         let mut check = Check::new(layers, UnknownKeys::Warn);
         Self {
@@ -101,7 +103,8 @@ impl MendSettings {
 }
 
 impl ClientSettings {
-    /// It runs as other users, who may well not read the device's own settings: what the image says is enough for them.
+    /// It runs as other users, who may well not read the device's own settings: what the image says
+    /// is enough for them.
     pub fn from_layers(layers: &Layers) -> Self {
         let mut check = Check::new(layers, UnknownKeys::Warn);
         Self {
@@ -317,7 +320,8 @@ impl Check<'_> {
         GuardSettings { databases, max_time, max_wal }
     }
 
-    /// A file that is replaced by another one's content is lost: what is written must be no file of another use.
+    /// A file that is replaced by another one's content is lost: what is written must be no file of
+    /// another use.
     fn one_file_for_two(&mut self, config: &Config) {
         let files = files(config);
         for (at, second) in files.iter().enumerate() {
@@ -387,7 +391,8 @@ fn files(config: &Config) -> Vec<NamedFile> {
     }
     match &config.provider.key {
         PrivateKey::File(path) => files.push(read(&table::PRIVATE_KEY, path)),
-        // Where the URI names them, the setting they are found under says nothing; the other one's does.
+        // Where the URI names them, the setting they are found under says nothing; the other one's
+        // does.
         PrivateKey::Token(token) => {
             files.push(read(&table::PKCS11_MODULE, &token.module));
             if let Pin::File(path) = &token.pin {

@@ -23,8 +23,8 @@ pub struct Config {
     pub guard: GuardSettings,
     /// On tmpfs: the token's lock, the instance's lock, the state that outlives a daemon restart.
     pub runtime_directory: PathBuf,
-    /// On the data partition: the marks of a refused PIN and of a replica that may lack rows, and what `verify`
-    /// restores.
+    /// On the data partition: the marks of a refused PIN and of a replica that may lack rows, and
+    /// what `verify` restores.
     pub state_directory: PathBuf,
     /// What node_exporter's textfile collector reads.
     pub metrics_file: Option<PathBuf>,
@@ -54,7 +54,8 @@ pub struct Provider {
     pub fetch_deadline: Duration,
     /// Rotation begins at min(lead, half the lifetime) before expiry.
     pub lead: Duration,
-    /// After a boot the first fetch begins at a random moment within it; see [`crate::core::rotation::Policy::boot_spread`].
+    /// After a boot the first fetch begins at a random moment within it; see
+    /// [`crate::core::rotation::Policy::boot_spread`].
     pub boot_spread: Duration,
 }
 
@@ -91,7 +92,8 @@ pub struct Token {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleVariable {
     pub name: String,
-    /// Else it is handed on as edgerotate got it, if it did. For some modules it is or holds the PIN.
+    /// Else it is handed on as edgerotate got it, if it did. For some modules it is or holds the
+    /// PIN.
     pub value: Option<Secret>,
 }
 

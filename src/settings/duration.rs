@@ -1,4 +1,5 @@
-//! Lengths of time as systemd writes them: `500ms`, `5s`, `1min 30s`, `1.5h`; a bare number is seconds.
+//! Lengths of time as systemd writes them: `500ms`, `5s`, `1min 30s`, `1.5h`; a bare number is
+//! seconds.
 
 use std::{ops::RangeInclusive, time::Duration};
 

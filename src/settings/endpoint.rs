@@ -1,4 +1,5 @@
-//! The endpoint of the credential provider: a host name and a port, and the region that AWS puts in the name.
+//! The endpoint of the credential provider: a host name and a port, and the region that AWS puts in
+//! the name.
 
 use super::aws_endpoints;
 

@@ -1,4 +1,5 @@
-//! The private key's settings, which hang together: file or token, and for a token the module and the PIN.
+//! The private key's settings, which hang together: file or token, and for a token the module and
+//! the PIN.
 
 use std::path::PathBuf;
 
@@ -153,7 +154,8 @@ fn pin_of(
     }
 }
 
-/// A `file:` URI's path; RFC 7512 shows `file:/etc/token_pin`, RFC 8089 also has `file:///etc/token_pin`.
+/// A `file:` URI's path; RFC 7512 shows `file:/etc/token_pin`, RFC 8089 also has
+/// `file:///etc/token_pin`.
 fn path_of(source: &str) -> &str {
     let Some(rest) = source.strip_prefix("file:") else { return source };
     let rest = rest.strip_prefix("//localhost").unwrap_or(rest);

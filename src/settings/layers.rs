@@ -1,6 +1,8 @@
-//! The first step of trust: the layers are read and every key in them is a known one, or was complained of.
+//! The first step of trust: the layers are read and every key in them is a known one, or was
+//! complained of.
 //!
-//! Nothing is known about the values yet; they may hold the PIN, so they do not print and are wiped.
+//! Nothing is known about the values yet; they may hold the PIN, so they do not print and are
+//! wiped.
 
 use std::{
     ffi::OsString,
@@ -21,7 +23,8 @@ use crate::{
     },
 };
 
-/// The files that are read where the command line names none, the weakest first, and then the device's own.
+/// The files that are read where the command line names none, the weakest first, and then the
+/// device's own.
 const IMAGE_FILES: [&str; 2] =
     ["/usr/lib/edgerotate/edgerotate.env", "/etc/edgerotate/edgerotate.env"];
 
@@ -41,7 +44,8 @@ pub struct LayerFile {
 }
 
 impl LayerFile {
-    /// The image's defaults and the administrator's settings, then the device's own; each may be absent.
+    /// The image's defaults and the administrator's settings, then the device's own; each may be
+    /// absent.
     pub fn standard() -> Vec<Self> {
         let mut files = Self::standard_of_image();
         files.push(Self::device(DEVICE_FILE.into()));
@@ -104,10 +108,11 @@ pub(super) struct Entry {
 }
 
 impl Layers {
-    /// Reads the files, the weakest first, and then the environment, which is stronger than all of them.
+    /// Reads the files, the weakest first, and then the environment, which is stronger than all of
+    /// them.
     ///
-    /// What is wrong is kept and told by [`super::Config::from_layers`] together with what is wrong with
-    /// the values, so that one run shows all of it.
+    /// What is wrong is kept and told by [`super::Config::from_layers`] together with what is wrong
+    /// with the values, so that one run shows all of it.
     pub fn read(
         files: &[LayerFile],
         environment: impl IntoIterator<Item = (OsString, OsString)>,

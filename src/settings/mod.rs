@@ -1,12 +1,13 @@
-//! The settings: text in layers, parsed, and checked once into a [`Config`] that is trusted from then on.
+//! The settings: text in layers, parsed, and checked once into a [`Config`] that is trusted from
+//! then on.
 //!
 //! Each step of trust is a type, and there is no way around a step:
 //! 1. a file's bytes become assignments, as systemd reads them (`env_file`);
 //! 2. all files and the environment become [`Layers`], in which every key is a known one;
 //! 3. the layers become a [`Config`], in which every value was looked at ([`Config::from_layers`]).
 //!
-//! Nothing here reads the environment or a clock: the caller hands the environment in. And no error, warning
-//! or `Debug` of these types shows a PIN, wherever in the settings it was put.
+//! Nothing here reads the environment or a clock: the caller hands the environment in. And no
+//! error, warning or `Debug` of these types shows a PIN, wherever in the settings it was put.
 //!
 //! May import: core, problems.
 

@@ -16,14 +16,16 @@ const SHOWN_CHARACTERS: usize = 120;
 /// Whom a file of settings belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owner {
-    /// It comes with the image, or from an administrator: what is wrong in it was written on a desk.
+    /// It comes with the image, or from an administrator: what is wrong in it was written on a
+    /// desk.
     Image,
-    /// It is the device's own, and outlives the image: after a rollback it may be newer than the program.
+    /// It is the device's own, and outlives the image: after a rollback it may be newer than the
+    /// program.
     Device,
 }
 
-/// The weakest of the files: what systemd/install puts there for the device's HSM. Where no set of an HSM is, nobody misses
-/// it.
+/// The weakest of the files: what systemd/install puts there for the device's HSM. Where no set of
+/// an HSM is, nobody misses it.
 pub const HSM_FILE: &str = "/usr/lib/edgerotate/hsm.env";
 
 /// Where a setting, or what is wrong with it, is found. Ordered as the layers are, later wins.
@@ -55,8 +57,8 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning(pub Problem);
 
-/// Everything that is wrong with the settings, in the order of the layers, and what else was noticed: a
-/// misspelt key explains a missing one.
+/// Everything that is wrong with the settings, in the order of the layers, and what else was
+/// noticed: a misspelt key explains a missing one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
     pub errors: Vec<Problem>,
@@ -157,8 +159,8 @@ pub(super) fn shown(value: &str) -> String {
     format!("{text:?}")
 }
 
-/// A key as a message may show it: a line that slipped can make a "key" of anything, but hardly one in
-/// capitals.
+/// A key as a message may show it: a line that slipped can make a "key" of anything, but hardly one
+/// in capitals.
 pub(super) fn shown_key(key: &str) -> Option<String> {
     let is_usual = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
     let is_name = key.len() <= 64

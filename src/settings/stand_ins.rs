@@ -1,8 +1,10 @@
-//! Settings for a look at an image where the device has not brought its own yet, or has brought wrong ones.
+//! Settings for a look at an image where the device has not brought its own yet, or has brought
+//! wrong ones.
 //!
-//! What the device has wrong is left out, so that the image's own value comes through; what is missing then gets a
-//! stand-in. So the rest can be looked at. Whoever looks leaves out what needs such a setting: nothing that a stand-in
-//! names is there, and the image's value is not what the device wants.
+//! What the device has wrong is left out, so that the image's own value comes through; what is
+//! missing then gets a stand-in. So the rest can be looked at. Whoever looks leaves out what needs
+//! such a setting: nothing that a stand-in names is there, and the image's value is not what the
+//! device wants.
 
 use crate::{
     core::secret::Secret,
@@ -30,8 +32,9 @@ const STAND_INS: &[(&Setting, &str)] = &[
 const KEY_IN_TOKEN: &str = "pkcs11:token=stand-in;object=stand-in;type=private";
 
 impl Config {
-    /// The settings without what the device has wrong, and which of them are not as the device has or needs them; none
-    /// if the image itself is at fault, or a file could not be read: then nobody can say what the rest means.
+    /// The settings without what the device has wrong, and which of them are not as the device has
+    /// or needs them; none if the image itself is at fault, or a file could not be read: then
+    /// nobody can say what the rest means.
     pub fn with_stand_ins(mut layers: Layers) -> Option<(Self, Vec<&'static Setting>)> {
         let mut replaced: Vec<&'static Setting> = Vec::new();
         loop {
@@ -39,8 +42,8 @@ impl Config {
                 Ok((config, _)) => return Some((config, replaced)),
                 Err(errors) => errors.errors,
             };
-            // A value that is wrong can hide another one, so there may be several rounds; each takes something away, or
-            // puts something where nothing was.
+            // A value that is wrong can hide another one, so there may be several rounds; each
+            // takes something away, or puts something where nothing was.
             for problem in errors {
                 let setting = problem.setting()?;
                 let done = match problem.place {
@@ -60,7 +63,8 @@ impl Config {
 }
 
 impl Layers {
-    /// Takes away the assignment that is wrong, and no other of the same setting; false if there is none.
+    /// Takes away the assignment that is wrong, and no other of the same setting; false if there is
+    /// none.
     fn leave_out(&mut self, problem: &Problem) -> bool {
         let before = self.entries.len() + self.errors.len();
         self.entries.retain(|entry| {

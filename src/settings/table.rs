@@ -1,5 +1,5 @@
-//! Every setting there is, in one table: the checks, `run --help`, the search for misspelt keys and the
-//! README all go by it, so that none of them can forget one.
+//! Every setting there is, in one table: the checks, `run --help`, the search for misspelt keys and
+//! the README all go by it, so that none of them can forget one.
 
 /// A setting's names and what a person must know of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,7 +81,8 @@ pub const ROLE_ALIAS: Setting = Setting::new(
 pub const THING_NAME: Setting = Setting::new(
     "EDGEROTATE_THING_NAME",
     "none",
-    "thing that the certificate is attached to, for policies with `${credentials-iot:ThingName}`: 1 to 128 of `A-Z a-z 0-9 : _ -`",
+    "thing that the certificate is attached to, for policies with `${credentials-iot:ThingName}`: \
+     1 to 128 of `A-Z a-z 0-9 : _ -`",
 )
 .of_device();
 pub const CERTIFICATE: Setting = Setting::new(
@@ -122,7 +123,8 @@ pub const PKCS11_ROUTE: Setting = Setting::new(
 pub const MODULE_ENVIRONMENT: Setting = Setting::new(
     "EDGEROTATE_MODULE_ENVIRONMENT",
     "none",
-    "further environment variables that the PKCS#11 module reads, as `NAME=VALUE` or by name from edgerotate's own, separated by spaces; belongs in the image's file",
+    "further environment variables that the PKCS#11 module reads, as `NAME=VALUE` or by name from \
+     edgerotate's own, separated by spaces; belongs in the image's file",
 )
 .secrecy(Secrecy::Never);
 pub const CA_FILE: Setting = Setting::new(
@@ -133,7 +135,8 @@ pub const CA_FILE: Setting = Setting::new(
 pub const PROXY: Setting = Setting::new(
     "EDGEROTATE_PROXY",
     "none",
-    "proxy by which the provider is asked: `http://HOST:PORT` or `https://HOST:PORT`, or `none`; one in the environment is not used",
+    "proxy by which the provider is asked: `http://HOST:PORT` or `https://HOST:PORT`, or `none`; \
+     one in the environment is not used",
 )
 .secrecy(Secrecy::Never);
 pub const PROXY_USER_FILE: Setting = Setting::new(
@@ -157,17 +160,20 @@ pub const ENVIRONMENT_FILE: Setting = Setting::new(
 pub const DELIVERY: Setting = Setting::new(
     "EDGEROTATE_DELIVERY",
     "`environment-file`",
-    "how Litestream gets the credentials: `environment-file` (and a restart at each rotation) or `endpoint` (it asks on loopback, and nothing restarts)",
+    "how Litestream gets the credentials: `environment-file` (and a restart at each rotation) or \
+     `endpoint` (it asks on loopback, and nothing restarts)",
 );
 pub const ENDPOINT_LISTEN: Setting = Setting::new(
     "EDGEROTATE_ENDPOINT_LISTEN",
     "`127.0.0.1:9170` with `endpoint`, else none",
-    "`127.0.0.1:PORT`, where programs on this device ask for the credentials as they do in a container; how is in `endpoint.env` in the client or runtime directory",
+    "`127.0.0.1:PORT`, where programs on this device ask for the credentials as they do in a \
+     container; how is in `endpoint.env` in the client or runtime directory",
 );
 pub const CLIENT_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_CLIENT_DIRECTORY",
     "none",
-    "directory on tmpfs, with setgid, whose group may have the credentials: `endpoint.env` and what `edgerotate credential-process` reads are kept there",
+    "directory on tmpfs, with setgid, whose group may have the credentials: `endpoint.env` and \
+     what `edgerotate credential-process` reads are kept there",
 );
 pub const DATABASE: Setting = Setting::new(
     "EDGEROTATE_DATABASE",
@@ -224,12 +230,14 @@ pub const LITESTREAM_CONFIG: Setting = Setting::new(
 pub const LITESTREAM_METRICS: Setting = Setting::new(
     "EDGEROTATE_LITESTREAM_METRICS",
     "none: uploads are not watched",
-    "Litestream's metrics (`addr:` in litestream.yml), on loopback: `http://127.0.0.1:9090/metrics`",
+    "Litestream's metrics (`addr:` in litestream.yml), on loopback: \
+     `http://127.0.0.1:9090/metrics`",
 );
 pub const SNAPSHOT_TIMEOUT: Setting = Setting::new(
     "EDGEROTATE_SNAPSHOT_TIMEOUT",
     "`60s`",
-    "how long `edgerotate mend` may take for a forced snapshot before Litestream starts: `1s` to `1h`",
+    "how long `edgerotate mend` may take for a forced snapshot before Litestream starts: `1s` to \
+     `1h`",
 );
 pub const VERIFY_MAX_LAG: Setting = Setting::new(
     "EDGEROTATE_VERIFY_MAX_LAG",
@@ -244,17 +252,20 @@ pub const VERIFY_STALL: Setting = Setting::new(
 pub const GUARD_DATABASES: Setting = Setting::new(
     "EDGEROTATE_GUARD_DATABASES",
     "none",
-    "further SQLite databases that Litestream replicates, guarded while it restarts: absolute paths, separated by spaces",
+    "further SQLite databases that Litestream replicates, guarded while it restarts: absolute \
+     paths, separated by spaces",
 );
 pub const GUARD_MAX_TIME: Setting = Setting::new(
     "EDGEROTATE_GUARD_MAX_TIME",
     "`2min`",
-    "how long a guard waits for a Litestream that runs and takes no read lock, and how long heartbeats pause for it: `1s` to `1h`",
+    "how long a guard waits for a Litestream that runs and takes no read lock, and how long \
+     heartbeats pause for it: `1s` to `1h`",
 );
 pub const GUARD_MAX_WAL: Setting = Setting::new(
     "EDGEROTATE_GUARD_MAX_WAL",
     "`64M`",
-    "size of a guarded database's WAL at which the guard is given up, and near which the WAL is checkpointed: `1M` to `16G`",
+    "size of a guarded database's WAL at which the guard is given up, and near which the WAL is \
+     checkpointed: `1M` to `16G`",
 );
 pub const RUNTIME_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_RUNTIME_DIRECTORY",
@@ -264,17 +275,21 @@ pub const RUNTIME_DIRECTORY: Setting = Setting::new(
 pub const STATE_DIRECTORY: Setting = Setting::new(
     "EDGEROTATE_STATE_DIRECTORY",
     "`$STATE_DIRECTORY`, else `/var/lib/edgerotate`",
-    "directory that outlives a reboot, for the marks of a refused PIN and of a replica that may lack rows, and for what `edgerotate verify` restores",
+    "directory that outlives a reboot, for the marks of a refused PIN and of a replica that may \
+     lack rows, and for what `edgerotate verify` restores",
 );
 pub const ROTATION_LEAD: Setting = Setting::new(
     "EDGEROTATE_ROTATION_LEAD",
     "`5min`",
-    "how long before expiry a rotation begins, at most half the lifetime; 8min at least where there is an endpoint: `1s` to `1h`",
+    "how long before expiry a rotation begins, at most half the lifetime; 8min at least where \
+     there is an endpoint: `1s` to `1h`",
 );
 pub const BOOT_SPREAD: Setting = Setting::new(
     "EDGEROTATE_BOOT_SPREAD",
     "`90s`",
-    "a daemon that starts within five minutes after the boot waits a random part of this, drawn once a boot, before it asks for its first credentials, so that a fleet after a power cut does not ask in one second; heartbeats do not wait: `0s` to `1h`",
+    "a daemon that starts within five minutes after the boot waits a random part of this, drawn \
+     once a boot, before it asks for its first credentials, so that a fleet after a power cut does \
+     not ask in one second; heartbeats do not wait: `0s` to `1h`",
 );
 pub const CONNECT_TIMEOUT: Setting = Setting::new(
     "EDGEROTATE_CONNECT_TIMEOUT",
@@ -289,12 +304,14 @@ pub const FETCH_TIMEOUT: Setting = Setting::new(
 pub const FETCH_DEADLINE: Setting = Setting::new(
     "EDGEROTATE_FETCH_DEADLINE",
     "`60s`",
-    "when a fetch is killed, whatever it hangs in: more than `EDGEROTATE_FETCH_TIMEOUT`, up to `10min`",
+    "when a fetch is killed, whatever it hangs in: more than `EDGEROTATE_FETCH_TIMEOUT`, up to \
+     `10min`",
 );
 pub const METRICS_FILE: Setting = Setting::new(
     "EDGEROTATE_METRICS_FILE",
     "none",
-    "file for node_exporter's textfile collector, whose name ends in `.prom`; its directory must be there",
+    "file for node_exporter's textfile collector, whose name ends in `.prom`; its directory must \
+     be there",
 );
 pub const LOG: Setting =
     Setting::new("EDGEROTATE_LOG", "`info`", "what is logged: `error`, `warn`, `info` or `debug`");

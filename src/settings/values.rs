@@ -1,4 +1,5 @@
-//! The values of single settings, each from its text; an error says what is wrong, the caller adds where.
+//! The values of single settings, each from its text; an error says what is wrong, the caller adds
+//! where.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -47,10 +48,9 @@ pub(super) fn proxy(text: &str) -> Result<Option<String>, String> {
         return Err(form());
     }
     if rest.contains('@') {
-        return Err(
-            "must not hold a user and a password: write them into the file that EDGEROTATE_PROXY_USER_FILE names"
-                .to_owned(),
-        );
+        return Err("must not hold a user and a password: write them into the file that \
+             EDGEROTATE_PROXY_USER_FILE names"
+            .to_owned());
     }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, port) = rest.rsplit_once(':').ok_or_else(|| "names no port".to_owned())?;
@@ -137,7 +137,8 @@ pub(super) fn delivery(text: &str) -> Result<Delivery, String> {
         .ok_or_else(|| "must be environment-file or endpoint".to_owned())
 }
 
-/// SDKs send credentials' token over plain HTTP to loopback alone, and this address is loopback for all of them.
+/// SDKs send credentials' token over plain HTTP to loopback alone, and this address is loopback for
+/// all of them.
 pub(super) fn listen(text: &str) -> Result<SocketAddrV4, String> {
     match text.parse::<SocketAddrV4>() {
         Ok(address) if *address.ip() == Ipv4Addr::LOCALHOST && address.port() > 0 => Ok(address),
@@ -165,14 +166,18 @@ pub(super) fn variables(text: &str) -> Result<Vec<ModuleVariable>, String> {
         is_name.then(|| ModuleVariable { name: name.to_owned(), value })
     };
     let words = text.split_ascii_whitespace();
-    words.enumerate().map(|(at, word)| {
-        variable(word).ok_or_else(|| {
+    words
+        .enumerate()
+        .map(|(at, word)| {
+            variable(word).ok_or_else(|| {
             let at = at + 1;
             format!(
-                "must be names of environment variables, or NAME=VALUE, separated by spaces; word {at} is neither"
+                "must be names of environment variables, or NAME=VALUE, separated by spaces; word \
+                 {at} is neither"
             )
         })
-    }).collect()
+        })
+        .collect()
 }
 
 /// What systemd takes for a boolean.

@@ -1,4 +1,5 @@
-//! A command line in words, quoted as in a unit's `ExecStart=`, for a program that is run without a shell.
+//! A command line in words, quoted as in a unit's `ExecStart=`, for a program that is run without a
+//! shell.
 
 /// What a shell would act on and a program would get as an argument.
 const SHELL_WORDS: [&str; 9] = ["|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"];
@@ -32,7 +33,8 @@ pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
             }
             (' ' | '\t', None) => words.extend(word.take()),
             ('#', None) if word.is_none() => {
-                return Err("has a # behind a blank, and no comment can stand there: put it on a line of its own, or \
+                return Err("has a # behind a blank, and no comment can stand there: put it on a \
+                 line of its own, or \
                             quote it if it is meant"
                     .to_owned());
             }
@@ -92,7 +94,8 @@ mod tests {
             ("/bin/x \\q", "has a \\ that is not followed by one of \\ \" ' s t n or a space"),
             (
                 "/bin/x restart # or s6",
-                "has a # behind a blank, and no comment can stand there: put it on a line of its own, or quote it if \
+                "has a # behind a blank, and no comment can stand there: put it on a line of its \
+                 own, or quote it if \
                  it is meant",
             ),
             ("/bin/x && /bin/y", "holds &&, but no shell reads it: put it into a script"),

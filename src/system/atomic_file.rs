@@ -21,12 +21,13 @@ enum FileOwner {
 
 /// Replaces the file at `path` by one with these `contents` and this `mode`.
 ///
-/// Whoever opens `path`, at any moment and after any crash, finds the whole old file or the whole new one;
-/// and the contents are never in a file with wider rights than `mode`. Once this has returned, the new file
-/// survives a power failure (where the file system is not a tmpfs).
+/// Whoever opens `path`, at any moment and after any crash, finds the whole old file or the whole
+/// new one; and the contents are never in a file with wider rights than `mode`. Once this has
+/// returned, the new file survives a power failure (where the file system is not a tmpfs).
 ///
-/// The new file is written beside the old one under a fixed name of its own, so a crash leaves at most one
-/// leftover, which the next call removes. One writer at a time: the instance's lock sees to that.
+/// The new file is written beside the old one under a fixed name of its own, so a crash leaves at
+/// most one leftover, which the next call removes. One writer at a time: the instance's lock sees
+/// to that.
 ///
 /// # Errors
 /// As the system gives them; the old file is then untouched.
@@ -36,8 +37,9 @@ pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     directory.sync()
 }
 
-/// The same, with the directory's owner as the file's: root does not take the file from whose directory it is. The
-/// owner is given on the draft's descriptor, before it has its name: no other file can be given away in its place.
+/// The same, with the directory's owner as the file's: root does not take the file from whose
+/// directory it is. The owner is given on the draft's descriptor, before it has its name: no other
+/// file can be given away in its place.
 ///
 /// # Errors
 /// As for [`replace`]; also where this user may not give files away.
@@ -45,8 +47,8 @@ pub fn replace_for_owner(path: &Path, contents: &[u8], mode: u32) -> io::Result<
     put(path, contents, mode, true, FileOwner::OfDirectory)?.sync()
 }
 
-/// The same for what is only to be looked at: whole for whoever opens it, but not waited for until storage has it. After a
-/// power failure it may be the old one, or empty.
+/// The same for what is only to be looked at: whole for whoever opens it, but not waited for until
+/// storage has it. After a power failure it may be the old one, or empty.
 ///
 /// # Errors
 /// As the system gives them; the old file is then untouched.

@@ -1,7 +1,8 @@
-//! What programs that edgerotate starts may know of its environment: a list, not what is left after striking some.
+//! What programs that edgerotate starts may know of its environment: a list, not what is left after
+//! striking some.
 //!
-//! The daemon's environment can hold a PIN (in a setting, or by a name that nobody thought of), and what is started goes
-//! on handing it to others.
+//! The daemon's environment can hold a PIN (in a setting, or by a name that nobody thought of), and
+//! what is started goes on handing it to others.
 
 use std::{env, ffi::OsString};
 

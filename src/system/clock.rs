@@ -17,7 +17,8 @@ pub const EARLIEST: DateTime<Utc> = match DateTime::from_timestamp(1_793_491_200
 
 /// Now, on CLOCK_BOOTTIME.
 pub fn boottime() -> Boottime {
-    // Linux has had this clock since 2.6.39 and the call fails for no other reason than its absence.
+    // Linux has had this clock since 2.6.39 and the call fails for no other reason than its
+    // absence.
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
     Boottime::from_millis(0) + now
 }
@@ -32,7 +33,8 @@ pub fn local() -> DateTime<Local> {
     Local::now()
 }
 
-/// How long the device has been awake since boot (CLOCK_MONOTONIC): it stands still while the device sleeps.
+/// How long the device has been awake since boot (CLOCK_MONOTONIC): it stands still while the
+/// device sleeps.
 pub fn awake() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }

@@ -7,8 +7,8 @@ use nix::sys::{
     resource::{Resource, setrlimit},
 };
 
-/// No secret gets into a core dump, and no other program of this user reads this one's memory. Processes that are
-/// started later inherit the former; the latter each has to do for itself.
+/// No secret gets into a core dump, and no other program of this user reads this one's memory.
+/// Processes that are started later inherit the former; the latter each has to do for itself.
 ///
 /// # Errors
 /// As the system gives them.

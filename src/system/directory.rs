@@ -1,7 +1,9 @@
-//! A directory by its descriptor: what is done in it is done there, whoever renames or replaces its path meanwhile.
+//! A directory by its descriptor: what is done in it is done there, whoever renames or replaces its
+//! path meanwhile.
 //!
-//! Root's commands work in directories of users who may be hostile. A name there can become a symbolic link between
-//! two calls; a descriptor stays what it is, and no call here follows a link in the last part of a name.
+//! Root's commands work in directories of users who may be hostile. A name there can become a
+//! symbolic link between two calls; a descriptor stays what it is, and no call here follows a link
+//! in the last part of a name.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -97,7 +99,8 @@ impl Directory {
         gone(unlinkat(&self.0, name, UnlinkatFlags::RemoveDir))
     }
 
-    /// Removes all that is in it, but for `kept`. A symbolic link goes itself, and not what it points to.
+    /// Removes all that is in it, but for `kept`. A symbolic link goes itself, and not what it
+    /// points to.
     ///
     /// # Errors
     /// As the system gives them; the rest stays.

@@ -1,5 +1,5 @@
-//! What becomes of a file at the next boot, by the file system that it is on: one list for the database and the PIN's
-//! marks.
+//! What becomes of a file at the next boot, by the file system that it is on: one list for the
+//! database and the PIN's marks.
 
 use std::{
     fs, io,
@@ -59,7 +59,8 @@ pub fn lasts(path: &Path) -> io::Result<Lasts> {
     })
 }
 
-/// With less room than this, in bytes, none of edgerotate's files can be replaced: each is written beside the old one.
+/// With less room than this, in bytes, none of edgerotate's files can be replaced: each is written
+/// beside the old one.
 pub const LEAST_ROOM: u64 = 16 * 1024;
 
 /// How many bytes this user can still write on the file system of `path`.
@@ -131,7 +132,8 @@ mod tests {
 
     /// As overlayroot and OpenEmbedded's read-only root have them.
     const MOUNTS: &str = "\
-22 1 0:20 / / rw,relatime - overlay overlayroot rw,lowerdir=/media/root-ro,upperdir=/media/root-rw/overlay,workdir=/media/root-rw/work
+22 1 0:20 / / rw,relatime - overlay overlayroot \
+rw,lowerdir=/media/root-ro,upperdir=/media/root-rw/overlay,workdir=/media/root-rw/work
 30 22 0:25 / /var/lib rw - tmpfs tmpfs rw
 31 22 0:26 / /var/lib rw - overlay overlay rw,lowerdir=/var/lib,upperdir=/var/volatile/my\\040lib/upper,workdir=/w
 40 22 8:2 / /data rw,relatime shared:1 - ext4 /dev/mmcblk0p4 rw,data=ordered

@@ -1,4 +1,5 @@
-//! One daemon on a device: two would fetch twice, and write the environment file and the database against each other.
+//! One daemon on a device: two would fetch twice, and write the environment file and the database
+//! against each other.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,7 +18,8 @@ use crate::{
     system::kernel_locks::{self, FileId, Lock, LockKind},
 };
 
-/// The right to be the daemon, as long as it is held. The kernel takes it back however the process ends.
+/// The right to be the daemon, as long as it is held. The kernel takes it back however the process
+/// ends.
 #[derive(Debug)]
 pub struct Instance(#[allow(dead_code, reason = "held, not read")] Flock<File>);
 
@@ -55,9 +57,9 @@ impl Instance {
     }
 }
 
-/// The process that is the daemon, if one runs. Taking the lock for a look could keep a daemon from starting; so the
-/// kernel's table of locks is read, for which nothing need be opened. `known` is who it probably is: on btrfs and the like
-/// stat(2) names another device than the table does.
+/// The process that is the daemon, if one runs. Taking the lock for a look could keep a daemon from
+/// starting; so the kernel's table of locks is read, for which nothing need be opened. `known` is
+/// who it probably is: on btrfs and the like stat(2) names another device than the table does.
 ///
 /// # Errors
 /// The runtime directory may not be passed, or there is no /proc.
@@ -71,7 +73,8 @@ pub fn holder(runtime_directory: &Path, known: Option<u32>) -> io::Result<Option
     Ok(find(&kernel_locks::table()?, &FileId::of(&file), known, runs))
 }
 
-/// Who is known goes before who is found: in a long table somebody may stand who has ended meanwhile.
+/// Who is known goes before who is found: in a long table somebody may stand who has ended
+/// meanwhile.
 fn find(
     locks: &[Lock],
     file: &FileId,

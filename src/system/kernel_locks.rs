@@ -1,5 +1,5 @@
-//! The kernel's table of file locks, /proc/locks (proc_locks(5)): who holds what, for whoever may not open the file or
-//! take the lock to find out.
+//! The kernel's table of file locks, /proc/locks (proc_locks(5)): who holds what, for whoever may
+//! not open the file or take the lock to find out.
 
 use std::{
     collections::BTreeSet,
@@ -63,9 +63,10 @@ impl FileId {
 
 /// The locks that processes hold; who only waits for one is left out.
 ///
-/// A table that is longer than a page comes in pieces, and a lock that is released in between moves others from the piece
-/// that is to come into the one that has been: they are in neither. So a long table is read again, and what was in any
-/// reading counts. Each of them was held at some moment of this call, and may have been released since.
+/// A table that is longer than a page comes in pieces, and a lock that is released in between moves
+/// others from the piece that is to come into the one that has been: they are in neither. So a long
+/// table is read again, and what was in any reading counts. Each of them was held at some moment of
+/// this call, and may have been released since.
 ///
 /// # Errors
 /// There is no /proc, or not all of it.
@@ -80,7 +81,8 @@ pub fn table() -> io::Result<Vec<Lock>> {
     Ok(parse(&texts))
 }
 
-/// What any of the readings has, once. Lines that are not understood are none of ours: a kernel may have further kinds.
+/// What any of the readings has, once. Lines that are not understood are none of ours: a kernel may
+/// have further kinds.
 pub(crate) fn parse(texts: &[impl AsRef<str>]) -> Vec<Lock> {
     let lines = texts.iter().flat_map(|text| text.as_ref().lines());
     let locks: BTreeSet<Lock> = lines.filter_map(Lock::parse).collect();
@@ -155,8 +157,10 @@ mod tests {
     #[test]
     fn what_is_in_any_of_them_counts_once() {
         let texts = [
-            "1: FLOCK  ADVISORY  WRITE 7 00:19:1 0 EOF\n2: -> FLOCK  ADVISORY  WRITE 8 00:19:1 0 EOF\n",
-            "1: POSIX  ADVISORY  READ 9 00:19:2 124 127\n2: FLOCK  ADVISORY  WRITE 7 00:19:1 0 EOF\n\
+            "1: FLOCK  ADVISORY  WRITE 7 00:19:1 0 EOF\n2: -> FLOCK  ADVISORY  WRITE 8 00:19:1 0 \
+             EOF\n",
+            "1: POSIX  ADVISORY  READ 9 00:19:2 124 127\n2: FLOCK  ADVISORY  WRITE 7 00:19:1 0 \
+             EOF\n\
              3: OFDLCK ADVISORY  READ -1 00:19:2 124 124\nnonsense\n4: POSIX\n",
         ];
         let lock = |kind, access, pid, inode, first, last| Lock {

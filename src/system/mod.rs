@@ -1,4 +1,5 @@
-//! The kernel and systemd, one file for each of their facts: clocks, locks, processes, signals, files that are whole.
+//! The kernel and systemd, one file for each of their facts: clocks, locks, processes, signals,
+//! files that are whole.
 //!
 //! May import: core.
 

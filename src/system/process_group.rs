@@ -5,8 +5,8 @@ use nix::{
     unistd::Pid,
 };
 
-/// Kills a process group when it is dropped, unless it was let go: a script's children must not outlive the
-/// attempt that they belong to, and run beside the next one.
+/// Kills a process group when it is dropped, unless it was let go: a script's children must not
+/// outlive the attempt that they belong to, and run beside the next one.
 #[derive(Debug)]
 pub struct KillOnDrop(Option<Pid>);
 
@@ -25,7 +25,8 @@ impl KillOnDrop {
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // A group that is gone is what is wanted; one that belongs to root (sudo) can't be killed.
+            // A group that is gone is what is wanted; one that belongs to root (sudo) can't be
+            // killed.
             let _ = killpg(group, Signal::SIGKILL);
         }
     }

@@ -1,6 +1,7 @@
 //! systemd, as far as a service talks to it: sd_notify, the watchdog and the journal.
 //!
-//! The protocol is one datagram on a socket: twenty lines instead of a library (sd_notify(3), sd-daemon(3)).
+//! The protocol is one datagram on a socket: twenty lines instead of a library (sd_notify(3),
+//! sd-daemon(3)).
 
 use std::{
     ffi::OsStr,
@@ -96,8 +97,8 @@ fn address(name: &OsStr) -> io::Result<SocketAddr> {
 
 /// Whether standard error goes to the journal, which adds the time and reads the priority.
 ///
-/// `journal_stream` is `JOURNAL_STREAM`: device and inode of the stream. Comparing them tells an inherited
-/// variable from a stream that was redirected since (systemd.exec(5)).
+/// `journal_stream` is `JOURNAL_STREAM`: device and inode of the stream. Comparing them tells an
+/// inherited variable from a stream that was redirected since (systemd.exec(5)).
 pub fn writes_to_journal(journal_stream: Option<&str>, stream: impl AsFd) -> bool {
     let parse = |text: &str| {
         let (device, inode) = text.split_once(':')?;

@@ -10,8 +10,8 @@ use nix::unistd::Uid;
 /// What /proc/sys/kernel/overflowuid says unless somebody set it.
 const OVERFLOW_UID: u32 = 65534;
 
-/// The user of the socket at `peer` that is connected to `local`; none where the kernel does not tell,
-/// as in a user namespace of everybody who is not in it.
+/// The user of the socket at `peer` that is connected to `local`; none where the kernel does not
+/// tell, as in a user namespace of everybody who is not in it.
 ///
 /// TCP has no SO_PEERCRED, but the table of sockets has the user of each (proc(5), /proc/net/tcp).
 pub fn socket_owner(peer: SocketAddr, local: SocketAddrV4) -> Option<Uid> {
@@ -96,7 +96,8 @@ mod tests {
     #[cfg(target_endian = "little")]
     #[test]
     fn finds_the_line_of_the_client() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
+         uid  timeout inode
    0: 0100007F:23D2 00000000:0000 0A 00000000:00000000 00:00000000 00000000   990        0 1 1 0 100 0 0 10 0
    1: 0100007F:23D2 0100007F:C350 01 00000000:00000000 00:00000000 00000000   990        0 2 1 0 20 4 30 10 -1
    2: 0100007F:C350 0100007F:23D2 01 00000000:00000000 00:00000000 00000000   991        0 3 1 0 20 4 30 10 -1

@@ -1,8 +1,9 @@
 //! A program that ends with the one that started it, even by SIGKILL.
 //!
-//! Litestream 0.5 tries for minutes to reach an S3 that is away; one that nobody waits for any more must not go on and
-//! fill the data partition. The kernel kills a process with its parent if the process itself asks for it before it
-//! becomes the program: so edgerotate starts itself, asks, and becomes Litestream.
+//! Litestream 0.5 tries for minutes to reach an S3 that is away; one that nobody waits for any more
+//! must not go on and fill the data partition. The kernel kills a process with its parent if the
+//! process itself asks for it before it becomes the program: so edgerotate starts itself, asks, and
+//! becomes Litestream.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -23,7 +24,8 @@ pub const FLAG: &str = "--become";
 /// The program was never started.
 const NOT_STARTED: u8 = 127;
 
-/// The command that starts `program` through `edgerotate`; to be run by a thread that lives as long as the process.
+/// The command that starts `program` through `edgerotate`; to be run by a thread that lives as long
+/// as the process.
 pub fn command(edgerotate: &Path, program: &OsStr) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(edgerotate);
     command.arg0("edgerotate");

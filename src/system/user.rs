@@ -1,12 +1,12 @@
 //! Root's commands, run as the user whose device state it is.
 //!
-//! What root does in a directory of another user that one can turn against others: a name becomes a link between two
-//! calls, and a file of root's is removed, replaced or given away. And what root makes there (a token's files, a lock,
-//! a mark) that user can't use any more. So a command that root starts by hand becomes that user before it touches
-//! anything, as `sudo -u` would make it.
+//! What root does in a directory of another user that one can turn against others: a name becomes a
+//! link between two calls, and a file of root's is removed, replaced or given away. And what root
+//! makes there (a token's files, a lock, a mark) that user can't use any more. So a command that
+//! root starts by hand becomes that user before it touches anything, as `sudo -u` would make it.
 //!
-//! It goes on as the process that it is: a program that is begun anew can be read, and taken over with root's terminal,
-//! by that user's other processes, until it has forbidden that.
+//! It goes on as the process that it is: a program that is begun anew can be read, and taken over
+//! with root's terminal, by that user's other processes, until it has forbidden that.
 
 use std::{env, ffi::CString, fs, io, os::unix::fs::MetadataExt, path::PathBuf};
 
@@ -14,10 +14,12 @@ use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgroups, setresgid, set
 
 use crate::system::core_dump;
 
-/// This very program, also where its file was replaced or its path can't be reached by another user.
+/// This very program, also where its file was replaced or its path can't be reached by another
+/// user.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// Whose `directories` these are, if this is root and they are not root's: the first that is there and another's.
+/// Whose `directories` these are, if this is root and they are not root's: the first that is there
+/// and another's.
 pub fn owner_to_become(directories: &[PathBuf]) -> Option<(Uid, Gid)> {
     if !geteuid().is_root() {
         return None;
@@ -66,7 +68,8 @@ fn set_environment(user: Option<&User>) {
     }
 }
 
-/// Its name in /etc/passwd, or its number: other sources of names may be asked over the network, and not answer.
+/// Its name in /etc/passwd, or its number: other sources of names may be asked over the network,
+/// and not answer.
 pub fn local_name(user: Uid) -> String {
     let passwd = fs::read("/etc/passwd").unwrap_or_default();
     name_in(&String::from_utf8_lossy(&passwd), user).unwrap_or_else(|| user.to_string())
@@ -82,7 +85,8 @@ fn name_in(passwd: &str, user: Uid) -> Option<String> {
     })
 }
 
-/// Its name, or its number where it has none. This may take its time: names can be on another machine.
+/// Its name, or its number where it has none. This may take its time: names can be on another
+/// machine.
 pub fn name(user: Uid) -> String {
     match User::from_uid(user) {
         Ok(Some(user)) => user.name,

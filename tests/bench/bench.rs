@@ -1,8 +1,8 @@
 //! `make bench`: what edgerotate costs, each figure against something measured in the same run.
 //!
-//! `PART=fetch`, or several names with spaces, measures that alone; `QUICK=1` takes a few minutes and shows that it works.
-//! Both reports and the plots go to target/bench. No figure makes it fail: a machine has its moods. A part that can't go
-//! on does, once the others are through.
+//! `PART=fetch`, or several names with spaces, measures that alone; `QUICK=1` takes a few minutes
+//! and shows that it works. Both reports and the plots go to target/bench. No figure makes it fail:
+//! a machine has its moods. A part that can't go on does, once the others are through.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -45,7 +45,8 @@ pub struct Part {
     name: &'static str,
     title: &'static str,
     needs: &'static str,
-    /// It counts what a process or a device of its own does, so that it may run beside others that do the same.
+    /// It counts what a process or a device of its own does, so that it may run beside others that
+    /// do the same.
     counts: bool,
     measure: fn(Effort) -> Result<Figures, Skipped>,
 }

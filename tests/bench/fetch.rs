@@ -1,4 +1,5 @@
-//! A whole fetch against the curl command that does the same, and how soon a daemon that starts has credentials.
+//! A whole fetch against the curl command that does the same, and how soon a daemon that starts has
+//! credentials.
 
 use std::{
     fs,
@@ -60,13 +61,17 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
         runs.add_to(&mut figures, prefix);
     }
     figures.note(
-        "The same request by whole processes in turn: the same engine, token, key, certificate and CA. A fetch is the \
-         process that the daemon starts for it, from its start until the daemon has buried it. `edgerotate fetch` by hand \
+        "The same request by whole processes in turn: the same engine, token, key, certificate and \
+         CA. A fetch is the \
+         process that the daemon starts for it, from its start until the daemon has buried it. \
+         `edgerotate fetch` by hand \
          is that and the process that watches over it.",
     );
     figures.note(
-        "static-curl is a build with libcurl inside, over the system's OpenSSL. Debian's libcurl brings some thirty \
-         libraries along, which each process loads; one built for a device brings few, and is nearer to this.",
+        "static-curl is a build with libcurl inside, over the system's OpenSSL. Debian's libcurl \
+         brings some thirty \
+         libraries along, which each process loads; one built for a device brings few, and is \
+         nearer to this.",
     );
     Ok(figures)
 }
@@ -210,7 +215,8 @@ fn bare(tied: &Command) -> Command {
 /// curl's own settings file, for the PIN is not to be on a command line.
 fn curl(device: &Device) -> std::path::PathBuf {
     let settings = format!(
-        "silent\nfail\noutput = \"/dev/null\"\nengine = \"pkcs11\"\nkey-type = \"ENG\"\nkey = \"{}\"\npass = \"{}\"\n\
+        "silent\nfail\noutput = \"/dev/null\"\nengine = \"pkcs11\"\nkey-type = \"ENG\"\nkey = \
+         \"{}\"\npass = \"{}\"\n\
          cert = \"{}\"\ncacert = \"{}\"\nheader = \"x-amzn-iot-thingname: {THING}\"\n\
          url = \"{}/role-aliases/{}/credentials\"\n",
         device.token.key_uri(),

@@ -124,9 +124,12 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
         bars.push((name.clone(), summary.median, colour));
     }
     figures.note(format!(
-        "Sectors written to a loop device with ext4, by all that is on it: the database, its WAL or journal, Litestream's own \
-         files, edgerotate's state, and the file system's journal. {count} windows of {} s, each extrapolated to a day; no \
-         rotation in them. A heartbeat every 5 s; the article's way is SQLite's defaults. Without Litestream that is a \
+        "Sectors written to a loop device with ext4, by all that is on it: the database, its WAL \
+         or journal, Litestream's own \
+         files, edgerotate's state, and the file system's journal. {count} windows of {} s, each \
+         extrapolated to a day; no \
+         rotation in them. A heartbeat every 5 s; the article's way is SQLite's defaults. Without \
+         Litestream that is a \
          rollback journal; Litestream makes it a WAL, and SQLite's own checkpoints stay on.",
         length.as_secs()
     ));

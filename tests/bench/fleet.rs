@@ -1,4 +1,5 @@
-//! A fleet on paper made real: `tests/fleet.rs` has what it promises, and here is what it looks like.
+//! A fleet on paper made real: `tests/fleet.rs` has what it promises, and here is what it looks
+//! like.
 
 use std::ops::Range;
 
@@ -46,7 +47,8 @@ fn measure(_: Effort) -> Result<Figures, Skipped> {
         }
     }
     let limit = Some((MOST as f64, "2 % of the fleet"));
-    let subtitle = "10,000 devices with credentials of an hour, powered up in the same second; requests in a second";
+    let subtitle = "10,000 devices with credentials of an hour, powered up in the same second; \
+     requests in a second";
     figures.plot(
         "fleet",
         Lines {
@@ -77,8 +79,10 @@ fn measure(_: Effort) -> Result<Figures, Skipped> {
         .draw(),
     );
     figures.note(
-        "The state machine of the daemon in a simulation without sockets; the time is an argument. \"Spread\" is what the \
-         daemon does: at boot over EDGEROTATE_BOOT_SPREAD, and each rotation by the device's own place in the fleet.",
+        "The state machine of the daemon in a simulation without sockets; the time is an argument. \
+         \"Spread\" is what the \
+         daemon does: at boot over EDGEROTATE_BOOT_SPREAD, and each rotation by the device's own \
+         place in the fleet.",
     );
     Ok(figures)
 }

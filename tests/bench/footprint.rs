@@ -52,8 +52,8 @@ pub struct Libraries {
 }
 
 impl Libraries {
-    /// All but those that every Rust program has: the C library, its loader, and the unwinder. Memory that a library
-    /// asked for at run time is not in it.
+    /// All but those that every Rust program has: the C library, its loader, and the unwinder.
+    /// Memory that a library asked for at run time is not in it.
     pub fn of(pid: u32) -> Self {
         const OWN: [&str; 4] = ["libc.so", "ld-linux", "libgcc_s.so", "libm.so"];
         let smaps = read(&format!("/proc/{pid}/smaps"));

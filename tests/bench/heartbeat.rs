@@ -27,7 +27,8 @@ pub const PART: Part = Part {
 /// Between two heartbeats, so that the other writer has its turn.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Another program: 200 rows a second by the clock, each a transaction, with SQLite's own checkpoints.
+/// Another program: 200 rows a second by the clock, each a transaction, with SQLite's own
+/// checkpoints.
 const WRITER: &str = "
 import sqlite3, sys, time
 c = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
@@ -95,7 +96,8 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
     }
     figures.count("rows of the other writer", rate, "per second");
     figures.note(format!(
-        "{pairs} times {beats} heartbeats without the guard and as many with it, in turn, by the library's own code, each \
+        "{pairs} times {beats} heartbeats without the guard and as many with it, in turn, by the \
+         library's own code, each \
          a transaction with an fsync; the other writer is another process."
     ));
     if is_volatile(&path).unwrap_or(false) {
@@ -104,7 +106,8 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
     Ok(figures)
 }
 
-/// A guard that holds a slot which pins the WAL. Where all of it is copied already a row has to come first.
+/// A guard that holds a slot which pins the WAL. Where all of it is copied already a row has to
+/// come first.
 fn pinning(path: &std::path::Path, store: &mut HeartbeatStore, ids: &mut Ids) -> Guard {
     store.beat(ids, 0).expect("a row");
     let mut guard = Guard::take(path).expect("a guard");

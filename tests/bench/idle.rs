@@ -33,8 +33,9 @@ pub const PART: Part = Part {
 
 const HOUR: f64 = 3600.0;
 
-/// Fetches once as its documentation shows it, and waits. The name of the test's provider is for libcurl, which knows
-/// that all below localhost is this machine; SNI and the certificate's name stay as they are.
+/// Fetches once as its documentation shows it, and waits. The name of the test's provider is for
+/// libcurl, which knows that all below localhost is this machine; SNI and the certificate's name
+/// stay as they are.
 const HELPER: &str = "
 import pathlib, signal, sys
 from awsiot_credentialhelper import boto3_session
@@ -100,14 +101,18 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
         }
     }
     figures.note(format!(
-        "{count} windows of {} s after the first upload: default settings, a heartbeat every 5 s, Litestream {} replicates \
-         it, no rotation meanwhile. CPU per hour is extrapolated from a window, and has no fetch in it.",
+        "{count} windows of {} s after the first upload: default settings, a heartbeat every 5 s, \
+         Litestream {} replicates \
+         it, no rotation meanwhile. CPU per hour is extrapolated from a window, and has no fetch \
+         in it.",
         length.as_secs(),
         Generation::V05.version()
     ));
     figures.note(
-        "awsiot-credentialhelper is a library for Python programs: here one that fetched its credentials by the same token \
-         and waits; it writes no heartbeat. aws-greengrass-lite reports 3.4 to 4.2 MB PSS for its tesd; that was not \
+        "awsiot-credentialhelper is a library for Python programs: here one that fetched its \
+         credentials by the same token \
+         and waits; it writes no heartbeat. aws-greengrass-lite reports 3.4 to 4.2 MB PSS for its \
+         tesd; that was not \
          measured here.",
     );
     Ok(figures)

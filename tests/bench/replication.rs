@@ -1,4 +1,5 @@
-//! The longest time without an upload, and rows lost: by each way to have credentials, against permanent ones.
+//! The longest time without an upload, and rows lost: by each way to have credentials, against
+//! permanent ones.
 
 use std::{
     collections::BTreeSet,
@@ -82,9 +83,12 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
         );
     }
     figures.note(format!(
-        "At each rate six Litestreams with a sync interval of 1 s run beside each other for {slices} times {} s, each with a \
-         database of its own: credentials that live for {} s by restart and by endpoint, and permanent ones. Each such span \
-         has a rotation in it, and gives one longest time. Lost is what a restore lacks after {} s.",
+        "At each rate six Litestreams with a sync interval of 1 s run beside each other for \
+         {slices} times {} s, each with a \
+         database of its own: credentials that live for {} s by restart and by endpoint, and \
+         permanent ones. Each such span \
+         has a rotation in it, and gives one longest time. Lost is what a restore lacks after {} \
+         s.",
         SLICE.as_secs(),
         LIFETIME.as_secs(),
         SOON.as_secs(),

@@ -100,7 +100,8 @@ fn markdown(sections: &[Section], effort: Effort) -> String {
     let mut text = String::from("# What edgerotate costs\n\n");
     let _ = writeln!(
         text,
-        "{} with {} cores. Each figure is a median, beside it the middle half of what was measured. docs/performance.md \
+        "{} with {} cores. Each figure is a median, beside it the middle half of what was \
+         measured. docs/performance.md \
          explains them.",
         std::env::consts::ARCH,
         cores()
@@ -123,7 +124,8 @@ fn markdown(sections: &[Section], effort: Effort) -> String {
         let [before, after] = section.load;
         let _ = writeln!(
             text,
-            "\n`make bench PART={}` took {} s, with a load average of {before} before and {after} after. It needs {}.",
+            "\n`make bench PART={}` took {} s, with a load average of {before} before and {after} \
+             after. It needs {}.",
             section.name, section.seconds, section.needs
         );
     }

@@ -91,8 +91,10 @@ fn measure(effort: Effort) -> Result<Figures, Skipped> {
         figures.note(format!("**Stopped after {} min.**", LONGEST.as_secs() / 60));
     }
     figures.note(format!(
-        "First: from the {first}th rotation on, once everything was done a few times. Default settings but for credentials \
-         that live for {} s; Litestream is restarted by SIGKILL, as its own stop would wait for S3. Its restart takes longer \
+        "First: from the {first}th rotation on, once everything was done a few times. Default \
+         settings but for credentials \
+         that live for {} s; Litestream is restarted by SIGKILL, as its own stop would wait for \
+         S3. Its restart takes longer \
          than the next credentials need to come, so that there are fewer.",
         LIFETIME.as_secs()
     ));

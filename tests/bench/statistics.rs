@@ -21,7 +21,8 @@ impl Summary {
         }
     }
 
-    /// Of what was measured in turn: each against the one beside it, so that a machine that slows down slows both.
+    /// Of what was measured in turn: each against the one beside it, so that a machine that slows
+    /// down slows both.
     pub fn of_ratios(values: &[f64], against: &[f64]) -> Self {
         let ratios: Vec<f64> = values.iter().zip(against).map(|(a, b)| a / b).collect();
         Self::of(&ratios)

@@ -1,6 +1,8 @@
-//! Every finding, with a cause that is real: a file, a right, a mount, a certificate, a fault of the cloud, a Litestream.
+//! Every finding, with a cause that is real: a file, a right, a mount, a certificate, a fault of
+//! the cloud, a Litestream.
 //!
-//! A case takes a device on which all is well, breaks one thing, and compares the whole line and the remedy.
+//! A case takes a device on which all is well, breaks one thing, and compares the whole line and
+//! the remedy.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +23,8 @@ pub struct Case {
     /// Further settings, without `EDGEROTATE_`.
     pub settings: &'static [(&'static str, &'static str)],
     pub given: fn(&Bench) -> Mend,
-    /// As [`crate::harness::Answer::assert_has`] wants it, without the name at its end; then the remedy.
+    /// As [`crate::harness::Answer::assert_has`] wants it, without the name at its end; then the
+    /// remedy.
     pub line: &'static str,
     pub remedy: &'static str,
 }

@@ -1,4 +1,5 @@
-//! What a fetch can find, told at the step that it belongs to; the steps before it are well, those after it not reached.
+//! What a fetch can find, told at the step that it belongs to; the steps before it are well, those
+//! after it not reached.
 
 use std::{fs, thread, time::Duration};
 
@@ -133,7 +134,10 @@ fn of_a_token_that_is_busy() {
     let settings = [("FETCH_TIMEOUT", "1s"), ("FETCH_DEADLINE", "3s")];
     let answer = bench.check_as(By::Owner, &[], &settings);
     assert_eq!(answer.code, 75, "{}", answer.text);
-    answer.assert_has("WRONG token another edgerotate uses the token: waited 1 s for MEMORY/token.lock [token-busy]");
+    answer.assert_has(
+        "WRONG token another edgerotate uses the token: waited 1 s for \
+     MEMORY/token.lock [token-busy]",
+    );
     // One that is done soon is waited for.
     let release = thread::spawn(move || {
         thread::sleep(Duration::from_millis(300));
@@ -195,7 +199,8 @@ fn of_a_key_in_a_file() {
     let answer = bench.check_as(By::Owner, &[], &settings);
     assert_eq!(answer.code, 69, "{}", answer.text);
     answer.assert_has(
-        "WRONG key the private key file holds no unencrypted private key in PEM: DEVICE/device.key (*) [key-file-not-pem]",
+        "WRONG key the private key file holds no unencrypted private key in PEM: DEVICE/device.key \
+         (*) [key-file-not-pem]",
     );
     answer.assert_has("not reached endpoint needs: key");
 }
@@ -206,7 +211,8 @@ fn of_files_that_are_not_there() {
     let answer = bench.check_as(By::Owner, &[], &[("CERTIFICATE", "DEVICE/nowhere.pem")]);
     assert_eq!(answer.code, 69, "{}", answer.text);
     answer.assert_has(
-        "WRONG certificate file the device's certificate is not there: DEVICE/nowhere.pem (No such file or directory) \
+        "WRONG certificate file the device's certificate is not there: DEVICE/nowhere.pem (No such \
+         file or directory) \
          [certificate-missing]",
     );
     for step in
@@ -219,7 +225,8 @@ fn of_files_that_are_not_there() {
     let answer = bench.check_as(By::Owner, &[], &[("CA_FILE", "DEVICE/device.env")]);
     assert_eq!(answer.code, 69, "{}", answer.text);
     answer.assert_has(
-        "WRONG CA file the file of trusted authorities holds no certificate in PEM: DEVICE/device.env (*) [ca-file-not-pem]",
+        "WRONG CA file the file of trusted authorities holds no certificate in PEM: \
+         DEVICE/device.env (*) [ca-file-not-pem]",
     );
     answer.assert_has("not reached endpoint needs: CA file");
 }

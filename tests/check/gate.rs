@@ -17,7 +17,8 @@ use crate::{
 mod of_settings;
 
 /// A system that systemd has booted, and that has the daemon's unit, which is enabled.
-pub const BOOTED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system/multi-user.target.wants && \
+pub const BOOTED: &str = "mount -t tmpfs tmpfs /run && mkdir -p \
+ /run/systemd/system/multi-user.target.wants && \
                           touch /run/systemd/system/edgerotate.service && \
                           ln -s ../edgerotate.service /run/systemd/system/multi-user.target.wants/";
 
@@ -129,14 +130,16 @@ fn an_image_whose_daemon_does_not_come_up_goes() {
     assert_given_back(
         &gate(&bench, BOOTED),
         69,
-        "WRONG daemon edgerotate.service is there, and edgerotate does not come up: process * has not written down what \
+        "WRONG daemon edgerotate.service is there, and edgerotate does not come up: process * has \
+         not written down what \
          it does [daemon-not-up]",
     );
     drop(held);
     // An administrator's wishes, and systems without systemd.
     const MASKED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && \
                           ln -s /dev/null /run/systemd/system/edgerotate.service";
-    const DISABLED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system/multi-user.target.wants && \
+    const DISABLED: &str = "mount -t tmpfs tmpfs /run && mkdir -p \
+     /run/systemd/system/multi-user.target.wants && \
                             touch /run/systemd/system/edgerotate.service";
     for script in [MASKED, DISABLED, "mount -t tmpfs tmpfs /run"] {
         assert_kept(&gate(&bench, script), "warning daemon * [daemon-not-running]");
@@ -147,7 +150,8 @@ fn an_image_whose_daemon_does_not_come_up_goes() {
     assert_given_back(
         &gate(&bench, BOOTED),
         69,
-        "WRONG daemon edgerotate.service is there, and edgerotate does not come up: process * has only just started; whether \
+        "WRONG daemon edgerotate.service is there, and edgerotate does not come up: process * has \
+         only just started; whether \
          it stays shows after 5 s [daemon-not-up]",
     );
     // What no time mends is told alone.
@@ -159,7 +163,8 @@ fn an_image_whose_daemon_does_not_come_up_goes() {
         |bench: &Bench| bench.check_as(By::Mounts(BOOTED), &["--gate", "--patience", "60"], &[]);
     assert_kept(&patient(&bench), "ok daemon it runs as process *");
 
-    // What can't be read says nothing of the image. It stays as it is while the daemon stands still.
+    // What can't be read says nothing of the image. It stays as it is while the daemon stands
+    // still.
     bench.daemon().signal(Signal::SIGSTOP);
     let record = bench.runtime_directory.join("status.json");
     let whole = fs::read(&record).unwrap();
@@ -173,7 +178,8 @@ fn an_image_whose_daemon_does_not_come_up_goes() {
     bench.stop();
 }
 
-/// A daemon that waits for its turn in the fleet will ask; one that says nothing of when it asks is not left to it.
+/// A daemon that waits for its turn in the fleet will ask; one that says nothing of when it asks is
+/// not left to it.
 #[test]
 fn the_provider_is_left_to_a_daemon_whose_turn_comes() {
     let mut bench = Bench::running("turn", Generation::V05);

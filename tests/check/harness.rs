@@ -110,7 +110,8 @@ impl Bench {
         self.check_as(By::Owner, arguments, &[])
     }
 
-    /// With further settings, in the environment; `DEVICE` and `MEMORY` are this device's directories.
+    /// With further settings, in the environment; `DEVICE` and `MEMORY` are this device's
+    /// directories.
     pub fn check_as(&self, by: By, arguments: &[&str], settings: &[(&str, &str)]) -> Answer {
         // Writes the settings' file.
         self.device.edgerotate(&["check"]);
@@ -181,8 +182,8 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// Whether there is a line like this one: result, step and words as they are, blanks between them as they come, and
-    /// `*` for what differs from run to run.
+    /// Whether there is a line like this one: result, step and words as they are, blanks between
+    /// them as they come, and `*` for what differs from run to run.
     #[track_caller]
     pub fn assert_has(&self, pattern: &str) {
         let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,4 +1,5 @@
-//! A device on which all is well: with a daemon, whose token is left alone, and without one; and nothing is changed.
+//! A device on which all is well: with a daemon, whose token is left alone, and without one; and
+//! nothing is changed.
 
 use std::{
     collections::BTreeMap,
@@ -43,14 +44,18 @@ fn with_a_daemon_all_is_well_and_its_token_is_left_alone() {
         let answer = bench.check(&[]);
         assert_eq!(answer.code, 0, "{answer:?}");
         answer.assert_has(
-            "ok daemon it runs as process *; settings or files have changed since it asked, so token and provider are \
+            "ok daemon it runs as process *; settings or files have changed since it asked, so \
+             token and provider are \
              asked here",
         );
         answer.assert_has("ok key EC, 256 bits; it signs");
         assert_eq!(bench.cloud.fetches(), fetches + 1);
 
         let answer = bench.check_as(By::Owner, &[], &[("ROLE_ALIAS", "another")]);
-        answer.assert_has("ok daemon it runs as process *; it has other settings, so token and provider are asked here");
+        answer.assert_has(
+            "ok daemon it runs as process *; it has other settings, so token and \
+         provider are asked here",
+        );
         assert_eq!(answer.code, 78, "{answer:?}");
         bench.stop();
     }
@@ -68,11 +73,13 @@ fn what_the_daemon_can_t_do_is_taken_from_it() {
     assert_eq!(answer.code, 78, "{answer:?}");
     answer.assert_has("ok key it can be opened (by the daemon, * s ago)");
     answer.assert_has(
-        "WRONG role alias the provider knows no such role alias: HTTP 404, Role alias does not exist, * (by the daemon, * s \
+        "WRONG role alias the provider knows no such role alias: HTTP 404, Role alias does not \
+         exist, * (by the daemon, * s \
          ago) [role-alias-missing]",
     );
     answer.assert_has(
-        "-> check EDGEROTATE_ROLE_ALIAS, and that the alias is in the endpoint's account and region",
+        "-> check EDGEROTATE_ROLE_ALIAS, and that the alias is in the endpoint's account and \
+         region",
     );
     assert_eq!(bench.cloud.requests().len(), asked);
     bench.stop();
@@ -139,7 +146,10 @@ fn a_running_application_keeps_its_wal() {
     let bench = Bench::new("wal", Generation::V05);
     let connection = rusqlite::Connection::open(&bench.database).unwrap();
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT \
+         INTO t VALUES (1)",
+        )
         .unwrap();
     let wal = PathBuf::from(format!("{}-wal", bench.database.display()));
     let before = fs::read(&wal).unwrap();
@@ -186,7 +196,8 @@ fn a_litestream_in_the_middle_of_its_restart_is_no_fault() {
     let answer = bench.check(&[]);
     assert_eq!(answer.code, 0, "{}", answer.text);
     answer.assert_has(
-        "warning Litestream runs Litestream is being restarted: DEVICE/litestream/pid [litestream-restarting]",
+        "warning Litestream runs Litestream is being restarted: DEVICE/litestream/pid \
+         [litestream-restarting]",
     );
     bench.litestream.allow_starts();
     bench.wait_for_log("restart success litestream", SOON);

@@ -1,4 +1,5 @@
-//! `edgerotate check` against real parts: every finding with a cause of its own, and a device on which all is well.
+//! `edgerotate check` against real parts: every finding with a cause of its own, and a device on
+//! which all is well.
 
 #![allow(
     clippy::unwrap_used,

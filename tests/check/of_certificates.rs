@@ -65,9 +65,11 @@ pub const CASES: &[Case] = &[
         code: 69,
         settings: OTHER,
         given: |bench| valid(bench, "2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z"),
-        line: "WRONG certificate the device's certificate has expired: CN=AWS IoT Certificate, at 2021-01-01T00:00:00Z; \
+        line: "WRONG certificate the device's certificate has expired: CN=AWS IoT Certificate, at \
+         2021-01-01T00:00:00Z; \
                now it is *Z",
-        remedy: "issue a new certificate for this device's key, and put it in the place of DEVICE/other.pem",
+        remedy: "issue a new certificate for this device's key, and put it in the place of \
+         DEVICE/other.pem",
         ..CASE
     },
     Case {
@@ -75,7 +77,8 @@ pub const CASES: &[Case] = &[
         code: 69,
         settings: OTHER,
         given: |bench| valid(bench, "2045-01-01T00:00:00Z", "2046-01-01T00:00:00Z"),
-        line: "WRONG certificate the device's certificate is not valid yet: CN=AWS IoT Certificate, before \
+        line: "WRONG certificate the device's certificate is not valid yet: CN=AWS IoT \
+         Certificate, before \
                2045-01-01T00:00:00Z; now it is *Z",
         remedy: "set this device's clock, which is probably behind (timedatectl)",
         ..CASE
@@ -84,8 +87,10 @@ pub const CASES: &[Case] = &[
         finding: Finding::CertificateExpiresSoon,
         settings: OTHER,
         given: |bench| valid(bench, &in_days(-300), &in_days(20)),
-        line: "warning certificate the device's certificate expires soon: CN=AWS IoT Certificate, at *Z, in 19 days",
-        remedy: "issue a new certificate for this device's key before then, and put it in the place of DEVICE/other.pem",
+        line: "warning certificate the device's certificate expires soon: CN=AWS IoT Certificate, \
+         at *Z, in 19 days",
+        remedy: "issue a new certificate for this device's key before then, and put it in the \
+         place of DEVICE/other.pem",
         ..CASE
     },
     Case {
@@ -102,14 +107,16 @@ pub const CASES: &[Case] = &[
         finding: Finding::ClockOff,
         given: |bench| faulty(bench, &json!({"date_offset_s": 150})),
         line: "warning clock this device's clock is off: 1* s behind the provider's",
-        remedy: "look at the time synchronisation (timedatectl); S3 refuses uploads from 15 minutes on",
+        remedy: "look at the time synchronisation (timedatectl); S3 refuses uploads from 15 \
+         minutes on",
         ..CASE
     },
     Case {
         finding: Finding::ClockWrong,
         code: 75,
         given: |bench| faulty(bench, &json!({"date_offset_s": 3601})),
-        line: "WRONG clock this device's clock is so far off that S3 refuses uploads: 360* s behind the provider's",
+        line: "WRONG clock this device's clock is so far off that S3 refuses uploads: 360* s \
+         behind the provider's",
         remedy: "set it, and look at the time synchronisation (timedatectl)",
         ..CASE
     },

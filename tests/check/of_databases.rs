@@ -32,7 +32,8 @@ pub const CASES: &[Case] = &[
         finding: Finding::DatabaseDirectory,
         code: 78,
         settings: &[("DATABASE", "DEVICE/nowhere/device.db")],
-        line: "WRONG database the database's directory is not there, or not for this user: DEVICE/nowhere (No such file \
+        line: "WRONG database the database's directory is not there, or not for this user: \
+         DEVICE/nowhere (No such file \
                or directory)",
         remedy: "make it for the user that runs edgerotate, or correct EDGEROTATE_DATABASE",
         ..CASE
@@ -41,7 +42,8 @@ pub const CASES: &[Case] = &[
         finding: Finding::DatabaseVolatile,
         code: 78,
         settings: &[("DATABASE", "MEMORY/device.db"), ("ALLOW_VOLATILE_DATABASE", "no")],
-        line: "WRONG database the database is on tmpfs, in memory, and gone after a reboot: MEMORY/device.db",
+        line: "WRONG database the database is on tmpfs, in memory, and gone after a reboot: \
+         MEMORY/device.db",
         remedy: "put it on the data partition, or set EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
         ..CASE
     },
@@ -53,9 +55,11 @@ pub const CASES: &[Case] = &[
             "mount --bind DEVICE/data DEVICE/data && mount -o remount,ro,bind DEVICE/data",
         ),
         given: |bench| database(bench, "data/other.db", "DELETE"),
-        line: "WRONG database the database can't be opened and written: DEVICE/data/other.db (it can only be \
+        line: "WRONG database the database can't be opened and written: DEVICE/data/other.db (it \
+         can only be \
                read)",
-        remedy: "let the user that runs edgerotate write DEVICE/data/other.db, its -wal and -shm, and their directory; if \
+        remedy: "let the user that runs edgerotate write DEVICE/data/other.db, its -wal and -shm, \
+         and their directory; if \
                  the storage is read-only or broken, see dmesg",
         ..CASE
     },
@@ -72,9 +76,11 @@ pub const CASES: &[Case] = &[
                 drop(made);
             })
         },
-        line: "WRONG database the database is locked by another program for too long: DEVICE/data/other.db (database is \
+        line: "WRONG database the database is locked by another program for too long: \
+         DEVICE/data/other.db (database is \
                locked)",
-        remedy: "look for a program that keeps a write transaction open: fuser DEVICE/data/other.db",
+        remedy: "look for a program that keeps a write transaction open: fuser \
+         DEVICE/data/other.db",
         ..CASE
     },
     Case {
@@ -87,8 +93,10 @@ pub const CASES: &[Case] = &[
                 &"this is no database, but long enough for one. ".repeat(200),
             )
         },
-        line: "WRONG database the database is damaged, or none: DEVICE/data/other.db (file is not a database)",
-        remedy: "stop edgerotate and Litestream, move DEVICE/data/other.db and what is beside it away, and restore it: \
+        line: "WRONG database the database is damaged, or none: DEVICE/data/other.db (file is not \
+         a database)",
+        remedy: "stop edgerotate and Litestream, move DEVICE/data/other.db and what is beside it \
+         away, and restore it: \
                  litestream restore DEVICE/data/other.db",
         ..CASE
     },
@@ -97,15 +105,18 @@ pub const CASES: &[Case] = &[
         code: 78,
         settings: OTHER,
         given: |bench| database(bench, "data/other.db", "DELETE"),
-        line: "WRONG database the database is not in WAL mode, which Litestream needs: DEVICE/data/other.db (journal mode \
+        line: "WRONG database the database is not in WAL mode, which Litestream needs: \
+         DEVICE/data/other.db (journal mode \
                delete)",
-        remedy: "start edgerotate, which sets it; if it stays, look for a program that sets another mode",
+        remedy: "start edgerotate, which sets it; if it stays, look for a program that sets \
+         another mode",
         ..CASE
     },
     Case {
         finding: Finding::LittleRoom,
         by: By::Mounts("mount -t tmpfs -o size=8m tmpfs DEVICE/data"),
-        line: "warning room the file system of the database is nearly full: 8 MB free on the file system of \
+        line: "warning room the file system of the database is nearly full: 8 MB free on the file \
+         system of \
                DEVICE/data/device.db",
         remedy: "make room: a WAL may grow to EDGEROTATE_GUARD_MAX_WAL before it is given up",
         ..CASE
@@ -114,10 +125,12 @@ pub const CASES: &[Case] = &[
         finding: Finding::NoRoom,
         code: 69,
         by: By::Mounts(
-            "mount -t tmpfs -o size=1m tmpfs DEVICE/data && dd if=/dev/zero of=DEVICE/data/full bs=1k count=900 \
+            "mount -t tmpfs -o size=1m tmpfs DEVICE/data && dd if=/dev/zero of=DEVICE/data/full \
+             bs=1k count=900 \
              status=none",
         ),
-        line: "WRONG room the file system of the database is full: * kB free on the file system of DEVICE/data/device.db",
+        line: "WRONG room the file system of the database is full: * kB free on the file system of \
+         DEVICE/data/device.db",
         remedy: "make room: heartbeats and the applications' rows can't be written",
         ..CASE
     },
@@ -126,18 +139,22 @@ pub const CASES: &[Case] = &[
         code: 69,
         settings: &[("GUARD_DATABASES", "DEVICE/data/other.db")],
         given: |bench| database(bench, "data/other.db", "DELETE"),
-        line: "WRONG guard a database can't be guarded while Litestream restarts, so rows can get lost in its replica: \
+        line: "WRONG guard a database can't be guarded while Litestream restarts, so rows can get \
+         lost in its replica: \
                DEVICE/data/other.db (is in journal mode \
                delete, where a guard would lock writers out)",
-        remedy: "let the user that runs edgerotate read and write DEVICE/data/other.db, its -wal and -shm, and their \
+        remedy: "let the user that runs edgerotate read and write DEVICE/data/other.db, its -wal \
+         and -shm, and their \
                  directory; a guarded database is in WAL mode",
         ..CASE
     },
     Case {
         finding: Finding::GuardDatabaseMissing,
         settings: &[("GUARD_DATABASES", "DEVICE/data/other.db")],
-        line: "warning guard a database in EDGEROTATE_GUARD_DATABASES is not there: DEVICE/data/other.db",
-        remedy: "nothing, if its application makes it later; else correct EDGEROTATE_GUARD_DATABASES",
+        line: "warning guard a database in EDGEROTATE_GUARD_DATABASES is not there: \
+         DEVICE/data/other.db",
+        remedy: "nothing, if its application makes it later; else correct \
+         EDGEROTATE_GUARD_DATABASES",
         ..CASE
     },
     Case {
@@ -159,7 +176,8 @@ pub const CASES: &[Case] = &[
         code: 69,
         given: |bench| put(bench.state_directory.join("suspect"), "{"),
         line: "WRONG replica which replicas may lack rows can't be told: DEVICE/state/suspect (*)",
-        remedy: "run it as the daemon's user, who must be able to read DEVICE/state/suspect; if that is broken, remove it \
+        remedy: "run it as the daemon's user, who must be able to read DEVICE/state/suspect; if \
+         that is broken, remove it \
                  and make new snapshots",
         ..CASE
     },

@@ -21,8 +21,10 @@ pub const CASES: &[Case] = &[
         code: 69,
         by: By::Mounts(crate::gate::BOOTED),
         arguments: &["--gate", "--patience", "0"],
-        line: "WRONG daemon edgerotate.service is there, and edgerotate does not come up: it does not run",
-        remedy: "systemctl status edgerotate and journalctl -b -u edgerotate say why; systemd-analyze verify \
+        line: "WRONG daemon edgerotate.service is there, and edgerotate does not come up: it does \
+         not run",
+        remedy: "systemctl status edgerotate and journalctl -b -u edgerotate say why; \
+         systemd-analyze verify \
                  edgerotate.service finds a broken unit",
         ..CASE
     },
@@ -38,17 +40,21 @@ pub const CASES: &[Case] = &[
         finding: Finding::OtherUser,
         by: By::Nobody,
         code: 69,
-        line: "warning daemon this is not the daemon's user, so what only that one may not do is not seen: nobody, and \
+        line: "warning daemon this is not the daemon's user, so what only that one may not do is \
+         not seen: nobody, and \
                it is root",
-        remedy: "run it as that user: sudo -u root edgerotate check, or as root runuser -u root -- edgerotate check",
+        remedy: "run it as that user: sudo -u root edgerotate check, or as root runuser -u root -- \
+         edgerotate check",
         ..CASE
     },
     Case {
         finding: Finding::DirectoryMissing,
         code: 69,
         settings: &[("STATE_DIRECTORY", "DEVICE/nowhere")],
-        line: "WRONG state directory a directory of edgerotate's is not there: DEVICE/nowhere (No such file or directory)",
-        remedy: "start edgerotate.service once, which makes it; or make it for the user that runs edgerotate: install -d \
+        line: "WRONG state directory a directory of edgerotate's is not there: DEVICE/nowhere (No \
+         such file or directory)",
+        remedy: "start edgerotate.service once, which makes it; or make it for the user that runs \
+         edgerotate: install -d \
                  -m 700 -o * DEVICE/nowhere",
         ..CASE
     },
@@ -56,8 +62,10 @@ pub const CASES: &[Case] = &[
         finding: Finding::DirectoryNotUsable,
         code: 69,
         by: By::Nobody,
-        line: "WRONG state directory a directory of edgerotate's can't be written: DEVICE/state (Permission denied)",
-        remedy: "run check as the daemon's user; if it is that one, give it the directory: chown -R root DEVICE/state",
+        line: "WRONG state directory a directory of edgerotate's can't be written: DEVICE/state \
+         (Permission denied)",
+        remedy: "run check as the daemon's user; if it is that one, give it the directory: chown \
+         -R root DEVICE/state",
         ..CASE
     },
     Case {
@@ -68,8 +76,10 @@ pub const CASES: &[Case] = &[
              { dd if=/dev/zero of=DEVICE/full/journal bs=4k status=none 2>&- || :; }",
         ),
         settings: &[("RUNTIME_DIRECTORY", "DEVICE/full")],
-        line: "WRONG runtime directory the file system of a directory of edgerotate's is full: DEVICE/full",
-        remedy: "make room there (df DEVICE/full says how much there is): what is kept in it can't be replaced, the \
+        line: "WRONG runtime directory the file system of a directory of edgerotate's is full: \
+         DEVICE/full",
+        remedy: "make room there (df DEVICE/full says how much there is): what is kept in it can't \
+         be replaced, the \
                  credentials among it",
         ..CASE
     },
@@ -101,20 +111,23 @@ pub const CASES: &[Case] = &[
     Case {
         finding: Finding::SecretsOnFlash,
         settings: &[("RUNTIME_DIRECTORY", "DEVICE/run")],
-        line: "warning runtime directory credentials are kept on storage, which remembers them: DEVICE/run",
+        line: "warning runtime directory credentials are kept on storage, which remembers them: \
+         DEVICE/run",
         remedy: "put DEVICE/run below /run, which is tmpfs",
         ..CASE
     },
     Case {
         finding: Finding::StateOnTmpfs,
         settings: &[("STATE_DIRECTORY", "MEMORY")],
-        line: "warning state directory the marks of a refused PIN and of a suspect replica are gone after a reboot: MEMORY",
+        line: "warning state directory the marks of a refused PIN and of a suspect replica are \
+         gone after a reboot: MEMORY",
         remedy: "set EDGEROTATE_STATE_DIRECTORY to a directory on the data partition",
         ..CASE
     },
     Case {
         finding: Finding::EnvironmentFileMissing,
-        line: "warning environment file no credentials have been handed over yet: MEMORY/litestream.env (No such file or \
+        line: "warning environment file no credentials have been handed over yet: \
+         MEMORY/litestream.env (No such file or \
                directory)",
         remedy: "see that the daemon runs and what keeps it from credentials, in the lines above",
         ..CASE
@@ -131,7 +144,8 @@ pub const CASES: &[Case] = &[
             let passable = chmod(bench.path("token"), 0o755);
             Mend::by(move || drop((written, passable)))
         },
-        line: "warning environment file the environment file can't be read by this user: DEVICE/token/other.env \
+        line: "warning environment file the environment file can't be read by this user: \
+         DEVICE/token/other.env \
                (Permission denied)",
         remedy: "run check as the daemon's user or as root",
         ..CASE
@@ -146,8 +160,10 @@ pub const CASES: &[Case] = &[
             fs::create_dir(&mark).unwrap();
             Mend::by(move || fs::remove_dir(mark).unwrap())
         },
-        line: "WRONG PIN the mark of a refused PIN can't be removed: DEVICE/state/pin-refused (Is a directory)",
-        remedy: "run check --pin-changed as root or as the daemon's user; or remove DEVICE/state/pin-refused",
+        line: "WRONG PIN the mark of a refused PIN can't be removed: DEVICE/state/pin-refused (Is \
+         a directory)",
+        remedy: "run check --pin-changed as root or as the daemon's user; or remove \
+         DEVICE/state/pin-refused",
         ..CASE
     },
 ];

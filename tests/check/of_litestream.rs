@@ -70,7 +70,8 @@ pub const CASES: &[Case] = &[
         ],
         line: "warning litestream.yml Litestream's configuration can't be read by this user: \
                DEVICE/litestream/litestream.yml",
-        remedy: "run check as root, or let the daemon's user read DEVICE/litestream/litestream.yml: chmod o+r \
+        remedy: "run check as root, or let the daemon's user read \
+         DEVICE/litestream/litestream.yml: chmod o+r \
                  DEVICE/litestream/litestream.yml, if no key stands in it",
         ..CASE
     },
@@ -78,9 +79,11 @@ pub const CASES: &[Case] = &[
         finding: Finding::LitestreamConfigBroken,
         code: 78,
         given: |bench| put(bench.litestream.configuration.clone(), "dbs: [\n"),
-        line: "WRONG litestream.yml Litestream does not understand its configuration: DEVICE/litestream/litestream.yml \
+        line: "WRONG litestream.yml Litestream does not understand its configuration: \
+         DEVICE/litestream/litestream.yml \
                (litestream: yaml: *)",
-        remedy: "correct it, and try: litestream databases -config DEVICE/litestream/litestream.yml",
+        remedy: "correct it, and try: litestream databases -config \
+         DEVICE/litestream/litestream.yml",
         ..CASE
     },
     Case {
@@ -92,7 +95,8 @@ pub const CASES: &[Case] = &[
             let (key, _) = bucket.split_once("bucket: ").unwrap();
             rewritten(bench, &bucket, &format!("{key}bucket: example-device-replicas"))
         },
-        line: "WRONG litestream.yml Litestream's configuration still has the bucket of the example, which is nobody's: \
+        line: "WRONG litestream.yml Litestream's configuration still has the bucket of the \
+         example, which is nobody's: \
                DEVICE/litestream/litestream.yml (example-device-replicas)",
         remedy: "write the name of your own bucket into DEVICE/litestream/litestream.yml",
         ..CASE
@@ -103,7 +107,8 @@ pub const CASES: &[Case] = &[
         given: |bench| {
             rewritten(bench, "dbs:\n", "access-key-id: AKIA1\nsecret-access-key: x\ndbs:\n")
         },
-        line: "WRONG litestream.yml Litestream's configuration has keys of its own, and signs with them instead of the \
+        line: "WRONG litestream.yml Litestream's configuration has keys of its own, and signs with \
+         them instead of the \
                credentials that rotate: DEVICE/litestream/litestream.yml (line *)",
         remedy: "take access-key-id, secret-access-key and keys in a url: out of \
                  DEVICE/litestream/litestream.yml, and revoke them",
@@ -115,12 +120,14 @@ pub const CASES: &[Case] = &[
         given: |bench| {
             let data = bench.path("data");
             let text = format!(
-                "dbs:\n  - dir: {0}\n    pattern: '*.db'\n    replica:\n      type: file\n      path: {0}.x\n",
+                "dbs:\n  - dir: {0}\n    pattern: '*.db'\n    replica:\n      type: file\n      \
+                 path: {0}.x\n",
                 data.display()
             );
             put(bench.litestream.configuration.clone(), &text)
         },
-        line: "WRONG litestream.yml Litestream's configuration names a directory (dir:), whose databases can't be checked, \
+        line: "WRONG litestream.yml Litestream's configuration names a directory (dir:), whose \
+         databases can't be checked, \
                verified or mended: DEVICE/litestream/litestream.yml (line 2)",
         remedy: "name each database by path: in DEVICE/litestream/litestream.yml",
         ..CASE
@@ -128,9 +135,11 @@ pub const CASES: &[Case] = &[
     Case {
         finding: Finding::LitestreamExecutes,
         given: |bench| rewritten(bench, "dbs:\n", "exec: /usr/bin/application\ndbs:\n"),
-        line: "warning litestream.yml Litestream runs a program (exec:), which is restarted with it at each rotation: \
+        line: "warning litestream.yml Litestream runs a program (exec:), which is restarted with \
+         it at each rotation: \
                DEVICE/litestream/litestream.yml (line *)",
-        remedy: "let systemd run the program, and take exec: out of DEVICE/litestream/litestream.yml; or use \
+        remedy: "let systemd run the program, and take exec: out of \
+         DEVICE/litestream/litestream.yml; or use \
                  EDGEROTATE_DELIVERY=endpoint",
         ..CASE
     },
@@ -148,7 +157,8 @@ pub const CASES: &[Case] = &[
             chmod(script, 0o755)
         },
         settings: &[("LITESTREAM", "DEVICE/litestream-of-old")],
-        line: "warning Litestream this version of Litestream is known to lose rows, to stop, or to lack what mends a \
+        line: "warning Litestream this version of Litestream is known to lose rows, to stop, or to \
+         lack what mends a \
                replica: it stops reading when the WAL begins anew (*)",
         remedy: "install 0.5.9 or later, or 0.3.13",
         ..CASE
@@ -157,17 +167,22 @@ pub const CASES: &[Case] = &[
         finding: Finding::LitestreamOtherDatabase,
         code: 78,
         given: |bench| rewritten(bench, "device.db", "other.db"),
-        line: "WRONG litestream.yml Litestream's configuration does not name the heartbeat's database: \
-               DEVICE/litestream/litestream.yml names DEVICE/data/other.db, not DEVICE/data/device.db",
-        remedy: "write the path in EDGEROTATE_DATABASE into DEVICE/litestream/litestream.yml, letter by letter",
+        line: "WRONG litestream.yml Litestream's configuration does not name the heartbeat's \
+         database: \
+               DEVICE/litestream/litestream.yml names DEVICE/data/other.db, not \
+               DEVICE/data/device.db",
+        remedy: "write the path in EDGEROTATE_DATABASE into DEVICE/litestream/litestream.yml, \
+         letter by letter",
         ..CASE
     },
     Case {
         finding: Finding::NotReplicated,
         settings: &[("GUARD_DATABASES", "DEVICE/data/app.db")],
-        line: "warning litestream.yml a database in EDGEROTATE_GUARD_DATABASES is not in Litestream's configuration: \
+        line: "warning litestream.yml a database in EDGEROTATE_GUARD_DATABASES is not in \
+         Litestream's configuration: \
                DEVICE/data/app.db",
-        remedy: "name it in DEVICE/litestream/litestream.yml, or take it out of EDGEROTATE_GUARD_DATABASES",
+        remedy: "name it in DEVICE/litestream/litestream.yml, or take it out of \
+         EDGEROTATE_GUARD_DATABASES",
         ..CASE
     },
     Case {
@@ -181,9 +196,11 @@ pub const CASES: &[Case] = &[
             );
             rewritten(bench, "dbs:\n", &entry)
         },
-        line: "warning litestream.yml a database that Litestream replicates is not guarded while it restarts: \
+        line: "warning litestream.yml a database that Litestream replicates is not guarded while \
+         it restarts: \
                DEVICE/data/app.db",
-        remedy: "name it in EDGEROTATE_GUARD_DATABASES: a restart of Litestream 0.5 can lose rows of it",
+        remedy: "name it in EDGEROTATE_GUARD_DATABASES: a restart of Litestream 0.5 can lose rows \
+         of it",
         ..CASE
     },
     Case {
@@ -204,8 +221,10 @@ pub const CASES: &[Case] = &[
             thread::sleep(Duration::from_millis(1100));
             written
         },
-        line: "WRONG Litestream runs Litestream does not run, so nothing is replicated: DEVICE/litestream/pid",
-        remedy: "systemctl start litestream (or what EDGEROTATE_LITESTREAM_UNIT names), and see its log: journalctl -u \
+        line: "WRONG Litestream runs Litestream does not run, so nothing is replicated: \
+         DEVICE/litestream/pid",
+        remedy: "systemctl start litestream (or what EDGEROTATE_LITESTREAM_UNIT names), and see \
+         its log: journalctl -u \
                  litestream",
         ..CASE
     },
@@ -215,7 +234,8 @@ pub const CASES: &[Case] = &[
         settings: &[("RESTART_TIMEOUT", "10min")],
         given: handed_over,
         line: "warning Litestream runs Litestream is being restarted: DEVICE/litestream/pid",
-        remedy: "look again in a minute: edgerotate goes on until it runs with the newest credentials",
+        remedy: "look again in a minute: edgerotate goes on until it runs with the newest \
+         credentials",
         ..CASE
     },
     Case {
@@ -224,7 +244,8 @@ pub const CASES: &[Case] = &[
         settings: &[HURRY],
         given: |bench| started_with(bench, "X=1\n", "AWS_ACCESS_KEY_ID=ASIA1\n"),
         line: "WRONG Litestream runs Litestream runs without the environment file: process *",
-        remedy: "write EnvironmentFile=MEMORY/litestream.env into its unit (systemctl edit litestream), then restart it",
+        remedy: "write EnvironmentFile=MEMORY/litestream.env into its unit (systemctl edit \
+         litestream), then restart it",
         ..CASE
     },
     Case {
@@ -234,8 +255,10 @@ pub const CASES: &[Case] = &[
         given: |bench| {
             started_with(bench, "AWS_ACCESS_KEY_ID=ASIA1\n", "AWS_ACCESS_KEY_ID=ASIA2\n")
         },
-        line: "WRONG Litestream runs Litestream runs with other credentials than the environment file has: process *",
-        remedy: "systemctl restart litestream; if it comes again, see that EDGEROTATE_RESTART_COMMAND restarts this \
+        line: "WRONG Litestream runs Litestream runs with other credentials than the environment \
+         file has: process *",
+        remedy: "systemctl restart litestream; if it comes again, see that \
+         EDGEROTATE_RESTART_COMMAND restarts this \
                  Litestream and its unit reads MEMORY/litestream.env",
         ..CASE
     },

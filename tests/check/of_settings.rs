@@ -14,7 +14,8 @@ pub const CASES: &[Case] = &[
         finding: Finding::SettingWrong,
         code: 78,
         settings: &[("LOG", "loud")],
-        line: "WRONG settings environment: EDGEROTATE_LOG: must be error, warn, info or debug (got \"loud\")",
+        line: "WRONG settings environment: EDGEROTATE_LOG: must be error, warn, info or debug (got \
+         \"loud\")",
         remedy: "correct that line",
         ..CASE
     },
@@ -23,9 +24,11 @@ pub const CASES: &[Case] = &[
         code: 78,
         arguments: &["--config", "DEVICE/image.env"],
         given: |bench| put(bench.path("image.env"), "EDGEROTATE_ROLE_ALIAS=\n"),
-        line: "WRONG settings settings: EDGEROTATE_ROLE_ALIAS: is empty in DEVICE/image.env:1, but needed: which role to \
+        line: "WRONG settings settings: EDGEROTATE_ROLE_ALIAS: is empty in DEVICE/image.env:1, but \
+         needed: which role to \
                ask for, such as litestream-replica",
-        remedy: "write it into one of the files of settings: what all devices share into the image's, the rest into the device's \
+        remedy: "write it into one of the files of settings: what all devices share into the \
+         image's, the rest into the device's \
                  own",
         ..CASE
     },
@@ -33,7 +36,8 @@ pub const CASES: &[Case] = &[
         finding: Finding::SettingUnknown,
         code: 78,
         settings: &[("LOGG", "debug")],
-        line: "WRONG settings environment: EDGEROTATE_LOGG: is not a setting; is EDGEROTATE_LOG meant?",
+        line: "WRONG settings environment: EDGEROTATE_LOGG: is not a setting; is EDGEROTATE_LOG \
+         meant?",
         remedy: "correct its spelling or remove the line: nothing reads it",
         ..CASE
     },
@@ -48,7 +52,8 @@ pub const CASES: &[Case] = &[
     Case {
         finding: Finding::SettingDoubtful,
         settings: &[("ROTATION_LEAD", "30s")],
-        line: "warning settings environment: EDGEROTATE_ROTATION_LEAD: is 30s, not more than EDGEROTATE_FETCH_DEADLINE \
+        line: "warning settings environment: EDGEROTATE_ROTATION_LEAD: is 30s, not more than \
+         EDGEROTATE_FETCH_DEADLINE \
                (1min): one fetch that hangs outlasts the credentials",
         remedy: "change it as the line has it, or remove it; edgerotate runs with it as it is",
         ..CASE
@@ -63,7 +68,8 @@ pub const CASES: &[Case] = &[
             "DEVICE/nothing.env",
         ],
         given: |bench| put(bench.path("image.env"), "EDGEROTATE_ROLE_ALIAS=\n"),
-        line: "warning settings settings: EDGEROTATE_ROLE_ALIAS: is empty in DEVICE/image.env:1, but needed: which role to \
+        line: "warning settings settings: EDGEROTATE_ROLE_ALIAS: is empty in DEVICE/image.env:1, \
+         but needed: which role to \
                ask for, such as litestream-replica",
         remedy: "nothing, if the device is yet to be provisioned; else write it into its own file",
         ..CASE
@@ -79,7 +85,8 @@ pub const CASES: &[Case] = &[
             mend
         },
         line: "WRONG settings DEVICE/own.env: cannot be read: Permission denied (os error 13)",
-        remedy: "let the group of the user that runs edgerotate read it: chown root:edgerotate DEVICE/own.env && chmod 0640 \
+        remedy: "let the group of the user that runs edgerotate read it: chown root:edgerotate \
+         DEVICE/own.env && chmod 0640 \
                  DEVICE/own.env",
         ..CASE
     },

@@ -1,4 +1,5 @@
-//! The heartbeat's database can't be written to: that is told, tried again, and no reason not to rotate.
+//! The heartbeat's database can't be written to: that is told, tried again, and no reason not to
+//! rotate.
 
 use std::{fs, io::Write, time::Duration};
 

@@ -76,8 +76,8 @@ fn fifty_kills_at_random_moments_leave_everything_whole() {
     let before = device.rows().len();
     device.wait_until("heartbeats", SOON, |device| device.rows().len() > before);
     device.stop();
-    // The replica is not judged here: whether it can be whole after such a night, and how it becomes so
-    // again, is the restart guard's to prove.
+    // The replica is not judged here: whether it can be whole after such a night, and how it
+    // becomes so again, is the restart guard's to prove.
     assert_eq!(integrity(&device.database), "ok");
 }
 

@@ -1,7 +1,8 @@
-//! The daemon against real parts: a token, a cloud that checks what AWS checks, both generations of Litestream.
+//! The daemon against real parts: a token, a cloud that checks what AWS checks, both generations of
+//! Litestream.
 //!
-//! Nothing here measures a duration to judge it: a test waits until something is seen, with a deadline that a
-//! busy machine keeps.
+//! Nothing here measures a duration to judge it: a test waits until something is seen, with a
+//! deadline that a busy machine keeps.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

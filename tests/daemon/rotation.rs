@@ -11,7 +11,8 @@ use crate::support::{
     tool,
 };
 
-/// Long enough for a busy machine to rotate in half of it, short enough for several rotations in a test.
+/// Long enough for a busy machine to rotate in half of it, short enough for several rotations in a
+/// test.
 const LIFETIME: Duration = Duration::from_secs(12);
 
 #[test]
@@ -97,7 +98,8 @@ fn the_log_tells_the_milestones_in_order() {
             rest.find(milestone).unwrap_or_else(|| panic!("{milestone:?} is missing in:\n{log}"));
         rest = &rest[at + milestone.len()..];
     }
-    // One heartbeat at info, the others at debug: a log that says the same every 5 s hides the rest.
+    // One heartbeat at info, the others at debug: a log that says the same every 5 s hides the
+    // rest.
     assert_eq!(device.count_in_log("sqlite3 write success"), 1, "{log}");
     // RFC 3339 with an offset, where no journal puts a time of its own.
     for line in log.lines() {

@@ -19,7 +19,8 @@ use crate::support::{
     wait_for, wait_until,
 };
 
-/// No child of the daemon is given more than it needs: the restart command, which hands its environment on, least of all.
+/// No child of the daemon is given more than it needs: the restart command, which hands its
+/// environment on, least of all.
 #[test]
 fn no_setting_that_may_be_secret_is_in_the_restart_commands_environment() {
     let mut device = Device::new("environment", Generation::V05, Duration::from_secs(8));

@@ -1,4 +1,5 @@
-//! What systemd sees: readiness, the watchdog, a sentence for a person, and lines made for the journal.
+//! What systemd sees: readiness, the watchdog, a sentence for a person, and lines made for the
+//! journal.
 
 use std::{
     os::unix::{fs::MetadataExt, net::UnixDatagram},
@@ -107,7 +108,8 @@ fn a_journal_that_is_not_this_output_changes_nothing() {
     device.stop();
 }
 
-/// The kernel takes ten datagrams or so for a socket that nobody reads; a blocking one would wait then.
+/// The kernel takes ten datagrams or so for a socket that nobody reads; a blocking one would wait
+/// then.
 #[test]
 fn a_service_manager_that_does_not_read_stops_nothing() {
     let mut device = Device::new("deaf", Generation::V05, Duration::from_secs(10));

@@ -1,4 +1,5 @@
-//! Settings that are wrong: every mistake at once, with its place, and exit code 78, which systemd does not retry.
+//! Settings that are wrong: every mistake at once, with its place, and exit code 78, which systemd
+//! does not retry.
 
 use std::{fs, path::PathBuf, time::Duration};
 

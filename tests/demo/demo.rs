@@ -1,9 +1,10 @@
 //! `make demo`: a device's minute on real parts, watched.
 //!
-//! A token whose key can't be read, mutual TLS to a cloud that checks what AWS checks, credentials that
-//! live 20 s, and at the end a restore from S3 that is compared row by row. Two devices live it side by side: one hands
-//! the credentials on by the environment file, and restarts the real Litestream before each expiry; the other by the
-//! endpoint, and restarts nothing. `LITESTREAM=0.3.13` takes the other generation, `DEMO_SECONDS` another length.
+//! A token whose key can't be read, mutual TLS to a cloud that checks what AWS checks, credentials
+//! that live 20 s, and at the end a restore from S3 that is compared row by row. Two devices live
+//! it side by side: one hands the credentials on by the environment file, and restarts the real
+//! Litestream before each expiry; the other by the endpoint, and restarts nothing.
+//! `LITESTREAM=0.3.13` takes the other generation, `DEMO_SECONDS` another length.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -67,8 +68,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// At the end come credentials as AWS has them, this long before it: what lives for 20 s an SDK does not keep, and the last
-/// rows are uploaded when edgerotate has stopped.
+/// At the end come credentials as AWS has them, this long before it: what lives for 20 s an SDK
+/// does not keep, and the last rows are uploaded when edgerotate has stopped.
 const LAST_ONES: (Duration, Duration) = (Duration::from_secs(12), Duration::from_secs(900));
 
 /// How long Litestream gets for the last rows: it uploads every second, and takes two to start.
@@ -109,15 +110,18 @@ fn play(
     let mut runs = Delivery::BOTH.map(|delivery| set_up(generation, delivery));
     say(
         "Devices",
-        "Two of them, each with all of this. edgerotate fetches, hands the credentials to Litestream,",
+        "Two of them, each with all of this. edgerotate fetches, hands the credentials to \
+         Litestream,",
     );
     say(
         "",
-        "and writes a heartbeat every 0.2 s. One has EDGEROTATE_DELIVERY=environment-file: Litestream",
+        "and writes a heartbeat every 0.2 s. One has EDGEROTATE_DELIVERY=environment-file: \
+         Litestream",
     );
     say(
         "",
-        "restarts with each new file. The other has =endpoint: Litestream asks, and nothing restarts.",
+        "restarts with each new file. The other has =endpoint: Litestream asks, and nothing \
+         restarts.",
     );
     say("", "Now watch them rotate before each expiry.\n");
     runs.iter_mut().for_each(|run| run.device.start());
@@ -219,8 +223,8 @@ fn has_lasting_credentials(run: &Run) -> bool {
 fn finish(Run { delivery, device }: &mut Run) -> Summary {
     let on_device = rows(&device.database);
     let copy = device.scratch.join("restored.db");
-    // Litestream may have been restarted a moment ago, and one that is stopped before it has begun uploads nothing.
-    // Whatever is missing after this is missing.
+    // Litestream may have been restarted a moment ago, and one that is stopped before it has begun
+    // uploads nothing. Whatever is missing after this is missing.
     let begun = Instant::now();
     while begun.elapsed() < TIME_TO_UPLOAD
         && (device.litestream.restore(&copy).is_err() || rows(&copy) != on_device)
@@ -254,7 +258,8 @@ fn say(heading: &str, text: &str) {
     println!("  {heading:<12} {text}");
 }
 
-/// Ctrl-C ends the demo at its next step, so that what it started is cleaned up on the usual way out.
+/// Ctrl-C ends the demo at its next step, so that what it started is cleaned up on the usual way
+/// out.
 fn watch_for_interrupt() -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);

@@ -30,7 +30,8 @@ struct Picture<'a> {
 pub fn draw_all(summaries: &[Summary]) -> String {
     let height = HEIGHT * summaries.len() as f64;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\">\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
+         viewBox=\"0 0 {WIDTH} {height}\">\n"
     );
     for (number, summary) in summaries.iter().enumerate() {
         let y = HEIGHT * number as f64;
@@ -131,7 +132,8 @@ impl Picture<'_> {
             let _ = writeln!(
                 self.svg.text,
                 "<line x1=\"{x:.1}\" y1=\"{y:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\" stroke=\"{BLUE}\" \
-                 stroke-opacity=\"0.45\" stroke-dasharray=\"2 3\"/><circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"7\" fill=\"{BLUE}\"/>",
+                 stroke-opacity=\"0.45\" stroke-dasharray=\"2 3\"/><circle cx=\"{x:.1}\" \
+                  cy=\"{y:.1}\" r=\"7\" fill=\"{BLUE}\"/>",
                 y + 104.0
             );
             if let Some(seconds) = self.timeline.upload_after(start) {
@@ -196,7 +198,8 @@ impl Picture<'_> {
             let (x, y) = (self.x(time), base - lag / scale * height);
             let _ = writeln!(
                 self.svg.text,
-                "<line x1=\"{x:.1}\" y1=\"{base:.1}\" x2=\"{x:.1}\" y2=\"{y:.1}\" stroke=\"{VIOLET}\" stroke-opacity=\"0.35\"/>\
+                "<line x1=\"{x:.1}\" y1=\"{base:.1}\" x2=\"{x:.1}\" y2=\"{y:.1}\" \
+                 stroke=\"{VIOLET}\" stroke-opacity=\"0.35\"/>\
                  <circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\" fill=\"{VIOLET}\"/>"
             );
         }

@@ -181,7 +181,8 @@ impl Screen {
                 let (rows, uploads) = (timeline.heartbeats.len(), timeline.uploads.len());
                 let name = delivery.name();
                 println!(
-                    "  {passed:>4.0} s  {name:<16}  {rows} rows on the device, {uploads} uploads, {refused} refused"
+                    "  {passed:>4.0} s  {name:<16}  {rows} rows on the device, {uploads} uploads, \
+                     {refused} refused"
                 );
             }
         }

@@ -24,8 +24,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// What the demo promises: every row, in a sound database, across at least one rotation; and no restart where
-    /// none is needed.
+    /// What the demo promises: every row, in a sound database, across at least one rotation; and no
+    /// restart where none is needed.
     pub fn is_good(&self) -> bool {
         self.missing.is_empty()
             && self.rows_device > 0

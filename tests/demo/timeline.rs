@@ -85,7 +85,8 @@ impl Timeline {
         Some((*time - credential.issued).as_seconds_f64())
     }
 
-    /// From the request for a restart to the first upload signed with the new credentials, in seconds.
+    /// From the request for a restart to the first upload signed with the new credentials, in
+    /// seconds.
     pub fn upload_after(&self, start: &Start) -> Option<f64> {
         let (time, _) = self.uploads.iter().find(|(_, key)| *key == start.access_key_id)?;
         Some((*time - start.asked).as_seconds_f64())

@@ -54,7 +54,8 @@ pub fn read(stream: &mut TcpStream) -> Answer {
 /// What an SDK sends, with this token.
 pub fn request(device: &Device, token: &str) -> String {
     format!(
-        "GET /credentials HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUser-Agent: a-test/1\r\nAuthorization: {token}\r\n\
+        "GET /credentials HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUser-Agent: a-test/1\r\nAuthorization: \
+         {token}\r\n\
          Accept: application/json\r\n\r\n",
         device.port()
     )

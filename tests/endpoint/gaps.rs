@@ -1,16 +1,18 @@
-//! Whether rotations make the gaps between uploads longer, judged by what the same machine did at the same time to
-//! Litestreams whose keys never change.
+//! Whether rotations make the gaps between uploads longer, judged by what the same machine did at
+//! the same time to Litestreams whose keys never change.
 //!
-//! The longest of some hundred gaps is longest because the machine had other things to do, whoever's it is: to compare one
-//! with another is to toss a coin. So there are two lanes with permanent keys for each generation. How much they differ
-//! is noise, and what rotations add has to stand out of it:
+//! The longest of some hundred gaps is longest because the machine had other things to do,
+//! whoever's it is: to compare one with another is to toss a coin. So there are two lanes with
+//! permanent keys for each generation. How much they differ is noise, and what rotations add has to
+//! stand out of it:
 //!
-//! - *Each gap in its time.* A gap in which a new key takes over, less the longest gap of a permanent lane in the same time.
-//!   The middle one of these must not be more than what one in a hundred gaps of the permanent lanes is longer than
-//!   the other's: whatever holds up the machine holds up both. On a machine that does nothing else these hardly differ, and a
-//!   tenth of their usual gap is allowed: an SDK that starts a process waits for it.
-//! - *The longest.* If rotations make no difference, the gaps with a new key are any of the lane's. That so many of them are
-//!   longer than each gap with permanent keys must not be too unlikely.
+//! - *Each gap in its time.* A gap in which a new key takes over, less the longest gap of a
+//!   permanent lane in the same time. The middle one of these must not be more than what one in a
+//!   hundred gaps of the permanent lanes is longer than the other's: whatever holds up the machine
+//!   holds up both. On a machine that does nothing else these hardly differ, and a tenth of their
+//!   usual gap is allowed: an SDK that starts a process waits for it.
+//! - *The longest.* If rotations make no difference, the gaps with a new key are any of the lane's.
+//!   That so many of them are longer than each gap with permanent keys must not be too unlikely.
 
 use std::fmt;
 
@@ -18,8 +20,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::support::cloud::Request;
 
-/// How unlikely a finding must be to be no chance: there are four lanes in each run, and no run in ten thousand
-/// shall fail by chance.
+/// How unlikely a finding must be to be no chance: there are four lanes in each run, and no run in
+/// ten thousand shall fail by chance.
 const CHANCE: f64 = 1e-6;
 
 /// From one upload of a lane to the next.
@@ -120,7 +122,8 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} gaps with a new key, the longest {:.2} s, the middle one {:+.0} ms (noise {:.0} ms), {} longer than any permanent",
+            "{} gaps with a new key, the longest {:.2} s, the middle one {:+.0} ms (noise {:.0} \
+             ms), {} longer than any permanent",
             self.rotations,
             self.longest.as_seconds_f64(),
             self.added.as_seconds_f64() * 1000.0,
@@ -137,7 +140,8 @@ fn share(values: impl Iterator<Item = TimeDelta>, share: f64) -> TimeDelta {
     values[((values.len() - 1) as f64 * share).round() as usize]
 }
 
-/// A lane that uploads once a second, give or take what `noise` says, and `delay` later with each tenth upload's new key.
+/// A lane that uploads once a second, give or take what `noise` says, and `delay` later with each
+/// tenth upload's new key.
 fn lane(seed: u64, delay: TimeDelta) -> Lane {
     let mut state = seed;
     let mut random = || {
@@ -167,7 +171,8 @@ fn what_a_rotation_adds_stands_out_and_chance_does_not() {
         assert!(even.is_even(), "{even:?}");
         let late = lane(seed, TimeDelta::seconds(3)).compare(permanent);
         assert!(!late.is_even() && late.longer == 30, "{late:?}");
-        // Shorter than a gap of a busy moment, so that the longest tell nothing: the middle one does.
+        // Shorter than a gap of a busy moment, so that the longest tell nothing: the middle one
+        // does.
         let later = lane(seed, TimeDelta::milliseconds(300)).compare(permanent);
         assert!(!later.is_even(), "{later:?}");
     }

@@ -1,4 +1,5 @@
-//! Clients that are slow, idle, large or not meant: each gets its answer or is closed, and nobody else notices.
+//! Clients that are slow, idle, large or not meant: each gets its answer or is closed, and nobody
+//! else notices.
 
 use std::{
     fs,
@@ -27,11 +28,12 @@ use crate::{
 const LIFETIME: Duration = Duration::from_secs(12);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What an allocator may keep of what it had, in KiB. A connection that were kept would cost 8 KiB of its head alone, and
-/// there are thousands.
+/// What an allocator may keep of what it had, in KiB. A connection that were kept would cost 8 KiB
+/// of its head alone, and there are thousands.
 const FLAT: u64 = 2048;
 
-/// Descriptors that a daemon short of them has left: more than a fetch needs, fewer than the endpoint takes.
+/// Descriptors that a daemon short of them has left: more than a fetch needs, fewer than the
+/// endpoint takes.
 const SPARE: usize = 16;
 
 /// Connections that aborted.c lets go.
@@ -104,7 +106,8 @@ fn no_client_keeps_another_from_its_answer_or_the_daemon_from_its_work() {
     assert!(device.rows().len() > rows + 20, "heartbeats went on");
     let after = resident(device.pid());
     eprintln!(
-        "hostile: {served} answered, {} refused; the daemon had {before} KiB before and {after} KiB after",
+        "hostile: {served} answered, {} refused; the daemon had {before} KiB before and {after} \
+         KiB after",
         refused.load(Relaxed)
     );
     assert!(after <= before + FLAT, "{before} KiB became {after} KiB");
@@ -154,7 +157,8 @@ fn whoever_goes_away_before_being_taken_costs_nobody_anything() {
     device.stop();
 }
 
-/// As accept(2) may say of a client that went away, though Linux hardly does: so that is done in its place.
+/// As accept(2) may say of a client that went away, though Linux hardly does: so that is done in
+/// its place.
 #[test]
 fn a_connection_that_is_aborted_as_it_is_taken_costs_nobody_anything() {
     let mut device = Device::new("aborted", Generation::V05, HOUR);
@@ -182,7 +186,8 @@ fn a_connection_that_is_aborted_as_it_is_taken_costs_nobody_anything() {
     device.stop();
 }
 
-/// Where there are no descriptors left, the endpoint gives back what slow clients hold: a fetch needs some.
+/// Where there are no descriptors left, the endpoint gives back what slow clients hold: a fetch
+/// needs some.
 #[test]
 fn without_descriptors_rotations_and_heartbeats_go_on() {
     let mut device = Device::new("descriptors", Generation::V05, LIFETIME);

@@ -1,7 +1,9 @@
-//! Every kind of client at once, over one rotation after another, beside the same with permanent keys.
+//! Every kind of client at once, over one rotation after another, beside the same with permanent
+//! keys.
 //!
-//! `ENDPOINT_LIFETIME` is how many seconds the credentials live, `ENDPOINT_ROTATIONS` over how many of them it goes:
-//! `make soak-endpoint` has a run in which the SDKs keep what they got, as on a device.
+//! `ENDPOINT_LIFETIME` is how many seconds the credentials live, `ENDPOINT_ROTATIONS` over how many
+//! of them it goes: `make soak-endpoint` has a run in which the SDKs keep what they got, as on a
+//! device.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -153,14 +155,14 @@ fn judge_program(mut program: Program, requests: &[Request], course: &Course) {
     assert!(keys > course.rotations / 2, "{} used {keys} keys", program.name);
 }
 
-/// Nobody signs with what has expired. Credentials as short as these are used up to some seconds before they expire, on a device
-/// up to a minute before; so one that a busy machine holds up on its way comes too late here, and that is no fault of a
-/// rotation.
+/// Nobody signs with what has expired. Credentials as short as these are used up to some seconds
+/// before they expire, on a device up to a minute before; so one that a busy machine holds up on
+/// its way comes too late here, and that is no fault of a rotation.
 fn none_was_signed_with_expired_ones(device: &Device, requests: &[Request]) {
     for (request, expires) in signed_with_issued(device, requests) {
         let signed = request.signed.expect("when it was signed");
-        // Both are whole seconds: what is signed just before has the second before. What its client was told is earlier by
-        // one second at least.
+        // Both are whole seconds: what is signed just before has the second before. What its client
+        // was told is earlier by one second at least.
         assert!(
             signed < expires,
             "{request:?} was signed when its credentials had expired, at {expires}"
@@ -211,7 +213,8 @@ fn compare(device: &Device, replicators: &[Replicator], requests: &[Request], co
             let early =
                 own().filter_map(|(request, expires)| Some(*expires - request.signed?)).min();
             let early = early.expect("a request");
-            // The SDKs ask again five minutes before the expiry, and what they are given then has more than that left.
+            // The SDKs ask again five minutes before the expiry, and what they are given then has
+            // more than that left.
             if replicator.way == Way::Endpoint && course.lifetime >= Duration::from_secs(900) {
                 assert!(
                     early >= TimeDelta::minutes(5),

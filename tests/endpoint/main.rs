@@ -1,5 +1,5 @@
-//! Credentials without a restart: the loopback endpoint and `edgerotate credential-process`, with the clients that devices
-//! have.
+//! Credentials without a restart: the loopback endpoint and `edgerotate credential-process`, with
+//! the clients that devices have.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,10 +1,12 @@
-//! Programs that use AWS by one way or another: boto3 and the AWS CLI, each with what a user would give it.
+//! Programs that use AWS by one way or another: boto3 and the AWS CLI, each with what a user would
+//! give it.
 
 use std::{process::Command, time::Duration};
 
 use crate::support::{Device, Process, Way, cloud::Request, process::tied, tool};
 
-/// A program that writes an object again and again and prints a line for each: `ok`, or what went wrong.
+/// A program that writes an object again and again and prints a line for each: `ok`, or what went
+/// wrong.
 pub struct Program {
     pub name: String,
     process: Process,

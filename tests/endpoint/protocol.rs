@@ -186,7 +186,8 @@ fn the_token_is_for_its_owner_and_outlives_the_daemon() {
     assert_eq!(variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"], first);
     assert!(!variables.contains_key("AWS_ACCESS_KEY_ID"), "it would go before");
 
-    // Neither a stop nor a SIGKILL of the daemon makes another token, a fetch or a restart of Litestream.
+    // Neither a stop nor a SIGKILL of the daemon makes another token, a fetch or a restart of
+    // Litestream.
     let written = fs::metadata(&device.environment_file).unwrap().modified().unwrap();
     device.stop();
     device.start();

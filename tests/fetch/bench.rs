@@ -286,7 +286,8 @@ pub fn route() -> Route {
     }
 }
 
-/// edgerotate, in the root directory that `tests/provider-route` made if there is one: the parent's side stays outside.
+/// edgerotate, in the root directory that `tests/provider-route` made if there is one: the parent's
+/// side stays outside.
 fn program_in_root(scratch: &Path) -> PathBuf {
     let Some(root) = env::var_os("EDGEROTATE_TEST_ROOT").map(PathBuf::from) else {
         return program();

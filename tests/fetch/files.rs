@@ -196,7 +196,8 @@ fn without_privileges_it_fetches_and_each_file_it_may_not_read_has_its_words() {
         bench.assert_fails(cause, &["forbidden (Permission denied)"]);
     }
 
-    // Where a refusal could not be remembered, no PIN is tried: neither directory is the child's to write to.
+    // Where a refusal could not be remembered, no PIN is tried: neither directory is the child's to
+    // write to.
     bench.provider = good;
     let log = bench.shim("");
     for directory in [&bench.launcher.state_directory, &bench.launcher.runtime_directory] {

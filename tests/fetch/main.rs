@@ -1,4 +1,5 @@
-//! The fetch against real parts: SoftHSM with a key that can't be read out, libp11, libcurl, and tests/cloud.
+//! The fetch against real parts: SoftHSM with a key that can't be read out, libp11, libcurl, and
+//! tests/cloud.
 //!
 //! Each test has a token, a cloud and directories of its own, so that they run side by side.
 
@@ -15,7 +16,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-/// Tests, each with the causes of failure that it shows: it fails where one of them was not really met.
+/// Tests, each with the causes of failure that it shows: it fails where one of them was not really
+/// met.
 macro_rules! cases {
     ($($name:ident: $($cause:ident)*;)*) => {
         pub const CASES: &[edgerotate::problems::failure::Cause] =
@@ -46,8 +48,8 @@ use edgerotate::problems::failure::Cause;
 const CASES: &[&[Cause]] =
     &[files::CASES, provider::CASES, proxy::CASES, supervision::CASES, tls::CASES, token::CASES];
 
-/// What no test here can bring about, and why; the words that libcurl or OpenSSL have for it are in the unit tests of
-/// src/fetch.
+/// What no test here can bring about, and why; the words that libcurl or OpenSSL have for it are in
+/// the unit tests of src/fetch.
 const NOT_BROUGHT_ABOUT: &[(Cause, &str)] = &[
     (Cause::OpensslMissing, "needs a libcurl that is built with another TLS library"),
     (Cause::TransportOther, "is what has no cause of its own"),

@@ -50,7 +50,8 @@ fn user_and_password_come_from_a_file_and_go_to_the_proxy_alone() {
     assert!(heads.contains(&format!("Proxy-Authorization: Basic {sent}\r\n")), "{heads}");
 }
 
-/// The handshake with the proxy is none of the device's certificate, and the CA file none of the proxy's.
+/// The handshake with the proxy is none of the device's certificate, and the CA file none of the
+/// proxy's.
 #[test]
 fn a_proxy_that_speaks_tls_is_one_handshake_more() {
     let mut bench = Bench::with_key_file("proxy-tls");

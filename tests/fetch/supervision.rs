@@ -1,4 +1,5 @@
-//! The parent's side: modules that hang, crash and shout, and what of the child can be seen from outside.
+//! The parent's side: modules that hang, crash and shout, and what of the child can be seen from
+//! outside.
 
 use std::{
     fs,

@@ -163,7 +163,8 @@ fn device_certificates_that_are_refused() {
     bench.assert_fails(Cause::DeviceCertificateUnknown, &["CN=device.example"]);
 }
 
-/// OpenSSL's own server says the same in other ways: in TLS 1.3 it refuses the device only after the handshake.
+/// OpenSSL's own server says the same in other ways: in TLS 1.3 it refuses the device only after
+/// the handshake.
 fn what_openssl_servers_say() {
     for (version, cause) in [
         ("-tls1_2", Cause::DeviceCertificateUnknown),
@@ -305,7 +306,8 @@ impl Authority {
         let directory = bench.scratch.join("authority");
         fs::create_dir(&directory).unwrap();
         let authority = Self { certificate: at(&directory, "ca.pem"), directory };
-        let made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=fleet -keyout ca.key -out ca.pem";
+        let made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=fleet \
+         -keyout ca.key -out ca.pem";
         authority.openssl(made);
         authority
     }
@@ -322,7 +324,8 @@ impl Authority {
         let extensions = format!("extendedKeyUsage = {usage}\n");
         fs::write(self.directory.join("extensions"), extensions).unwrap();
         self.openssl(&format!(
-            "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -set_serial {serial} -days 30 -extfile extensions -out device.pem"
+            "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -set_serial {serial} -days 30 \
+             -extfile extensions -out device.pem"
         ));
         bench.provider.certificate = self.directory.join("device.pem");
     }
@@ -334,7 +337,10 @@ impl Authority {
         let configuration =
             "[ca]\ndefault_ca = fleet\n[fleet]\ndatabase = index\ndefault_md = sha256\n";
         fs::write(self.directory.join("configuration"), configuration).unwrap();
-        self.openssl("ca -gencrl -config configuration -keyfile ca.key -cert ca.pem -crldays 30 -out crl.pem");
+        self.openssl(
+            "ca -gencrl -config configuration -keyfile ca.key -cert ca.pem -crldays 30 \
+         -out crl.pem",
+        );
         at(&self.directory, "crl.pem")
     }
 }

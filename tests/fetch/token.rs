@@ -1,4 +1,5 @@
-//! Keys in tokens: the happy path, and everything that can be wrong with module, token, PIN and key.
+//! Keys in tokens: the happy path, and everything that can be wrong with module, token, PIN and
+//! key.
 
 use std::{
     fs,
@@ -166,7 +167,8 @@ fn a_login_that_ends_without_an_answer_is_tried_twice() {
         }
         assert_eq!(count(&log, "C_Login"), 2, "{behaviour}");
 
-        // A person looks, and mends the module. Then the PIN is known to be good, and a bus may hang.
+        // A person looks, and mends the module. Then the PIN is known to be good, and a bus may
+        // hang.
         fs::remove_file(bench.mark()).unwrap();
         bench.provider.fetch_timeout = Duration::from_secs(30);
         bench.provider.fetch_deadline = Duration::from_secs(60);
@@ -420,7 +422,8 @@ fn a_key_without_its_public_object() {
     bench.provider.certificate = other;
     bench.assert_fails(Cause::SignatureMismatch, &["second.pem", "object=device-key"]);
     assert_eq!(bench.cloud.fetches(), 1, "nothing was asked with it");
-    // Without any certificate there is nothing to hold the signature against; a look says what is missing, and no more.
+    // Without any certificate there is nothing to hold the signature against; a look says what is
+    // missing, and no more.
     bench.provider.certificate = bench.scratch.join("nowhere.pem");
     let looked = bench.look();
     assert_eq!(looked.certificate.unwrap().unwrap_err().cause, Cause::CertificateMissing);
@@ -439,7 +442,8 @@ fn a_key_without_its_public_object_by_the_provider() {
     bench.fetch_credentials();
 }
 
-/// CKA_ALWAYS_AUTHENTICATE, as of a PIV card's signature slot: the PIN goes to the token again for each signature.
+/// CKA_ALWAYS_AUTHENTICATE, as of a PIV card's signature slot: the PIN goes to the token again for
+/// each signature.
 #[test]
 fn a_key_that_wants_the_pin_for_each_signature() {
     if route() == Route::Provider {
@@ -449,7 +453,8 @@ fn a_key_that_wants_the_pin_for_each_signature() {
     with_a_careful_key(&mut bench);
     let log = bench.shim("");
     bench.fetch_credentials();
-    // Once for the token; then for each signature: the proof, as the import left no public key, and the handshake.
+    // Once for the token; then for each signature: the proof, as the import left no public key, and
+    // the handshake.
     assert_eq!(count(&log, "C_Login"), 3);
     bench.token_settings().pin = Pin::None;
     bench.assert_fails(Cause::PinNeeded, &[]);
@@ -467,7 +472,8 @@ fn a_key_that_wants_the_pin_for_each_signature_by_the_provider() {
 
 /// The key's file is returned.
 fn with_a_careful_key(bench: &mut Bench) -> PathBuf {
-    // openssl's own command asks a terminal for the PIN of such a key, so the request is made before.
+    // openssl's own command asks a terminal for the PIN of such a key, so the request is made
+    // before.
     let (key, request) = bench.make_key("careful");
     bench.token.import_key(&key, "careful-key", "03", &["--always-auth"]);
     let path = bench.scratch.join("careful-device.pem");

@@ -23,7 +23,8 @@ const START: Boottime = Boottime::from_millis(5_000);
 /// What a fleet does in a span: its requests by the second.
 pub struct Run {
     pub hours: u64,
-    /// Whether the fleet is spread: at boot, and by each device's place in it, which is its own as its certificate is.
+    /// Whether the fleet is spread: at boot, and by each device's place in it, which is its own as
+    /// its certificate is.
     pub jitter: bool,
     /// The seconds in which the provider is away.
     pub outage: Range<u64>,

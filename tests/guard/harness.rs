@@ -1,4 +1,5 @@
-//! What the tests of the guard have in common: the end of the rotations, the load, and the proof that nothing is lost.
+//! What the tests of the guard have in common: the end of the rotations, the load, and the proof
+//! that nothing is lost.
 
 use std::{
     fs,
@@ -46,7 +47,8 @@ pub fn end_rotations(device: &Device) {
     });
 }
 
-/// The application writes 200 rows a second, with SQLite's own checkpoints, while `work` is done. Returns its rows.
+/// The application writes 200 rows a second, with SQLite's own checkpoints, while `work` is done.
+/// Returns its rows.
 pub fn under_load(application: Application, work: impl FnOnce()) -> Vec<i64> {
     let (end, path) = (AtomicBool::new(false), application.path.clone());
     thread::scope(|scope| {
@@ -63,8 +65,8 @@ pub fn under_load(application: Application, work: impl FnOnce()) -> Vec<i64> {
     database::rows(&path)
 }
 
-/// The application writes in small steps, with a PASSIVE checkpoint in the middle of each, while `work` is done. Returns its
-/// rows.
+/// The application writes in small steps, with a PASSIVE checkpoint in the middle of each, while
+/// `work` is done. Returns its rows.
 pub fn under_steps(application: Application, work: impl FnOnce()) -> Vec<i64> {
     let (end, path) = (AtomicBool::new(false), application.path.clone());
     thread::scope(|scope| {
@@ -97,7 +99,8 @@ pub fn assert_whole(device: &Device, databases: &[&Path]) {
     }
 }
 
-/// The same, by `edgerotate verify` as well as by the comparison above; and nothing was ever suspect.
+/// The same, by `edgerotate verify` as well as by the comparison above; and nothing was ever
+/// suspect.
 pub fn assert_proven(device: &Device, databases: &[&Path]) {
     assert_eq!(suspect(device), "", "{:#?}", device.problems());
     assert_whole(device, databases);

@@ -1,8 +1,8 @@
-//! The guard over Litestream's restarts, with the real Litestream of both generations, and another program that does to
-//! the databases what loses rows.
+//! The guard over Litestream's restarts, with the real Litestream of both generations, and another
+//! program that does to the databases what loses rows.
 //!
-//! Nothing here measures a duration to judge it: a test waits until something is seen, with a deadline that a
-//! busy machine keeps.
+//! Nothing here measures a duration to judge it: a test waits until something is seen, with a
+//! deadline that a busy machine keeps.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

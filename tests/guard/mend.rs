@@ -11,7 +11,8 @@ use crate::{
     support::{Device, Generation, SOON, database, process::tied},
 };
 
-/// What the log says of a mended replica. Litestream 0.3 makes the snapshot while it runs, so it is proven later.
+/// What the log says of a mended replica. Litestream 0.3 makes the snapshot while it runs, so it is
+/// proven later.
 fn mended(generation: Generation) -> &'static str {
     match generation {
         Generation::V03 => "Litestream 0.3 begins a new generation",
@@ -42,11 +43,12 @@ fn running(name: &str, generation: Generation) -> Device {
     device
 }
 
-/// The same after neither edgerotate nor Litestream ran for a while, and rows were overwritten that nobody had read.
-/// Litestream waits to start.
+/// The same after neither edgerotate nor Litestream ran for a while, and rows were overwritten that
+/// nobody had read. Litestream waits to start.
 fn with_a_hole(name: &str) -> Device {
     let mut device = running(name, Generation::V05);
-    // What overwrites is shorter than what was read, so that Litestream would go on behind the hole.
+    // What overwrites is shorter than what was read, so that Litestream would go on behind the
+    // hole.
     let rows = device.rows().len();
     device.wait_until("a longer WAL", SOON, |device| device.rows().len() > rows + 30);
     device.wait_until("uploads", SOON, |device| !device.cloud.uploads().is_empty());

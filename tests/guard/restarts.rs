@@ -1,7 +1,8 @@
-//! Restart after restart, and in each of them what loses rows: a checkpoint and new rows while Litestream is stopped.
+//! Restart after restart, and in each of them what loses rows: a checkpoint and new rows while
+//! Litestream is stopped.
 //!
-//! Whatever else is wrong meanwhile, the heartbeats and the listed database lose nothing, and the database that nobody guards
-//! shows that something would have been lost.
+//! Whatever else is wrong meanwhile, the heartbeats and the listed database lose nothing, and the
+//! database that nobody guards shows that something would have been lost.
 
 use std::{
     fs,
@@ -35,7 +36,8 @@ enum Trouble {
     Killed,
     /// All of the listed database's WAL is copied when the guard is taken.
     Copied,
-    /// Two more databases are listed that are in rollback mode: one stays so, and Litestream turns the other to WAL.
+    /// Two more databases are listed that are in rollback mode: one stays so, and Litestream turns
+    /// the other to WAL.
     Journal,
     /// The database that is not guarded is listed, and not edgerotate's to read.
     OtherUser,
@@ -93,7 +95,8 @@ fn restart_again_and_again(name: &str, generation: Generation, trouble: Trouble)
     for _ in 0..RESTARTS {
         scene.restart();
     }
-    // 0.5.17 overlooks a hole more often than not; on a busy machine ten restarts may be too few to see it.
+    // 0.5.17 overlooks a hole more often than not; on a busy machine ten restarts may be too few to
+    // see it.
     let mut lost = scene.lost_without_a_guard();
     for _ in RESTARTS..MOST_RESTARTS {
         if generation == Generation::V03 || !lost.is_empty() {
@@ -180,21 +183,24 @@ impl Scene {
             self.device.cloud.heal();
         }
         self.device.wait_until("the guards to be let go", 2 * SOON, |device| {
-            // Newer credentials may have come meanwhile, and have it restarted before it held anything.
+            // Newer credentials may have come meanwhile, and have it restarted before it held
+            // anything.
             if device.litestream.waits_to_start() {
                 device.litestream.allow_start();
             }
             self.said(LET_GO).iter().zip(&before).all(|(now, before)| now > before)
         });
-        // After the guard: Litestream's own has to do. It would keep what is written from being copied.
+        // After the guard: Litestream's own has to do. It would keep what is written from being
+        // copied.
         if self.trouble != Trouble::Copied {
             self.listed.overwrite_the_wal();
         }
         self.device.cloud.heal();
     }
 
-    /// Litestream has read a part of the WAL, which then is longer than what overwrites it: 0.5.17 takes what is left of
-    /// the old WAL behind the new rows for a sign that nothing was overwritten.
+    /// Litestream has read a part of the WAL, which then is longer than what overwrites it: 0.5.17
+    /// takes what is left of the old WAL behind the new rows for a sign that nothing was
+    /// overwritten.
     fn fill_the_wals(&self) {
         let filled = [(&self.listed, "/db1/"), (&self.unguarded, "/db2/")];
         let filled = if self.trouble == Trouble::Copied { &filled[1..] } else { &filled };

@@ -1,4 +1,5 @@
-//! Databases that nobody keeps for a while: Litestream does not come, the guard can't be had yet, or the file is exchanged.
+//! Databases that nobody keeps for a while: Litestream does not come, the guard can't be had yet,
+//! or the file is exchanged.
 
 use std::{fs, time::Duration};
 
@@ -70,7 +71,8 @@ fn a_database_that_was_exchanged_is_guarded_anew() {
         fs::remove_file(path.with_extension(suffix)).ok();
     }
     let new = Application::new(&mut device, "listed.db");
-    // A rotation may have guarded the old one just before: the guard that is meant comes after the mark.
+    // A rotation may have guarded the old one just before: the guard that is meant comes after the
+    // mark.
     device.wait_until("a guard on the new file", SOON, |device| {
         let log = device.log();
         let (_, since) = log.split_once("another file was put in its place").unwrap_or_default();

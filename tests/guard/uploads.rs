@@ -52,7 +52,8 @@ fn a_litestream_that_is_stuck_makes_its_replica_suspect_and_is_restarted() {
     let mut device = watched("stuck", Generation::V05);
     device.start();
     device.wait_until("the replica to move", SOON, |d| !uploads(d)["last_moved"].is_null());
-    // What it keeps beside the database is gone, as after a fault of the storage: it goes on, and reads no more.
+    // What it keeps beside the database is gone, as after a fault of the storage: it goes on, and
+    // reads no more.
     let kept = device.database.with_file_name(".device.db-litestream").join("ltx");
     fs::remove_dir_all(&kept).unwrap();
     fs::write(&kept, "").unwrap();

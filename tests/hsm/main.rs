@@ -1,8 +1,9 @@
-//! The product with real PKCS#11 modules: each that Debian, PyPI or crates.io carries, through fetch, check, gate, four
-//! rotations, a wrong PIN, a backend that goes away, a fetch that is killed while it signs, and a power cut.
+//! The product with real PKCS#11 modules: each that Debian, PyPI or crates.io carries, through
+//! fetch, check, gate, four rotations, a wrong PIN, a backend that goes away, a fetch that is
+//! killed while it signs, and a power cut.
 //!
-//! What is seen becomes the table in docs/hsm.md. With `UPDATE_DOCS=1` in the environment the tests write it; without, they
-//! hold it to what they saw.
+//! What is seen becomes the table in docs/hsm.md. With `UPDATE_DOCS=1` in the environment the tests
+//! write it; without, they hold it to what they saw.
 
 #![allow(
     clippy::unwrap_used,
@@ -42,7 +43,8 @@ fn tpm2_pkcs11_with_an_rsa_key() {
     story::tell(tpm2::new("tpm2-rsa", tpm2::RSA));
 }
 
-/// A TPM counts each power cut after a use of a key as a wrong PIN. At its limit it is locked, and unlocks itself.
+/// A TPM counts each power cut after a use of a key as a wrong PIN. At its limit it is locked, and
+/// unlocks itself.
 #[test]
 fn a_tpm_that_lost_its_power_thirty_times_comes_back_by_itself() {
     storms::thirty_power_cuts();

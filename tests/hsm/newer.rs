@@ -1,5 +1,5 @@
-//! The root of a newer Debian that `tests/provider-route` makes: there edgerotate runs, the token's other programs do
-//! not.
+//! The root of a newer Debian that `tests/provider-route` makes: there edgerotate runs, the token's
+//! other programs do not.
 
 use std::env;
 

@@ -105,7 +105,8 @@ fn a_fetch_is_killed_while_it_signs(bench: &mut Bench) {
     for _ in 0..2 {
         let said = bench.fetch();
         assert_eq!(said.names(), ["fetch-crashed"], "{}", said.text);
-        // A TPM keeps what a killed client had in it. On a device the kernel's resource manager takes it out.
+        // A TPM keeps what a killed client had in it. On a device the kernel's resource manager
+        // takes it out.
         bench.hsm.backend().settle();
     }
     let log = std::fs::read_to_string(&log).unwrap();

@@ -1,5 +1,5 @@
-//! `make image-aarch64`: an image for aarch64 on a machine that is emulated, kernel and all: boot, rotation, upload,
-//! shutdown, restore; and how long each took.
+//! `make image-aarch64`: an image for aarch64 on a machine that is emulated, kernel and all: boot,
+//! rotation, upload, shutdown, restore; and how long each took.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -8,10 +8,12 @@ use crate::{
     support::{Generation, SOON, root},
 };
 
-/// Lines of the journal that a healthy device does not have: warnings and errors of ours, and units that failed.
+/// Lines of the journal that a healthy device does not have: warnings and errors of ours, and units
+/// that failed.
 fn problems(machine: &Machine) -> Vec<String> {
     let said = machine.must(
-        "journalctl --no-pager --boot -o short-monotonic --priority warning -u edgerotate -u litestream \
+        "journalctl --no-pager --boot -o short-monotonic --priority warning -u edgerotate -u \
+         litestream \
          -u 'edgerotate-*'",
     );
     let failed = machine.must("systemctl --failed --plain --no-legend --no-pager");
@@ -133,7 +135,8 @@ fn rotates_without_a_restart(name: &str, generation: Generation) {
     machine.wait_for_uploads(2);
     assert_eq!(machine.show("litestream.service", "InvocationID"), started, "nothing restarts");
     assert_eq!(problems(&machine), [""; 0]);
-    // Credentials as short as these are asked for at each upload, and at shutdown edgerotate is the first to stop.
+    // Credentials as short as these are asked for at each upload, and at shutdown edgerotate is the
+    // first to stop.
     machine.restore_whole(&machine.rows());
     machine.power_off();
     assert_eq!(machine.cloud.count_error("ExpiredToken"), 0);

@@ -1,5 +1,5 @@
-//! A device booted from disks, by an emulator of its whole machine: another processor's, with a kernel of its own. It
-//! reaches nothing but the cloud.
+//! A device booted from disks, by an emulator of its whole machine: another processor's, with a
+//! kernel of its own. It reaches nothing but the cloud.
 
 use std::{
     fs,
@@ -56,7 +56,8 @@ impl Emulated {
         String::from_utf8_lossy(&fs::read(self.console()).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until something holds, and shows the last words when it does not, or when the machine has gone.
+    /// Waits until something holds, and shows the last words when it does not, or when the machine
+    /// has gone.
     pub fn wait_until(
         &mut self,
         what: &str,
@@ -137,7 +138,8 @@ impl Emulated {
         command
     }
 
-    /// The image with what its fleet's owner puts into it, and what the factory leaves on the data partition.
+    /// The image with what its fleet's owner puts into it, and what the factory leaves on the data
+    /// partition.
     fn make_disks(&self) {
         let tree = self.parts.scratch.join("root");
         run(tied("cp").arg("-al").arg(&self.parts.image).arg(&tree));

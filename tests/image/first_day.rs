@@ -44,7 +44,8 @@ fn a_changed_file_is_noticed_on_a_device_without_a_pin() {
     assert_noticed(&machine, "a PIN comes", name);
 }
 
-/// Before anything is left running, as the README has it: the directory with the token's lock is made beforehand.
+/// Before anything is left running, as the README has it: the directory with the token's lock is
+/// made beforehand.
 #[test]
 fn a_fetch_by_hand_works_before_the_first_start() {
     let Some(mut machine) = crate::machine("by-hand", Generation::V05) else { return };
@@ -60,7 +61,8 @@ fn a_fetch_by_hand_works_before_the_first_start() {
 /// edgerotate is started anew once `line` has changed a file.
 fn assert_noticed(machine: &Machine, what: &str, line: &str) {
     let invocation = |machine: &Machine| machine.show("edgerotate.service", "InvocationID");
-    // A change while the restart for the one before is under way is dropped (systemd.path(5) does not say so).
+    // A change while the restart for the one before is under way is dropped (systemd.path(5) does
+    // not say so).
     machine.wait_until("the restart before is over", SOON, |machine| {
         machine.show("edgerotate-restart@edgerotate.service", "ActiveState") == "inactive"
             && machine.show("edgerotate.service", "SubState") == "running"

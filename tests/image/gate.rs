@@ -1,4 +1,5 @@
-//! Updates: what the gate lets pass, what it holds back, and what the images of a device have in common.
+//! Updates: what the gate lets pass, what it holds back, and what the images of a device have in
+//! common.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
 
@@ -11,8 +12,9 @@ use crate::{
     support::{Generation, SOON, root},
 };
 
-/// What an older image in the field is built from: a commit of main. Its whole name and no tag, as every clone of main has
-/// it, with tags or without; a clone that was cut off later (`--depth`) has not, and the test is skipped.
+/// What an older image in the field is built from: a commit of main. Its whole name and no tag, as
+/// every clone of main has it, with tags or without; a clone that was cut off later (`--depth`) has
+/// not, and the test is skipped.
 const OLDER: &str = "e4ac26a00152ea4f0533a619817663359b8bbb56";
 
 /// How often a boot loader tries an image.
@@ -66,8 +68,8 @@ fn is_good(machine: &mut Machine) -> bool {
     }
 }
 
-/// The boot loader counts its tries, and goes back to the image before when none is left. Each of them fails for these
-/// findings alone: an image that is left for other ones proves nothing.
+/// The boot loader counts its tries, and goes back to the image before when none is left. Each of
+/// them fails for these findings alone: an image that is left for other ones proves nothing.
 #[track_caller]
 fn assert_left_for(machine: &mut Machine, broken: &str, findings: &[&str]) {
     for left in (0..TRIES).rev() {

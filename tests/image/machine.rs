@@ -59,10 +59,12 @@ impl Machine {
 
     pub fn power_on(&mut self) {
         assert!(self.process.is_none(), "it is on already");
-        // Each container needs control groups of its own, or one's systemd ends the other's services.
+        // Each container needs control groups of its own, or one's systemd ends the other's
+        // services.
         let shell = "mkdir -p \"$0\" && echo 0 >\"$0/cgroup.procs\" && \"$@\"; exit $?";
         let bind = |from: &Path, to: &str| format!("{}:{to}", from.display());
-        // systemd in a container outlives a systemd-nspawn that is killed; it does not outlive its outer namespace.
+        // systemd in a container outlives a systemd-nspawn that is killed; it does not outlive its
+        // outer namespace.
         let mut command = tied("unshare");
         command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
         command.args(["sh", "-c", shell]).arg(&self.cgroup);
@@ -241,9 +243,9 @@ impl Machine {
         });
     }
 
-    /// The Litestream that runs holds its own read lock, and nothing is suspect. Before that the daemon holds the guard: one
-    /// that ends then leaves a mark, which stays until Litestream's next start. Uploads tell nothing of it: mend's snapshot
-    /// comes before Litestream.
+    /// The Litestream that runs holds its own read lock, and nothing is suspect. Before that the
+    /// daemon holds the guard: one that ends then leaves a mark, which stays until Litestream's
+    /// next start. Uploads tell nothing of it: mend's snapshot comes before Litestream.
     pub fn wait_until_nothing_is_guarded_or_suspect(&self) {
         let read = |path: PathBuf| -> Value {
             fs::read(path)

@@ -1,8 +1,8 @@
-//! A device booted from an image: the shipped units under a systemd of their own, a read-only root, a data partition,
-//! SoftHSM and the real Litestream; the cloud is outside.
+//! A device booted from an image: the shipped units under a systemd of their own, a read-only root,
+//! a data partition, SoftHSM and the real Litestream; the cloud is outside.
 //!
-//! Nothing here measures a duration to judge it: a test waits until something is seen, with a deadline that a
-//! busy machine keeps.
+//! Nothing here measures a duration to judge it: a test waits until something is seen, with a
+//! deadline that a busy machine keeps.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,7 +28,8 @@ use std::time::Duration;
 use machine::Machine;
 use support::{Generation, skip};
 
-/// Short enough for a test to see rotations, long enough for a busy machine to restart Litestream in between.
+/// Short enough for a test to see rotations, long enough for a busy machine to restart Litestream
+/// in between.
 const LIFETIME: Duration = Duration::from_secs(24);
 
 /// A provisioned device, or a skip.

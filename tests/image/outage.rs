@@ -1,4 +1,5 @@
-//! What a device goes through: no cloud, nothing provisioned, processes killed and stuck, the power gone.
+//! What a device goes through: no cloud, nothing provisioned, processes killed and stuck, the power
+//! gone.
 
 use std::{
     fs,
@@ -108,7 +109,8 @@ fn what_is_killed_or_stuck_comes_back_and_no_row_is_lost() {
 
     machine.cut_power();
     machine.boot();
-    // One may be mend's. A Litestream that is stopped in its first second leaves the newest row for its next start.
+    // One may be mend's. A Litestream that is stopped in its first second leaves the newest row for
+    // its next start.
     machine.wait_for_uploads(5);
     machine.power_off();
     machine.restore_whole(&machine.rows());

@@ -1,4 +1,5 @@
-//! What a device has beside the machine that it runs on: an image, a data partition, a token, and the cloud outside.
+//! What a device has beside the machine that it runs on: an image, a data partition, a token, and
+//! the cloud outside.
 
 use std::{
     fs,
@@ -28,7 +29,8 @@ pub struct Parts {
     pub token: Token,
     /// The data partition, mounted on /data.
     pub data: PathBuf,
-    /// What the fleet's owner puts into the image: settings, Litestream's bucket, the provider's CA.
+    /// What the fleet's owner puts into the image: settings, Litestream's bucket, the provider's
+    /// CA.
     pub fleet: PathBuf,
     pub scratch: Scratch,
 }
@@ -64,7 +66,8 @@ impl Parts {
         secrets
     }
 
-    /// Restores the newest state in S3, with a key that does not expire, until all these rows are in it.
+    /// Restores the newest state in S3, with a key that does not expire, until all these rows are
+    /// in it.
     pub fn restore_whole(&self, original: &[i64]) {
         let to = self.scratch.join("restored.db");
         let (id, secret) = self.cloud.permanent_key();

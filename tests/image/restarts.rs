@@ -1,4 +1,5 @@
-//! New credentials reach Litestream, whatever the path unit sees of the change and whatever Litestream is at.
+//! New credentials reach Litestream, whatever the path unit sees of the change and whatever
+//! Litestream is at.
 
 use std::{fs, time::Duration};
 
@@ -45,7 +46,8 @@ fn a_change_of_the_file_that_the_path_unit_missed_is_noticed() {
     );
     machine.wait_for_log("no start of Litestream", 1);
     machine.must(
-        "rm /run/systemd/system/edgerotate-restart@.service.d/test.conf && systemctl daemon-reload && \
+        "rm /run/systemd/system/edgerotate-restart@.service.d/test.conf && systemctl daemon-reload \
+         && \
          systemctl kill --signal=KILL edgerotate-restart@litestream.service",
     );
     wait_for_newest(&machine);
@@ -110,7 +112,10 @@ fn many_changes_in_a_row_leave_the_path_unit_at_work() {
     machine.cloud.set_lifetime(Duration::from_secs(3600));
     machine.boot();
     machine.wait_for_uploads(1);
-    machine.must("for i in $(seq 30); do cp -p /run/edgerotate/litestream.env /run/edgerotate/x && mv /run/edgerotate/x /run/edgerotate/litestream.env && sleep 0.1; done");
+    machine.must(
+        "for i in $(seq 30); do cp -p /run/edgerotate/litestream.env /run/edgerotate/x && \
+     mv /run/edgerotate/x /run/edgerotate/litestream.env && sleep 0.1; done",
+    );
     for unit in ["edgerotate-restart.path", "litestream.service"] {
         machine.wait_until(unit, SOON, |machine| machine.show(unit, "ActiveState") == "active");
     }

@@ -1,4 +1,5 @@
-//! What the units' sandbox lets a process do, tried from inside of it; and who can read what is secret.
+//! What the units' sandbox lets a process do, tried from inside of it; and who can read what is
+//! secret.
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
 
@@ -41,7 +42,8 @@ fn allowed(machine: &Machine, unit: &str) -> BTreeSet<String> {
     fs::write(machine.path("/run/try"), TRY).unwrap();
     fs::write(machine.path("/run/systemd/system/probe.service"), probe).unwrap();
     machine.must(&format!(
-        "cp -r /usr/lib/systemd/system/{unit}.d /run/systemd/system/probe.service.d && systemctl daemon-reload && \
+        "cp -r /usr/lib/systemd/system/{unit}.d /run/systemd/system/probe.service.d && systemctl \
+         daemon-reload && \
          systemctl start probe.service"
     ));
     let said = machine.must(
@@ -89,7 +91,8 @@ fn litestream_reaches_the_databases_and_nothing_else() {
     with_an_application(&machine);
     machine.boot();
     machine.wait_for_uploads(1);
-    // It makes its directory with the group bit of the one above (see its unit), so it may set such bits.
+    // It makes its directory with the group bit of the one above (see its unit), so it may set such
+    // bits.
     let expected = set(&["wrote /data/edgerotate/replica", "made a program setuid"]);
     assert_eq!(allowed(&machine, "litestream.service"), expected);
 }
@@ -99,7 +102,8 @@ fn nothing_secret_is_readable_to_another_user() {
     let Some(mut machine) = crate::machine("readable", Generation::V05) else { return };
     machine.boot();
     machine.wait_for_log("restart success litestream", 2);
-    let search = "find /run /data /tmp /var /proc/[0-9]*/environ /proc/[0-9]*/cmdline -type f -readable \
+    let search = "find /run /data /tmp /var /proc/[0-9]*/environ /proc/[0-9]*/cmdline -type f \
+     -readable \
                   -exec cat {} + 2>/dev/null; true";
     let secrets = machine.secrets();
     let as_user = machine.must(&format!(
@@ -137,7 +141,8 @@ fn the_pin_can_be_a_credential() {
     // A person says when it is right. Only root could ask the token by hand.
     machine.put("pin", machine.token.pin(), 0o600);
     let (_, said) = machine.shell(
-        "setpriv --reuid edgerotate --regid edgerotate --init-groups edgerotate check --pin-changed",
+        "setpriv --reuid edgerotate --regid edgerotate --init-groups edgerotate check \
+         --pin-changed",
     );
     assert!(said.contains("pin-file-not-permitted"), "{said}");
     machine.must("systemctl restart edgerotate.service");

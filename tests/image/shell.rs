@@ -1,5 +1,5 @@
-//! `make image-shell`: the image that the tests boot, provisioned, with a cloud beside it, and a shell inside. All of it
-//! is gone when the shell ends.
+//! `make image-shell`: the image that the tests boot, provisioned, with a cloud beside it, and a
+//! shell inside. All of it is gone when the shell ends.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     machine.shell("while umount /proc/sys/kernel/random/boot_id; do :; done");
     eprintln!("Booted. Credentials live for a minute. Have a look, and leave with exit:");
     eprintln!(
-        "  edgerotate status; journalctl -fu edgerotate -u litestream; systemctl list-units 'edgerotate*'"
+        "  edgerotate status; journalctl -fu edgerotate -u litestream; systemctl list-units \
+         'edgerotate*'"
     );
     eprintln!("  runuser -u edgerotate -- edgerotate check\n");
     let mut shell = machine.inside();

@@ -1,7 +1,8 @@
-//! Everything that `status` can find, each with a cause that is real; the whole line is compared, and what to do.
+//! Everything that `status` can find, each with a cause that is real; the whole line is compared,
+//! and what to do.
 //!
-//! A kind that is in no scenario fails [`there_is_a_scenario_for_each_kind`]; a scenario that does not show its kinds
-//! fails as well.
+//! A kind that is in no scenario fails [`there_is_a_scenario_for_each_kind`]; a scenario that does
+//! not show its kinds fails as well.
 
 use std::{cell::RefCell, fs, os::unix::fs::PermissionsExt, time::Duration};
 
@@ -79,8 +80,8 @@ thread_local! {
     static SHOWN: RefCell<Vec<Kind>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Waits until it is on the screen, with this detail, in which `*` is what differs from run to run; and is told alike
-/// in the JSON.
+/// Waits until it is on the screen, with this detail, in which `*` is what differs from run to run;
+/// and is told alike in the JSON.
 fn assert_told(device: &Device, kind: Kind, detail: &str) {
     let line = match kind {
         // What is wrong with a setting says it all by itself.
@@ -137,7 +138,8 @@ mod scenario {
         device.cloud.provider_fault(&value!({"refuse_connections": true}));
         assert_told(&device, Kind::CredentialsExpired, "");
 
-        // Newer ones come. Litestream, which is to stop, tries for half a minute to upload what it has.
+        // Newer ones come. Litestream, which is to stop, tries for half a minute to upload what it
+        // has.
         device.cloud.s3_fault(&value!({"refuse_connections": true}));
         device.cloud.set_lifetime(LONG);
         device.cloud.healer()();
@@ -160,7 +162,8 @@ mod scenario {
             &device,
             Kind::SettingIgnored,
             &format!(
-                "{file}:*: EDGEROTATE_LITESTREAM_METRIC: is not a setting; is EDGEROTATE_LITESTREAM_METRICS meant?"
+                "{file}:*: EDGEROTATE_LITESTREAM_METRIC: is not a setting; is \
+                 EDGEROTATE_LITESTREAM_METRICS meant?"
             ),
         );
         assert_eq!(json(&device)["state"], "notice");
@@ -178,7 +181,8 @@ mod scenario {
         assert_told(&device, Kind::SettingMissing, what);
         assert_shown(&device);
         let database = device.unset("DATABASE");
-        let what = "settings: EDGEROTATE_ROLE_ALIAS, EDGEROTATE_DATABASE: are not set, but needed; `edgerotate check` says \
+        let what = "settings: EDGEROTATE_ROLE_ALIAS, EDGEROTATE_DATABASE: are not set, but needed; \
+         `edgerotate check` says \
                     what for";
         assert_told(&device, Kind::SettingMissing, what);
         device.set("DATABASE", database);
@@ -230,7 +234,8 @@ mod scenario {
         device.litestream.hold_starts();
         device.start();
         let path = journal.display().to_string();
-        let why = "is in journal mode delete, where a guard would lock writers out; run PRAGMA journal_mode=WAL on it, as \
+        let why = "is in journal mode delete, where a guard would lock writers out; run PRAGMA \
+         journal_mode=WAL on it, as \
                    Litestream does";
         assert_told(&device, Kind::GuardNotHad, &format!("{path}: {why}"));
         device.litestream.allow_starts();

@@ -1,4 +1,5 @@
-//! What the daemon tells about itself, and what `edgerotate status` makes of it; on real daemons in real trouble.
+//! What the daemon tells about itself, and what `edgerotate status` makes of it; on real daemons in
+//! real trouble.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

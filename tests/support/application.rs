@@ -60,7 +60,8 @@ impl Application {
         self.connection.busy_timeout(Duration::ZERO).unwrap();
     }
 
-    /// What loses rows while Litestream is down: rows that it has not read, a checkpoint, and as many rows again.
+    /// What loses rows while Litestream is down: rows that it has not read, a checkpoint, and as
+    /// many rows again.
     pub fn overwrite_the_wal(&self) {
         self.write(20);
         self.checkpoint();

@@ -1,4 +1,5 @@
-//! tests/cloud as a test sees it: AWS for one device, with faults to order and a log of every request.
+//! tests/cloud as a test sees it: AWS for one device, with faults to order and a log of every
+//! request.
 
 use std::{
     env, fs,

@@ -32,7 +32,8 @@ pub fn compare(original: &[i64], copy: &[i64]) -> (Vec<i64>, Vec<i64>) {
     (original.difference(&copy).copied().collect(), copy.difference(&original).copied().collect())
 }
 
-/// Opens a database without ever checkpointing it: a checkpoint at the wrong moment is what the tests look for.
+/// Opens a database without ever checkpointing it: a checkpoint at the wrong moment is what the
+/// tests look for.
 pub fn open(database: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

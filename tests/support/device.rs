@@ -49,8 +49,8 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device with a token, a certificate, a cloud of its own and Litestream at hand; nothing of it runs
-    /// yet but the cloud.
+    /// A device with a token, a certificate, a cloud of its own and Litestream at hand; nothing of
+    /// it runs yet but the cloud.
     pub fn new(name: &str, generation: Generation, lifetime: Duration) -> Self {
         Self::below(Scratch::new(name), generation, lifetime)
     }
@@ -167,7 +167,8 @@ impl Device {
         self.settings.insert(name.to_owned(), value);
     }
 
-    /// Runs the daemon below another command, after a line for the shell; its process id stays its own.
+    /// Runs the daemon below another command, after a line for the shell; its process id stays its
+    /// own.
     pub fn wrap(&mut self, command: &[&str], shell: &str) {
         self.wrapper = command.iter().map(|word| (*word).to_owned()).collect();
         let script = format!("{shell} && exec \"$0\" \"$@\"");
@@ -353,7 +354,8 @@ impl Device {
         let path = self.scratch.join("device.env");
         let text: String =
             self.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        // Untouched where nothing changed, as on a device: whoever looks at its time sees a change otherwise.
+        // Untouched where nothing changed, as on a device: whoever looks at its time sees a change
+        // otherwise.
         if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
             fs::write(&path, text).expect("the settings");
         }
@@ -361,7 +363,8 @@ impl Device {
     }
 }
 
-/// edgerotate as cargo built it for this test, or beside the demo; or another build of it, which somebody wants tested.
+/// edgerotate as cargo built it for this test, or beside the demo; or another build of it, which
+/// somebody wants tested.
 pub fn program() -> PathBuf {
     if let Some(path) = env::var_os("EDGEROTATE_PROGRAM") {
         return path.into();

@@ -1,4 +1,5 @@
-//! Just enough HTTP/1.1 for a test's control of its cloud: plain, on loopback, one request a connection.
+//! Just enough HTTP/1.1 for a test's control of its cloud: plain, on loopback, one request a
+//! connection.
 
 use std::{
     io::{Read, Write},

@@ -1,8 +1,8 @@
 //! What keeps Litestream running: a thread that plays systemd for machines without it.
 //!
-//! Litestream is this thread's child, not the restart command's. It has the environment file as its only
-//! environment, read anew at each start, and a restart is answered once the new process is there, as with
-//! `systemctl restart`.
+//! Litestream is this thread's child, not the restart command's. It has the environment file as its
+//! only environment, read anew at each start, and a restart is answered once the new process is
+//! there, as with `systemctl restart`.
 
 use std::{
     fs,
@@ -23,8 +23,8 @@ use nix::sys::signal::Signal;
 
 use super::{Process, SOON, process::tied};
 
-/// How long a stop may take before it becomes a SIGKILL, as `TimeoutStopSec` says it on an image; longer
-/// than Litestream's own `shutdown-sync-timeout`.
+/// How long a stop may take before it becomes a SIGKILL, as `TimeoutStopSec` says it on an image;
+/// longer than Litestream's own `shutdown-sync-timeout`.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Starts, restarts and stops one Litestream.
@@ -70,7 +70,8 @@ struct State {
     failed: u32,
     /// Requests are answered only once this is false again.
     hung: bool,
-    /// So many starts are allowed; one that is not waits between the stop and the start. None: all are.
+    /// So many starts are allowed; one that is not waits between the stop and the start. None: all
+    /// are.
     allowed: Option<u32>,
     /// Litestream is stopped, and waits to be allowed to start.
     waits: bool,
@@ -269,7 +270,8 @@ impl Shared {
     }
 
     fn stop_process(&self) {
-        // Taken out, so that nobody waits for the lock as long as Litestream takes for its last upload.
+        // Taken out, so that nobody waits for the lock as long as Litestream takes for its last
+        // upload.
         let Some(mut process) = self.state().process.take() else {
             return;
         };

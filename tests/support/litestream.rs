@@ -168,7 +168,8 @@ impl Litestream {
         if succeeded && to.exists() { Ok(()) } else { Err(output) }
     }
 
-    /// Restores until the copy has every row of `original`; panics at the deadline with those missing.
+    /// Restores until the copy has every row of `original`; panics at the deadline with those
+    /// missing.
     pub fn restore_whole(&self, to: &Path, original: &[i64], deadline: Duration) -> Vec<i64> {
         self.restore_whole_of(&self.databases[0], to, original, deadline)
     }
@@ -207,7 +208,8 @@ impl Deref for Litestream {
 /// The bucket's path holds the thing's name, out of the environment file: one image, many devices.
 fn replica(cloud: &Cloud) -> String {
     format!(
-        "type: s3\n        bucket: {}\n        region: {}\n        endpoint: {}\n        force-path-style: true\n        \
+        "type: s3\n        bucket: {}\n        region: {}\n        endpoint: {}\n        \
+         force-path-style: true\n        \
          sync-interval: 1s\n        path: ${{EDGEROTATE_THING_NAME}}/",
         cloud.bucket(),
         cloud.region(),

@@ -1,8 +1,9 @@
 //! A device and its cloud, built from real parts in a directory of their own: SoftHSM, tests/cloud,
 //! Litestream, SQLite and edgerotate. The integration tests and the demo share it.
 //!
-//! Each part is a value that stops what it started when it goes, and whatever is killed instead takes
-//! its processes with it (see [`process`]): no port and no path is fixed, so tests run side by side.
+//! Each part is a value that stops what it started when it goes, and whatever is killed instead
+//! takes its processes with it (see [`process`]): no port and no path is fixed, so tests run side
+//! by side.
 #![allow(dead_code, unused_imports, reason = "no single test uses every part")]
 #![allow(
     clippy::unwrap_used,
@@ -69,7 +70,8 @@ pub fn machine() -> Option<String> {
     env::var("EDGEROTATE_TEST_MACHINE").ok()
 }
 
-/// A shared library of a Debian package for this machine, in the directory that has the machine's name in it.
+/// A shared library of a Debian package for this machine, in the directory that has the machine's
+/// name in it.
 pub fn library(name: &str) -> PathBuf {
     let machine = process::run(process::tied("cc").arg("-print-multiarch"));
     let path = Path::new("/usr/lib").join(machine.trim()).join(name);
@@ -94,8 +96,8 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Op
     }
 }
 
-/// Does it once in each `pace` until the `end`, by the clock: what a busy machine held up is made up for. Returns how many
-/// times a second that was.
+/// Does it once in each `pace` until the `end`, by the clock: what a busy machine held up is made
+/// up for. Returns how many times a second that was.
 pub fn keep_pace(pace: Duration, end: &AtomicBool, mut act: impl FnMut()) -> f64 {
     let (begun, mut done) = (Instant::now(), 0);
     while !end.load(Ordering::Relaxed) {

@@ -1,8 +1,8 @@
 //! A fixed port for one test, although tests run side by side.
 //!
-//! A look whether a port is free leaves a gap between the look and the taking. So it is claimed first, by a socket with an
-//! abstract name: the kernel gives that to one process, and takes it back however the process ends. The ports lie below
-//! those that the kernel gives to clients.
+//! A look whether a port is free leaves a gap between the look and the taking. So it is claimed
+//! first, by a socket with an abstract name: the kernel gives that to one process, and takes it
+//! back however the process ends. The ports lie below those that the kernel gives to clients.
 
 use std::{
     net::TcpListener,

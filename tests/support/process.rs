@@ -24,10 +24,12 @@ pub struct Process {
     output: PathBuf,
 }
 
-/// A command that is killed when the thread that started it ends: Ctrl-C, a panic, SIGKILL of the test.
+/// A command that is killed when the thread that started it ends: Ctrl-C, a panic, SIGKILL of the
+/// test.
 ///
-/// setpriv replaces itself with the program, so the process id and the arguments are the program's own.
-/// Its environment is empty but for a PATH, and for where OpenSSL's engines are if that is said.
+/// setpriv replaces itself with the program, so the process id and the arguments are the program's
+/// own. Its environment is empty but for a PATH, and for where OpenSSL's engines are if that is
+/// said.
 pub fn tied(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
@@ -178,8 +180,9 @@ fn parent_and_start(pid: u32) -> Option<(u32, String)> {
     Some((fields.get(1)?.parse().ok()?, (*fields.get(19)?).to_owned()))
 }
 
-/// Puts a program at `path`, by way of another process: whatever this process has open for writing, a test beside this one
-/// that starts a program just then has open as well for a moment, and what is open for writing can't be run.
+/// Puts a program at `path`, by way of another process: whatever this process has open for writing,
+/// a test beside this one that starts a program just then has open as well for a moment, and what
+/// is open for writing can't be run.
 pub fn make_program(path: &Path, contents: &[u8]) {
     let draft = path.with_extension("draft");
     std::fs::write(&draft, contents).expect("a program's draft");

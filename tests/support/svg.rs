@@ -20,7 +20,8 @@ pub struct Svg {
 impl Svg {
     pub fn new(width: f64, height: f64) -> Self {
         let text = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+             viewBox=\"0 0 {width} {height}\" \
              font-family=\"DejaVu Sans, Verdana, sans-serif\" fill=\"{INK}\">\n\
              <rect width=\"{width}\" height=\"{height}\" fill=\"#fcfcfa\"/>\n"
         );
@@ -45,7 +46,8 @@ impl Svg {
         let weight = if bold { "bold" } else { "normal" };
         let _ = writeln!(
             self.text,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" font-weight=\"{weight}\" fill=\"{colour}\" \
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" font-weight=\"{weight}\" \
+             fill=\"{colour}\" \
              text-anchor=\"{anchor}\">{}</text>",
             text.replace('&', "&amp;").replace('<', "&lt;")
         );
@@ -54,7 +56,8 @@ impl Svg {
     pub fn line(&mut self, x1: f64, y1: f64, x2: f64, y2: f64, colour: &str, width: f64) {
         let _ = writeln!(
             self.text,
-            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"{colour}\" stroke-width=\"{width}\"/>"
+            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"{colour}\" \
+             stroke-width=\"{width}\"/>"
         );
     }
 
@@ -70,7 +73,8 @@ impl Svg {
         let width = width.max(0.0);
         let _ = writeln!(
             self.text,
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"{radius}\" fill=\"{colour}\"/>"
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \
+             rx=\"{radius}\" fill=\"{colour}\"/>"
         );
     }
 }

@@ -72,8 +72,8 @@ impl Token {
         run(self.command("cp").args(["-a", "store", "backup"]));
     }
 
-    /// Takes the copy back. SoftHSM rewrites its file in place at each login, so that a SIGKILL at that moment
-    /// leaves it empty, which an HSM's own memory does not do.
+    /// Takes the copy back. SoftHSM rewrites its file in place at each login, so that a SIGKILL at
+    /// that moment leaves it empty, which an HSM's own memory does not do.
     pub fn repair(&self) {
         run(self.command("cp").args(["-a", "backup/.", "store"]));
     }

@@ -86,7 +86,8 @@ fn what_only_may_be_on_its_way_is_no_loss_and_no_proof() {
     // Litestream is down: a row was changed, another is new.
     open(&application)
         .execute_batch(
-            "UPDATE notes SET words = 'changed' WHERE rowid = 3; INSERT INTO samples VALUES (61, 'new');
+            "UPDATE notes SET words = 'changed' WHERE rowid = 3; INSERT INTO samples VALUES (61, \
+             'new');
              INSERT INTO pairs VALUES ('between', 4)",
         )
         .unwrap();
@@ -116,7 +117,8 @@ fn a_database_that_is_written_all_the_time_is_whole() {
     }
 }
 
-/// No rowid tells of a change that got lost: only the row's content does, once the replica has moved on.
+/// No rowid tells of a change that got lost: only the row's content does, once the replica has
+/// moved on.
 #[test]
 fn a_change_that_got_lost_is_found_when_newer_rows_have_come() {
     let (mut device, application) = with_application("changed", Generation::V05, SCHEMA);
@@ -147,7 +149,8 @@ fn more_rows_than_can_be_remembered_are_no_loss_while_all_are_rewritten() {
     start_litestream(&device);
     wait_until_uploaded(&device);
     wait_until_restorable(&device, &application, &application);
-    let rewrite = "BEGIN; UPDATE many SET value = value + 1; INSERT INTO samples (value) VALUES ('more'); COMMIT";
+    let rewrite = "BEGIN; UPDATE many SET value = value + 1; INSERT INTO samples (value) VALUES \
+     ('more'); COMMIT";
     let (answer, json) = while_writing(&[&application], rewrite, || verified(&device));
     let found = &json["databases"][0];
     assert_eq!((answer.code, &found["verdict"]), (Some(75), &json!("too-early")), "{answer:?}");
@@ -207,7 +210,8 @@ fn open(path: &Path) -> Connection {
 /// All that is in it.
 fn content(path: &Path) -> rusqlite::Result<String> {
     open(path).query_row(
-        "SELECT (SELECT group_concat(id || value) FROM samples) || (SELECT group_concat(rowid || words) FROM notes)",
+        "SELECT (SELECT group_concat(id || value) FROM samples) || (SELECT group_concat(rowid || \
+         words) FROM notes)",
         (),
         |row| row.get(0),
     )

@@ -1,5 +1,5 @@
-//! Each command as root, beside directories of a user who is hostile: what that one puts there as a trap must not make
-//! root remove, change or give away anything else.
+//! Each command as root, beside directories of a user who is hostile: what that one puts there as a
+//! trap must not make root remove, change or give away anything else.
 
 use std::{
     collections::BTreeMap,
@@ -216,7 +216,8 @@ fn seen(directory: &Path) -> BTreeMap<PathBuf, (u32, u32, u32, Vec<u8>)> {
     tree(directory).into_iter().map(look).collect()
 }
 
-/// What is root's in the directories of the other user; the racing thread of this test is root's as well.
+/// What is root's in the directories of the other user; the racing thread of this test is root's as
+/// well.
 fn made_by_root(device: &Device) -> Vec<PathBuf> {
     let directories = [&device.state_directory, &device.runtime_directory];
     let paths = directories.into_iter().flat_map(|directory| tree(directory));

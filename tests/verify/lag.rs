@@ -71,7 +71,8 @@ fn heartbeats_that_go_on_without_litestream_fall_behind_and_catch_up() {
     device.stop();
 }
 
-/// Litestream's retention deletes what the restore has listed and not read yet. Short times stand in for a slow link.
+/// Litestream's retention deletes what the restore has listed and not read yet. Short times stand
+/// in for a slow link.
 #[test]
 fn files_that_retention_deletes_under_a_restore_are_no_loss() {
     let mut device = Device::new("retention", Generation::V05, Duration::from_secs(3600));

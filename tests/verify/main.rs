@@ -1,7 +1,8 @@
-//! `edgerotate verify` against real parts: both generations of Litestream, and an S3 that checks what AWS checks.
+//! `edgerotate verify` against real parts: both generations of Litestream, and an S3 that checks
+//! what AWS checks.
 //!
-//! Nothing here measures a duration to judge it: a test waits until something is seen, with a deadline that a
-//! busy machine keeps.
+//! Nothing here measures a duration to judge it: a test waits until something is seen, with a
+//! deadline that a busy machine keeps.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -40,7 +40,8 @@ fn a_replica_with_every_row_is_whole() {
     }
 }
 
-/// The daemon marks a replica that may lack rows; a proof takes the mark back, and nothing less does.
+/// The daemon marks a replica that may lack rows; a proof takes the mark back, and nothing less
+/// does.
 #[test]
 fn a_proof_takes_the_mark_of_a_suspect_replica_back() {
     let mut device = device("mark", Generation::V05);
@@ -56,7 +57,8 @@ fn a_proof_takes_the_mark_of_a_suspect_replica_back() {
     assert_eq!(json["suspect"], "stays");
     assert!(mark.exists());
 
-    // Nothing is missing of what is old enough to be asked for. What Litestream makes of the rest nobody knows.
+    // Nothing is missing of what is old enough to be asked for. What Litestream makes of the rest
+    // nobody knows.
     new_snapshot(&device);
     write(&device, 1_700_000_020..=1_700_000_021);
     let (_, json) = verified(&device);
@@ -214,7 +216,8 @@ fn rows_of_another_device_are_no_proof() {
     replicate(&mut device);
     replace_replica(
         &device,
-        "DELETE FROM HealthCheck WHERE id > 10; INSERT INTO HealthCheck (id) VALUES (90), (91), (95)",
+        "DELETE FROM HealthCheck WHERE id > 10; INSERT INTO HealthCheck (id) VALUES (90), (91), \
+         (95)",
     );
     let (answer, json) = verified(&device);
     assert_eq!((answer.code, &json["verdict"]), (Some(65), &json!("other-database")), "{answer:?}");

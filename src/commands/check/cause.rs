@@ -115,8 +115,9 @@ fn is_file(provider: &Provider) -> bool {
 
 /// What the gate makes of it: with another image, would this device get further?
 ///
-/// What only a device without provisioning lacks (certificate, key file, PIN) warns, and so does all that AWS and the
-/// network answer for. A file that is there and may not be read is the image's doing: it made the users.
+/// What only a device without provisioning lacks (certificate, key file, PIN) warns, and so does
+/// all that AWS and the network answer for. A file that is there and may not be read is the image's
+/// doing: it made the users.
 pub fn gate(cause: Cause) -> Gate {
     match cause {
         Cause::CertificateNotPermitted
@@ -135,7 +136,8 @@ pub fn gate(cause: Cause) -> Gate {
         | Cause::ModuleNotPkcs11
         | Cause::PinAtEachSignature
         | Cause::KeyUriInvalid => Gate::Fails,
-        // A bus, a helper of the module's, a directory that the service manager makes: they may come.
+        // A bus, a helper of the module's, a directory that the service manager makes: they may
+        // come.
         Cause::ModuleRefuses
         | Cause::ModuleNotStarted
         | Cause::TokenLockUnusable

@@ -71,7 +71,8 @@ pub struct DaemonSeen {
     pub findings: Option<Findings>,
     /// Whether it stays can't be told yet.
     pub too_young: Option<Found>,
-    /// It has asked for nothing in this boot, and waits for its turn in the fleet (`EDGEROTATE_BOOT_SPREAD`).
+    /// It has asked for nothing in this boot, and waits for its turn in the fleet
+    /// (`EDGEROTATE_BOOT_SPREAD`).
     pub waits_for_its_turn: bool,
 }
 
@@ -82,7 +83,8 @@ impl DaemonSeen {
     }
 }
 
-/// Whether this system was booted with systemd, and has a unit for the daemon that something starts: then it is to run.
+/// Whether this system was booted with systemd, and has a unit for the daemon that something
+/// starts: then it is to run.
 pub fn is_to_run() -> bool {
     // sd_booted(3).
     Path::new("/run/systemd/system").is_dir() && is_in_image() && is_enabled()
@@ -95,8 +97,8 @@ fn is_in_image() -> bool {
     first.is_some_and(|unit| unit.is_file())
 }
 
-/// Whether another unit, such as multi-user.target, pulls it in by a link in its `.wants` or `.requires` directory: what
-/// `systemctl enable` makes, and needs no D-Bus to be seen.
+/// Whether another unit, such as multi-user.target, pulls it in by a link in its `.wants` or
+/// `.requires` directory: what `systemctl enable` makes, and needs no D-Bus to be seen.
 fn is_enabled() -> bool {
     let entries = |directory: &&str| fs::read_dir(directory).into_iter().flatten().flatten();
     UNIT_DIRECTORIES.iter().flat_map(entries).map(|entry| entry.path()).any(|directory| {
@@ -143,7 +145,8 @@ pub fn look(config: &Config, settings: &[PathBuf], trust: Trust, awaited: bool) 
     DaemonSeen { line, runs: true, findings, too_young, waits_for_its_turn }
 }
 
-/// One that ends again and again holds its lock for a moment each time, and has nothing to tell by then.
+/// One that ends again and again holds its lock for a moment each time, and has nothing to tell by
+/// then.
 fn has_come_up(seen: &Seen, pid: u32) -> Result<(), Found> {
     let not_up = |detail: String| Err(Found::new(Finding::DaemonNotUp, detail));
     let unknown = |why: &str| {
@@ -162,7 +165,8 @@ fn has_come_up(seen: &Seen, pid: u32) -> Result<(), Found> {
     }
 }
 
-/// Or it has even that, at the one look. So it must have been there for as long as lies between two.
+/// Or it has even that, at the one look. So it must have been there for as long as lies between
+/// two.
 fn too_young(seen: &Seen, pid: u32) -> Option<Found> {
     let record = seen.record.as_ref().ok()?;
     let is_young = seen.now.boottime.since(record.daemon.started.at) < PAUSE;
@@ -256,8 +260,8 @@ fn inputs(config: &Config) -> Vec<PathBuf> {
     inputs
 }
 
-/// Whether a file was changed after that moment, or may have been. The wall clock of then is known by that of the
-/// record.
+/// Whether a file was changed after that moment, or may have been. The wall clock of then is known
+/// by that of the record.
 fn is_newer(path: &Path, at: Moment, clocks: &Clocks) -> bool {
     let Ok(metadata) = fs::metadata(path) else { return true };
     let before = TimeDelta::from_std(clocks.boottime.at.since(at.at)).unwrap_or_default();

@@ -1,8 +1,10 @@
-//! The databases: whether they can be opened, written and guarded, and what is said of their replicas.
+//! The databases: whether they can be opened, written and guarded, and what is said of their
+//! replicas.
 //!
-//! The rules of `replica::sqlite` hold here as well: nothing but SQLite opens a database, its -wal or its -shm, and
-//! nothing is checkpointed. Nothing is written either: whether it could be is told by taking the lock of a writer and
-//! giving it back. Files that SQLite makes for that look go with it.
+//! The rules of `replica::sqlite` hold here as well: nothing but SQLite opens a database, its -wal
+//! or its -shm, and nothing is checkpointed. Nothing is written either: whether it could be is told
+//! by taking the lock of a writer and giving it back. Files that SQLite makes for that look go with
+//! it.
 
 use std::{
     fs,
@@ -32,7 +34,8 @@ use crate::{
     system::file_system::{Lasts, lasts},
 };
 
-/// How long another program's transaction is waited for. The heartbeat waits longer; a person does not.
+/// How long another program's transaction is waited for. The heartbeat waits longer; a person does
+/// not.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A larger database is not read through: a look is to be quick.
@@ -130,7 +133,8 @@ impl OpenDatabase {
     fn look(&self) -> rusqlite::Result<Result<String, Found>> {
         let text = |sql| self.connection.query_row(sql, (), |row| row.get::<_, String>(0));
         self.connection.execute_batch("SELECT 1 FROM sqlite_schema; BEGIN IMMEDIATE; ROLLBACK")?;
-        // Where it may not write, SQLite opens for reading alone and lets a writer's transaction begin.
+        // Where it may not write, SQLite opens for reading alone and lets a writer's transaction
+        // begin.
         if self.connection.is_readonly("main")? {
             let why = "(it can only be read)";
             return Ok(Err(Found::file(Finding::DatabaseNotUsable, &self.path, why)));
@@ -153,7 +157,8 @@ impl OpenDatabase {
         Ok(Ok(format!("it can be written; WAL, {}{read}", shown_size(size))))
     }
 
-    /// Leaves what was there. Without a frame in the WAL there is nothing to checkpoint, so that closing may remove it.
+    /// Leaves what was there. Without a frame in the WAL there is nothing to checkpoint, so that
+    /// closing may remove it.
     fn close(self) {
         let wal = fs::metadata(beside(&self.path, "-wal")).map_or(0, |wal| wal.len());
         if self.alone && wal == 0 {

@@ -163,7 +163,8 @@ pub fn program(path: &Path) -> Option<Found> {
     replaceable(path, &fs::metadata(path).ok()?)
 }
 
-/// Whoever may write its directory can put another file in its place, unless the directory is sticky, as /tmp is.
+/// Whoever may write its directory can put another file in its place, unless the directory is
+/// sticky, as /tmp is.
 fn replaceable(path: &Path, metadata: &Metadata) -> Option<Found> {
     let open = |path: &Path, metadata: &Metadata| {
         let mode = metadata.mode();

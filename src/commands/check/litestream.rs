@@ -201,8 +201,8 @@ fn runs_now(config: &Config, is_last: bool) -> Line {
     Line::wrong(step, seen, if young { found.softened() } else { found })
 }
 
-/// Whether the daemon is at it; or without one may have been, as far as the environment file shows it. An old Litestream
-/// may take its time to stop.
+/// Whether the daemon is at it; or without one may have been, as far as the environment file shows
+/// it. An old Litestream may take its time to stop.
 fn is_restarting(config: &Config) -> bool {
     let seen = Seen::look(&config.runtime_directory);
     match seen.record {

@@ -1,7 +1,9 @@
-//! `edgerotate check`: everything that a device needs, step by step, each with its own line and what to do.
+//! `edgerotate check`: everything that a device needs, step by step, each with its own line and
+//! what to do.
 //!
-//! It looks and changes nothing. What can hang or crash, a vendor's PKCS#11 module, works in the child that fetches
-//! ([`crate::fetch::parent`]); and where the daemon runs, what it has found is taken from it rather than from the token.
+//! It looks and changes nothing. What can hang or crash, a vendor's PKCS#11 module, works in the
+//! child that fetches ([`crate::fetch::parent`]); and where the daemon runs, what it has found is
+//! taken from it rather than from the token.
 
 mod cause;
 mod daemon;
@@ -99,7 +101,8 @@ pub enum Scope {
     Gate,
 }
 
-/// Looks at everything, writes what came of it, and answers with the exit code. `program` is edgerotate itself.
+/// Looks at everything, writes what came of it, and answers with the exit code. `program` is
+/// edgerotate itself.
 ///
 /// # Errors
 /// The answer could not be written, or the look could not begin at all.
@@ -115,7 +118,8 @@ pub fn run(
         tokio::select! {
             report = look_patiently(files, options, program, &mut inner) => report,
             // What was under way is killed when it is dropped.
-            _ = signals.next() => Err(io::Error::new(io::ErrorKind::Interrupted, "ended by a signal")),
+            _ = signals.next() => Err(io::Error::new(io::ErrorKind::Interrupted, "ended by a \
+             signal")),
         }
     })?;
     if options.json {
@@ -220,7 +224,8 @@ impl Checker<'_> {
         let config = &self.config;
         let user = files::user(config).map_or("edgerotate".to_owned(), files::name);
         let daemon = self.at_daemon();
-        // A fleet that booted at once is not to ask through its gates what its daemons ask spread out.
+        // A fleet that booted at once is not to ask through its gates what its daemons ask spread
+        // out.
         let is_left_to_daemon = self.options.scope == Scope::Gate && daemon.waits_for_its_turn;
         report.add([daemon.line]);
         report.add(files::lines(config, &user));
@@ -240,8 +245,8 @@ impl Checker<'_> {
             out_of_reach.push(Step::LitestreamConfig);
         }
         report.withdraw(&out_of_reach);
-        // What comes with the certificate, as docs/provisioning.md has it, is not there before it. But a token that has
-        // taken the PIN on this device was there.
+        // What comes with the certificate, as docs/provisioning.md has it, is not there before it.
+        // But a token that has taken the PIN on this device was there.
         if !pin_mark::was_accepted(&config.state_directory)
             && (out_of_reach.contains(&Step::CertificateFile)
                 || report.failed(Step::CertificateFile, Cause::CertificateMissing))

@@ -187,12 +187,13 @@ pub struct CheckReport {
     pub gate: bool,
 }
 
-/// Which exit code counts where several would: settings first, as whoever corrects them changes all the rest.
+/// Which exit code counts where several would: settings first, as whoever corrects them changes all
+/// the rest.
 const WORST_FIRST: [u8; 4] = [78, 69, 77, 75];
 
 impl CheckReport {
-    /// Adds lines. Where a step has one already, as a file's has from a look at its rights, what went wrong stays, and
-    /// each finding is told once.
+    /// Adds lines. Where a step has one already, as a file's has from a look at its rights, what
+    /// went wrong stays, and each finding is told once.
     pub fn add(&mut self, lines: impl IntoIterator<Item = Line>) {
         for line in lines {
             let one_for_each = matches!(line.step, Step::Guard);

@@ -91,7 +91,8 @@ pub fn look(layers: &Layers, missing: Missing) -> (Line, Option<Config>) {
     (Line::new(Step::Settings, seen, errors.chain(warnings).collect()), config)
 }
 
-/// The steps that can't be looked at where these settings have stand-ins. The network is never asked with any.
+/// The steps that can't be looked at where these settings have stand-ins. The network is never
+/// asked with any.
 pub fn out_of_reach(replaced: &[&'static Setting]) -> Vec<Step> {
     if replaced.is_empty() {
         return Vec::new();

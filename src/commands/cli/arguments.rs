@@ -84,7 +84,8 @@ pub fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, S
         "credential-process" => Topic::CredentialProcess,
         other => {
             return Err(format!(
-                "there is no command {other:?}; there are run, fetch, check, status, verify, mend and credential-process"
+                "there is no command {other:?}; there are run, fetch, check, status, verify, mend \
+                 and credential-process"
             ));
         }
     };
@@ -195,7 +196,8 @@ mod tests {
         );
         assert_eq!(
             parsed("start").unwrap_err(),
-            "there is no command \"start\"; there are run, fetch, check, status, verify, mend and credential-process"
+            "there is no command \"start\"; there are run, fetch, check, status, verify, mend and \
+             credential-process"
         );
         assert_eq!(parsed("run --child").unwrap_err(), "run has no argument \"--child\"");
         assert_eq!(parsed("run --config").unwrap_err(), "--config needs a file");

@@ -43,7 +43,8 @@ Settings are KEY=value lines, as in a systemd EnvironmentFile, from these places
   the environment
 ";
 
-const CHECK_OPTIONS: &str = "  --config-only   the settings' files alone, without a look at anything else: for the build of an
+const CHECK_OPTIONS: &str = "  --config-only   the settings' files alone, without a look at \
+ anything else: for the build of an
                   image
   --gate          for an update: fails only for what an image can break
   --patience SECONDS
@@ -80,8 +81,10 @@ const RUN: Page = Page {
 const FETCH: Page = Page {
     usage: "edgerotate fetch [--config FILE]...",
     text: &[
-        "Asks the credential provider once, with the settings of the daemon, and prints who was asked, how long the \
-         credentials live and how this device's clock compares. The credentials are thrown away. It waits for a daemon \
+        "Asks the credential provider once, with the settings of the daemon, and prints who was \
+         asked, how long the \
+         credentials live and how this device's clock compares. The credentials are thrown away. \
+         It waits for a daemon \
          that uses the token at this moment.",
         LISTED,
     ],
@@ -99,9 +102,12 @@ const FETCH: Page = Page {
 const CHECK: Page = Page {
     usage: "edgerotate check [--config FILE]... [--config-only | --gate] [--pin-changed] [--json]",
     text: &[
-        "Goes through everything the device needs, each step on a line of its own: settings, files and their rights, \
-         PKCS#11 module, token, PIN, key, certificate, endpoint, role alias, clock, database, Litestream, guard. What is \
-         wrong has what to do about it on the next line. It changes nothing, and asks the provider once; where the daemon \
+        "Goes through everything the device needs, each step on a line of its own: settings, files \
+         and their rights, \
+         PKCS#11 module, token, PIN, key, certificate, endpoint, role alias, clock, database, \
+         Litestream, guard. What is \
+         wrong has what to do about it on the next line. It changes nothing, and asks the provider \
+         once; where the daemon \
          runs, its findings are taken instead. Run it as the daemon's user.",
         CHECK_OPTIONS,
         LISTED,
@@ -115,7 +121,8 @@ const CHECK: Page = Page {
         (77, "not permitted: by the provider, the token (PIN) or the file system"),
         (
             78,
-            "the settings are wrong, here, in litestream.yml or in AWS; counts before 69, 77 and 75",
+            "the settings are wrong, here, in litestream.yml or in AWS; counts before 69, 77 and \
+             75",
         ),
     ],
 };
@@ -123,9 +130,12 @@ const CHECK: Page = Page {
 const STATUS: Page = Page {
     usage: "edgerotate status [--config FILE]... [--json] [--watch]",
     text: &[
-        "Shows what the daemon does: what is wrong and what to do about it, then credentials, next fetch, last error, \
-         Litestream, heartbeat, guard and replica. It reads what the daemon wrote down in the runtime directory, asks \
-         nobody, and works also when the daemon is down or the settings are wrong. NO_COLOR is respected.",
+        "Shows what the daemon does: what is wrong and what to do about it, then credentials, next \
+         fetch, last error, \
+         Litestream, heartbeat, guard and replica. It reads what the daemon wrote down in the \
+         runtime directory, asks \
+         nobody, and works also when the daemon is down or the settings are wrong. NO_COLOR is \
+         respected.",
         LISTED,
     ],
     exit_codes: &[
@@ -133,13 +143,15 @@ const STATUS: Page = Page {
         NOT_UNDERSTOOD,
         (
             69,
-            "the daemon does not run; Litestream does not, or does not get the credentials; heartbeats fail; a replica is \
+            "the daemon does not run; Litestream does not, or does not get the credentials; \
+             heartbeats fail; a replica is \
              suspect; or the last fetch's cause",
         ),
         NOT_WRITTEN,
         (
             75,
-            "no valid credentials, the clock is far off, the replica is behind, or too early to tell",
+            "no valid credentials, the clock is far off, the replica is behind, or too early to \
+             tell",
         ),
         (77, "not permitted: the last fetch, or this user to read what the daemon wrote down"),
         (78, "the settings are wrong, or the last fetch's cause"),
@@ -149,10 +161,14 @@ const STATUS: Page = Page {
 const VERIFY: Page = Page {
     usage: "edgerotate verify [--config FILE]... [--json]",
     text: &[
-        "Restores the heartbeat's database from its replica into the state directory, with Litestream and the credentials \
-         it has, and compares the heartbeats' ids with the live ones; then, one after the other, the databases in \
-         EDGEROTATE_GUARD_DATABASES that litestream.yml names, row by row. Whole: none is missing. Rows missing: these \
-         never arrived. Behind: newer heartbeats wait longer than EDGEROTATE_VERIFY_MAX_LAG. Nothing is changed, and what \
+        "Restores the heartbeat's database from its replica into the state directory, with \
+         Litestream and the credentials \
+         it has, and compares the heartbeats' ids with the live ones; then, one after the other, \
+         the databases in \
+         EDGEROTATE_GUARD_DATABASES that litestream.yml names, row by row. Whole: none is missing. \
+         Rows missing: these \
+         never arrived. Behind: newer heartbeats wait longer than EDGEROTATE_VERIFY_MAX_LAG. \
+         Nothing is changed, and what \
          was restored is removed.",
         LISTED,
     ],
@@ -161,7 +177,8 @@ const VERIFY: Page = Page {
         NOT_UNDERSTOOD,
         (
             65,
-            "rows are missing in the replica, or it can't be restored soundly; counts before the others",
+            "rows are missing in the replica, or it can't be restored soundly; counts before the \
+             others",
         ),
         (69, "Litestream can't be run, the database can't be read, or there is no room"),
         NOT_WRITTEN,
@@ -176,7 +193,8 @@ const CREDENTIAL_PROCESS: Page = Page {
     text: &[
         "Prints the daemon's credentials as AWS SDKs read them. In the profile of a program:",
         "  credential_process = /usr/bin/edgerotate credential-process\n",
-        "A program of another user than edgerotate's needs EDGEROTATE_CLIENT_DIRECTORY. Without a daemon the provider is \
+        "A program of another user than edgerotate's needs EDGEROTATE_CLIENT_DIRECTORY. Without a \
+         daemon the provider is \
          asked, and the answer is kept in XDG_RUNTIME_DIR for the next time.",
         LISTED,
     ],
@@ -194,8 +212,10 @@ const CREDENTIAL_PROCESS: Page = Page {
 const MEND: Page = Page {
     usage: "edgerotate mend [--config FILE]...",
     text: &[
-        "For what starts Litestream (ExecStartPre=-/usr/bin/edgerotate mend), to be run before each start with \
-         Litestream's user and environment. Asks the daemon whether a replica may lack rows; if so, makes a forced \
+        "For what starts Litestream (ExecStartPre=-/usr/bin/edgerotate mend), to be run before \
+         each start with \
+         Litestream's user and environment. Asks the daemon whether a replica may lack rows; if \
+         so, makes a forced \
          snapshot. Where nothing is to be done, or no daemon runs, it ends at once.",
         LISTED,
     ],

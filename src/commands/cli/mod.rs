@@ -89,7 +89,8 @@ fn as_owner(files: &SettingsFiles) -> Option<ExitCode> {
     let error = user::become_user(owner, group).err()?;
     let name = user::name(owner);
     complain(&format!(
-        "edgerotate: {} belongs to {name}, and this command can't become that user ({error}); run it as {name}",
+        "edgerotate: {} belongs to {name}, and this command can't become that user ({error}); run \
+         it as {name}",
         directories[0].display()
     ));
     Some(ExitCode::from(exit_code::NOT_PERMITTED))
@@ -246,7 +247,8 @@ fn mend(files: SettingsFiles) -> ExitCode {
     }
 }
 
-/// In the journal: a priority and no time, which it has itself. Elsewhere: RFC 3339 with the offset.
+/// In the journal: a priority and no time, which it has itself. Elsewhere: RFC 3339 with the
+/// offset.
 fn start_log(level: LevelFilter) {
     let journal_stream = env::var("JOURNAL_STREAM").ok();
     let in_journal = service_manager::writes_to_journal(journal_stream.as_deref(), io::stderr());

@@ -23,7 +23,8 @@ use crate::{
 const ENVIRONMENT_FILE_MODE: u32 = 0o600;
 
 impl Daemon {
-    /// Goes on once Litestream may restart, which it may do by itself as soon as the environment file is another.
+    /// Goes on once Litestream may restart, which it may do by itself as soon as the environment
+    /// file is another.
     pub(super) fn after_guard(&mut self, guarded: WaitsForGuard) {
         let taken = self.guard.take(matches!(guarded, WaitsForGuard::Again(_)));
         self.tasks.spawn(async move { Done::Guarded(guarded, taken.await) });

@@ -1,8 +1,8 @@
 //! `edgerotate run`: the loop between the state machine and the world.
 //!
-//! Everything runs on one thread but the heartbeat: the loop waits for the next thing that happens, tells the
-//! [`Rotation`] of it, and sets out to do what that answers. What takes long (a fetch, a restart) is a task whose end is
-//! one more thing that happens.
+//! Everything runs on one thread but the heartbeat: the loop waits for the next thing that happens,
+//! tells the [`Rotation`] of it, and sets out to do what that answers. What takes long (a fetch, a
+//! restart) is a task whose end is one more thing that happens.
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
@@ -58,20 +58,23 @@ use crate::{
     },
 };
 
-/// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made of pieces.
+/// The longest the loop sleeps. tokio's clock stands still while the device does, so a wait is made
+/// of pieces.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// A heartbeat that reports neither success nor failure for so long, beyond its interval, is stuck, and the watchdog is
-/// no longer fed. Above the five seconds that SQLite waits for a lock.
+/// A heartbeat that reports neither success nor failure for so long, beyond its interval, is stuck,
+/// and the watchdog is no longer fed. Above the five seconds that SQLite waits for a lock.
 const HEARTBEAT_STUCK: Duration = Duration::from_secs(60);
 
 /// Seen with 0.5.17 after kills; its log says why, and a restart helps it.
 const STUCK: &str = "Litestream runs, and reads nothing of it any more";
 
-/// What is given to the row, the metrics and the guard's record being written when the daemon is told to stop; two seconds are promised for all.
+/// What is given to the row, the metrics and the guard's record being written when the daemon is
+/// told to stop; two seconds are promised for all.
 const TIME_TO_STOP: Duration = Duration::from_millis(1500);
 
-/// Runs until it is told to stop by SIGTERM, SIGINT or SIGHUP. `program` is edgerotate itself, for its children.
+/// Runs until it is told to stop by SIGTERM, SIGINT or SIGHUP. `program` is edgerotate itself, for
+/// its children.
 ///
 /// # Errors
 /// What keeps the daemon from running at all; whatever fails later is retried.
@@ -156,7 +159,8 @@ impl Daemon {
                 beat = self.heartbeat.next() => match beat {
                     Some(beat) => self.beat(beat),
                     None => {
-                        log::error!("the heartbeat's thread has ended; the service manager starts it all again");
+                        log::error!("the heartbeat's thread has ended; the service manager starts \
+                         it all again");
                         return Err(Stopped::Device);
                     }
                 },
@@ -169,14 +173,16 @@ impl Daemon {
                     }
                     Some(News::RestartWanted) => self.tell(Event::RestartWanted),
                     None => {
-                        log::error!("the guard's thread has ended; the service manager starts it all again");
+                        log::error!("the guard's thread has ended; the service manager starts it \
+                         all again");
                         return Err(Stopped::Device);
                     }
                 },
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => self.done(done),
                     Err(e) => {
-                        log::error!("a task has ended without a result ({e}); the service manager starts it all again");
+                        log::error!("a task has ended without a result ({e}); the service manager \
+                         starts it all again");
                         return Err(Stopped::Device);
                     }
                 },
@@ -251,7 +257,8 @@ impl Daemon {
     fn done(&mut self, done: Done) {
         match done {
             Done::Fetched(fetch, reply) => {
-                // Not before: two starts of large programs at once delay a device's first credentials.
+                // Not before: two starts of large programs at once delay a device's first
+                // credentials.
                 self.look_at_version();
                 let event = self.fetched(fetch, reply);
                 self.tell(event);
@@ -285,7 +292,8 @@ impl Daemon {
         }
     }
 
-    /// Tells the state machine what happened, and does what it answers, until there is nothing to do.
+    /// Tells the state machine what happened, and does what it answers, until there is nothing to
+    /// do.
     fn tell(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {

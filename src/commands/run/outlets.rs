@@ -1,4 +1,5 @@
-//! What hands the credentials to programs that ask for them: the endpoint, and the file for `credential-process`.
+//! What hands the credentials to programs that ask for them: the endpoint, and the file for
+//! `credential-process`.
 //!
 //! Nothing that goes wrong here keeps the rotation from going on.
 
@@ -36,8 +37,8 @@ use crate::{
     system::atomic_file,
 };
 
-/// The least lead where programs ask. Most SDKs ask again five minutes before expiry (boto3: from 15 on), and would before each of their requests
-/// if what they got had less than that left.
+/// The least lead where programs ask. Most SDKs ask again five minutes before expiry (boto3: from
+/// 15 on), and would before each of their requests if what they got had less than that left.
 const LEAD: Duration = Duration::from_secs(8 * 60);
 
 /// A request waits for credentials that are expected within this time.
@@ -85,7 +86,8 @@ impl Outlets {
             false => {
                 if let Some((_, address)) = passed {
                     log::warn!(
-                        "edgerotate.socket listens on {address}, but there is no endpoint to answer there: disable it, or \
+                        "edgerotate.socket listens on {address}, but there is no endpoint to \
+                         answer there: disable it, or \
                          set EDGEROTATE_DELIVERY=endpoint or EDGEROTATE_ENDPOINT_LISTEN"
                     );
                 }
@@ -107,7 +109,8 @@ impl Outlets {
         if self.opened.is_some() { configured.max(LEAD) } else { configured }
     }
 
-    /// How Litestream gets at the credentials. `is_current`: its environment file is as it should be, and it runs.
+    /// How Litestream gets at the credentials. `is_current`: its environment file is as it should
+    /// be, and it runs.
     pub fn delivery(&self, is_current: bool) -> rotation::HandOverPolicy {
         match self.asked_by_litestream() {
             Some(opened) => {
@@ -130,7 +133,8 @@ impl Outlets {
         Some(async move { match endpoint.run(listener).await {} })
     }
 
-    /// What is known of the next fetch: whoever asks meanwhile waits for one that is under way or at hand.
+    /// What is known of the next fetch: whoever asks meanwhile waits for one that is under way or
+    /// at hand.
     pub fn expect(&self, rotation: &Rotation, now: Boottime) {
         let Some(opened) = &self.opened else { return };
         let is_due = || rotation.next_fetch().is_some_and(|at| at.since(now) <= SOON);
@@ -145,7 +149,8 @@ impl Outlets {
         }
     }
 
-    /// The newest credentials, for all who ask. Those who read a file get them by [`Self::write_owed`].
+    /// The newest credentials, for all who ask. Those who read a file get them by
+    /// [`Self::write_owed`].
     pub fn offer(&mut self, state: &State) {
         if let Some(opened) = &self.opened {
             opened.endpoint.serve(&state.credentials, state.resumed().held.expires);
@@ -218,7 +223,8 @@ impl OpenEndpoint {
         if let (Some((_, passed)), Some(set)) = (&passed, set) {
             if *passed != set {
                 log::error!(
-                    "EDGEROTATE_ENDPOINT_LISTEN: is {set}, but edgerotate.socket listens on {passed}: set both to the \
+                    "EDGEROTATE_ENDPOINT_LISTEN: is {set}, but edgerotate.socket listens on \
+                     {passed}: set both to the \
                      same, or leave the setting out"
                 );
                 return Err(Stopped::Settings);

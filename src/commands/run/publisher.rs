@@ -1,7 +1,8 @@
-//! What the daemon tells about itself, in one place: each part hands in its own piece, and the loop writes the whole.
+//! What the daemon tells about itself, in one place: each part hands in its own piece, and the loop
+//! writes the whole.
 //!
-//! The record is on tmpfs and is written at each change, which a heartbeat is as well. What may be on storage, the metrics,
-//! is written aside.
+//! The record is on tmpfs and is written at each change, which a heartbeat is as well. What may be
+//! on storage, the metrics, is written aside.
 
 use std::path::{Path, PathBuf};
 

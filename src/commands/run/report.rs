@@ -1,7 +1,8 @@
-//! What the daemon says: log lines, and the sentence in `systemctl status`. No decision is made here.
+//! What the daemon says: log lines, and the sentence in `systemctl status`. No decision is made
+//! here.
 //!
-//! The lines that begin like those of the program before edgerotate ("start update credential", "restart success
-//! litestream", …) are milestones: people and scripts look for them.
+//! The lines that begin like those of the program before edgerotate ("start update credential",
+//! "restart success litestream", …) are milestones: people and scripts look for them.
 
 use std::{fmt, io, path::Path, time::Duration};
 
@@ -63,11 +64,13 @@ pub fn how_litestream_restarts(litestream: &Service) {
     match (litestream.is_restarted_here(), litestream.can_be_seen()) {
         (_, true) => {}
         (true, false) => log::warn!(
-            "Litestream's start can't be seen here (no systemd, no EDGEROTATE_LITESTREAM_PID_FILE): the restart \
+            "Litestream's start can't be seen here (no systemd, no \
+             EDGEROTATE_LITESTREAM_PID_FILE): the restart \
              command's success is taken for it"
         ),
         (false, false) => log::warn!(
-            "nothing is known to restart Litestream, and its start can't be seen: set EDGEROTATE_RESTART_COMMAND"
+            "nothing is known to restart Litestream, and its start can't be seen: set \
+             EDGEROTATE_RESTART_COMMAND"
         ),
     }
 }
@@ -75,7 +78,8 @@ pub fn how_litestream_restarts(litestream: &Service) {
 /// A fetch that was killed and does not die.
 pub fn unreapable(pid: u32) {
     log::error!(
-        "the fetch (process {pid}) was killed and does not end: its PKCS#11 module hangs in the kernel; no other fetch \
+        "the fetch (process {pid}) was killed and does not end: its PKCS#11 module hangs in the \
+         kernel; no other fetch \
          is started until it ends. Look at the HSM's bus (dmesg); a reboot ends it"
     );
 }
@@ -83,7 +87,8 @@ pub fn unreapable(pid: u32) {
 /// Something keeps the guard's thread, probably the storage.
 pub fn guard_is_late(waited: Duration) {
     log::error!(
-        "the guard over Service's restart was not taken within {} s; the rotation goes on without it. Look at the \
+        "the guard over Service's restart was not taken within {} s; the rotation goes on without \
+         it. Look at the \
          storage (dmesg)",
         waited.as_secs()
     );
@@ -92,7 +97,8 @@ pub fn guard_is_late(waited: Duration) {
 /// A program that used to ask the endpoint in time.
 pub fn ran_out(consumer: &Consumer, now: Boottime) {
     log::warn!(
-        "{} no longer asks for credentials since {}, and the last that it got have run out: see whether it still runs",
+        "{} no longer asks for credentials since {}, and the last that it got have run out: see \
+         whether it still runs",
         consumer.name,
         span(now.since(consumer.asked)),
     );
@@ -120,7 +126,8 @@ impl DaemonLog {
 
     pub fn waits_after_boot(&self, wait: Duration) {
         log::info!(
-            "asks for the first credentials {}, as a fleet that boots at once is spread over EDGEROTATE_BOOT_SPREAD",
+            "asks for the first credentials {}, as a fleet that boots at once is spread over \
+             EDGEROTATE_BOOT_SPREAD",
             in_a_while(wait)
         );
     }
@@ -150,10 +157,12 @@ impl DaemonLog {
         match known_by {
             KnownBy::Date => {}
             KnownBy::WallClock => log::warn!(
-                "the provider's answer has no usable Date: the expiry is reckoned with this device's clock"
+                "the provider's answer has no usable Date: the expiry is reckoned with this \
+                 device's clock"
             ),
             KnownBy::Assumption => log::warn!(
-                "the provider's answer has no usable Date and this device's clock is not plausible: a lifetime of \
+                "the provider's answer has no usable Date and this device's clock is not \
+                 plausible: a lifetime of \
                  15 minutes is assumed"
             ),
         }
@@ -191,7 +200,8 @@ impl DaemonLog {
 
     pub fn expired(&self) {
         log::error!(
-            "the credentials have expired and there are no newer ones: Litestream can't upload until there are"
+            "the credentials have expired and there are no newer ones: Litestream can't upload \
+             until there are"
         );
     }
 
@@ -256,8 +266,10 @@ impl DaemonLog {
     pub fn not_offered(&mut self, error: String, now: Boottime) {
         if let Some(times) = self.offer.came(error.clone(), now) {
             log::error!(
-                "what other programs read could not be written{}: {error}; where EDGEROTATE_CLIENT_DIRECTORY is set, make \
-                 the directory, for edgerotate's user and the group of the programs, with mode 2750. It is tried again",
+                "what other programs read could not be written{}: {error}; where \
+                 EDGEROTATE_CLIENT_DIRECTORY is set, make \
+                 the directory, for edgerotate's user and the group of the programs, with mode \
+                 2750. It is tried again",
                 in_a_row(times)
             );
         }
@@ -317,7 +329,8 @@ impl DaemonLog {
             let consequence =
                 if off > SKEW_OF_S3 { "; S3 refuses uploads that are signed with it" } else { "" };
             log::warn!(
-                "this device's clock is {} {direction} the provider's{consequence}; look at its time synchronisation",
+                "this device's clock is {} {direction} the provider's{consequence}; look at its \
+                 time synchronisation",
                 span(off.to_std().unwrap_or_default())
             );
             self.skew_said = Some(skew);

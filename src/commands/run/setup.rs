@@ -1,4 +1,5 @@
-//! What happens once, before the loop: rights given up, directories, the lock, and what tells this device from others.
+//! What happens once, before the loop: rights given up, directories, the lock, and what tells this
+//! device from others.
 
 use std::{
     fs::{self, DirBuilder},
@@ -26,7 +27,8 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
     ] {
         make_directory(directory).map_err(|e| {
             log::error!(
-                "{setting}: {} is not there and can't be made: {e}; make it for the user that runs edgerotate",
+                "{setting}: {} is not there and can't be made: {e}; make it for the user that runs \
+                 edgerotate",
                 directory.display()
             );
             Stopped::Device
@@ -39,13 +41,15 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
         match lasts(database) {
             Ok(Lasts::Always) => {}
             Ok(Lasts::Unknown) => log::warn!(
-                "EDGEROTATE_DATABASE: it is not known whether the file system of {} outlives a reboot; see that \
+                "EDGEROTATE_DATABASE: it is not known whether the file system of {} outlives a \
+                 reboot; see that \
                  it does, or put the database on the data partition",
                 database.display()
             ),
             Ok(Lasts::UntilReboot) => {
                 log::error!(
-                    "EDGEROTATE_DATABASE: {} is in memory (on tmpfs, or on an overlay that writes to one), and would be \
+                    "EDGEROTATE_DATABASE: {} is in memory (on tmpfs, or on an overlay that writes \
+                     to one), and would be \
                      gone after a reboot; put it on the data partition, or set \
                      EDGEROTATE_ALLOW_VOLATILE_DATABASE=yes",
                     database.display()
@@ -64,7 +68,8 @@ pub fn prepare(config: &Config) -> Result<Instance, Stopped> {
         }
         NoInstance::Failed(e) => {
             log::error!(
-                "EDGEROTATE_RUNTIME_DIRECTORY: {} can't be written ({e}); it may have been made by another user, such \
+                "EDGEROTATE_RUNTIME_DIRECTORY: {} can't be written ({e}); it may have been made by \
+                 another user, such \
                  as root: remove it, or give it to the user that runs edgerotate",
                 config.runtime_directory.display()
             );
@@ -85,7 +90,8 @@ fn warn_of_secrets_on_flash(config: &Config) {
     {
         if let Ok(false) = is_volatile(path) {
             log::warn!(
-                "{setting}: {} is not on tmpfs: credentials are written to storage; put it below /run",
+                "{setting}: {} is not on tmpfs: credentials are written to storage; put it below \
+                 /run",
                 path.display()
             );
         }
@@ -111,7 +117,8 @@ fn make_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The device's place in the fleet, from its certificate: machine ids get cloned, certificates do not.
+/// The device's place in the fleet, from its certificate: machine ids get cloned, certificates do
+/// not.
 pub fn jitter(config: &Config) -> f64 {
     let identity = fs::read(&config.provider.certificate)
         .unwrap_or_else(|_| config.provider.thing_name.clone().unwrap_or_default().into_bytes());
@@ -122,7 +129,8 @@ pub fn jitter(config: &Config) -> f64 {
     backoff::share_of(hash)
 }
 
-/// A seed for the retries' jitter, from the kernel's generator by way of the standard library's hash keys.
+/// A seed for the retries' jitter, from the kernel's generator by way of the standard library's
+/// hash keys.
 pub fn seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }

@@ -52,8 +52,8 @@ impl Daemon {
             Look::StillRefused(refused) => Some(refused),
             Look::Changed | Look::Unknown => None,
         };
-        // Somebody may have removed the file, or put another image's settings in place; and a Litestream that is
-        // seen not to run takes nothing.
+        // Somebody may have removed the file, or put another image's settings in place; and a
+        // Litestream that is seen not to run takes nothing.
         let credentials = kept.as_ref().map(|state| &state.credentials);
         let is_current = holds(&config, &outlets, credentials)
             && (!litestream.can_be_seen() || litestream.current_start().is_some());
@@ -74,7 +74,8 @@ impl Daemon {
         if let Some(turn) = rotation.turn().filter(|turn| Some(*turn) != kept_turn) {
             if let Err(e) = turn_file.save(&boot_id, turn) {
                 log::warn!(
-                    "EDGEROTATE_RUNTIME_DIRECTORY: {e}; an edgerotate that starts again soon waits anew for its turn"
+                    "EDGEROTATE_RUNTIME_DIRECTORY: {e}; an edgerotate that starts again soon waits \
+                     anew for its turn"
                 );
             }
         }

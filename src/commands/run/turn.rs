@@ -1,4 +1,5 @@
-//! This boot's turn in the fleet, left to the next daemon: one that starts again must not wait anew.
+//! This boot's turn in the fleet, left to the next daemon: one that starts again must not wait
+//! anew.
 
 use std::{
     fs, io,
@@ -28,7 +29,8 @@ impl TurnFile {
         Self(directory.join(own_files::TURN))
     }
 
-    /// What was drawn in the boot `boot_id`. Of a file that can't be read nothing is known: a turn is drawn anew.
+    /// What was drawn in the boot `boot_id`. Of a file that can't be read nothing is known: a turn
+    /// is drawn anew.
     pub fn load(&self, boot_id: &str) -> Option<Boottime> {
         let text: TurnText = serde_json::from_slice(&fs::read(&self.0).ok()?).ok()?;
         (text.boot_id == boot_id).then_some(Boottime::from_millis(text.at_ms))

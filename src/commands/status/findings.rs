@@ -21,14 +21,15 @@ use crate::{
 /// A restart of Litestream takes some two seconds, and the guard before it a few more at most.
 const USUAL_RESTART: Duration = Duration::from_secs(10);
 
-/// Before the expiry: when Go's SDKs, both Litestreams' among them, ask the endpoint again, and go on no longer without
-/// an answer.
+/// Before the expiry: when Go's SDKs, both Litestreams' among them, ask the endpoint again, and go
+/// on no longer without an answer.
 const ASKS_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// A record is old so long after it should have been written anew.
 const OLD: Duration = Duration::from_secs(15);
 
-/// Neither written nor failed for so long beyond its interval, a heartbeat is stuck; the daemon's watchdog thinks so too.
+/// Neither written nor failed for so long beyond its interval, a heartbeat is stuck; the daemon's
+/// watchdog thinks so too.
 const SILENT: Duration = Duration::from_secs(60);
 
 /// The whole in a word.
@@ -38,8 +39,8 @@ pub struct StatusVerdict {
     pub exit_code: u8,
 }
 
-/// All is well (`ok`), or something is worth knowing (`notice`); else `down`, `starting` or `wrong`, and the worst finding's
-/// exit code.
+/// All is well (`ok`), or something is worth knowing (`notice`); else `down`, `starting` or
+/// `wrong`, and the worst finding's exit code.
 pub fn verdict(findings: &[StatusFinding]) -> StatusVerdict {
     let worst = findings.iter().find(|finding| finding.exit_code != 0);
     match worst {
@@ -163,7 +164,8 @@ fn not_running(seen: &Seen) -> StatusFinding {
     let asks_early = Moment::from(held.expires.at.before(ASKS_AGAIN));
     match record.device.delivery.as_str() {
         "endpoint" if !times.is_over(asks_early) => finding.since(format!(
-            "Litestream can upload until {}: then, five minutes before its credentials expire, it asks for newer ones",
+            "Litestream can upload until {}: then, five minutes before its credentials expire, it \
+             asks for newer ones",
             times.show(asks_early)
         )),
         "environment-file" if !times.is_over(held.expires) => finding.since(format!(

@@ -1,5 +1,5 @@
-//! The answer for a program. Its keys are stable: a few of its own, and the record's, with moments as this device's clock
-//! shows them.
+//! The answer for a program. Its keys are stable: a few of its own, and the record's, with moments
+//! as this device's clock shows them.
 
 use chrono::SecondsFormat;
 use serde_json::{Value, json};

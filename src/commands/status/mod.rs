@@ -1,8 +1,9 @@
 //! `edgerotate status`: what the daemon does, for a person and for programs.
 //!
-//! The daemon leaves a [`record`] in the runtime directory and holds a lock there as long as it lives. This reads both,
-//! and nothing else: it needs no more rights than to read that directory, and disturbs nobody. What is wrong
-//! ([`findings`]), the [`screen`] and the JSON are made of what was seen, without a look at clocks or files.
+//! The daemon leaves a [`record`] in the runtime directory and holds a lock there as long as it
+//! lives. This reads both, and nothing else: it needs no more rights than to read that directory,
+//! and disturbs nobody. What is wrong ([`findings`]), the [`screen`] and the JSON are made of what
+//! was seen, without a look at clocks or files.
 
 mod finding;
 pub mod findings;

@@ -1,4 +1,5 @@
-//! What `status` needs of the settings, and what it says of them: a daemon that runs is shown also where they are wrong.
+//! What `status` needs of the settings, and what it says of them: a daemon that runs is shown also
+//! where they are wrong.
 
 use std::path::PathBuf;
 

@@ -56,7 +56,8 @@ impl Times {
         wall.checked_add_signed(difference(moment.at, at)).unwrap_or(wall)
     }
 
-    /// How far ahead it is, in seconds; negative in the past. In a record of another boot nothing can be said.
+    /// How far ahead it is, in seconds; negative in the past. In a record of another boot nothing
+    /// can be said.
     pub fn ahead_s(&self, moment: Moment) -> Option<f64> {
         let ahead = difference(moment.at, self.known.0);
         #[allow(clippy::cast_precision_loss, reason = "milliseconds of centuries fit")]

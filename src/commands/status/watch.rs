@@ -23,7 +23,8 @@ const HOME: &str = "\u{1b}[H";
 const ERASE_LINE: &str = "\u{1b}[K\n";
 const ERASE_BELOW: &str = "\u{1b}[J";
 
-/// Shows the state each second, each time by the settings as they are then; answers with the last one's exit code.
+/// Shows the state each second, each time by the settings as they are then; answers with the last
+/// one's exit code.
 ///
 /// # Errors
 /// The answer could not be written, or signals can't be caught.

@@ -59,7 +59,8 @@ struct World {
     now: Duration,
 }
 
-/// The slowest that the daemon tries again after a failure that passes, and after any other (src/core/rotation).
+/// The slowest that the daemon tries again after a failure that passes, and after any other
+/// (src/core/rotation).
 const SOON: Duration = Duration::from_secs(150);
 const SLOWLY: Duration = Duration::from_secs(900);
 
@@ -129,8 +130,8 @@ impl World {
     #[track_caller]
     fn assert_kept(&self, events: &[Event]) {
         assert!(self.refusals <= MOST, "{} refusals: {events:?} {self:?}", self.refusals);
-        // A PIN that the token never took, and that twice had no answer, looks like one that it refused twice. No device
-        // can tell the two apart; a person has to.
+        // A PIN that the token never took, and that twice had no answer, looks like one that it
+        // refused twice. No device can tell the two apart; a person has to.
         let looks_refused = !self.memory.accepted && self.memory.unanswered() >= MOST;
         if self.pin_is_right && !looks_refused {
             let mut later = *self;
@@ -155,7 +156,8 @@ fn go_on(world: World, events: &mut Vec<Event>, depth: usize) {
     }
 }
 
-/// What can happen to a token: one whose flags tell shows a lock by its flag, and that is no lock for a time.
+/// What can happen to a token: one whose flags tell shows a lock by its flag, and that is no lock
+/// for a time.
 const WORLDS: [(bool, bool); 4] = [(true, true), (true, false), (false, true), (false, false)];
 
 #[test]
@@ -192,7 +194,8 @@ fn long_lives_keep_both_promises() {
     }
 }
 
-/// The fleet after a storm: a TPM counts each power cut as a wrong PIN, locks itself, and unlocks itself.
+/// The fleet after a storm: a TPM counts each power cut as a wrong PIN, locks itself, and unlocks
+/// itself.
 #[test]
 fn thirty_power_cuts_in_a_row_take_no_device_offline() {
     for was_accepted in [true, false] {

@@ -1,9 +1,9 @@
 //! `pkcs11:` URIs (RFC 7512), and the one place that knows how to show one without its PIN.
 //!
 //! A URI is read strictly, because OpenSSL's modules read it loosely: they skip what they do not
-//! understand and then fail with "object not found". And it is shown by what is known to be harmless
-//! rather than by cutting out what is known to be secret: a URI that does not parse is just the one whose
-//! PIN is not where it should be.
+//! understand and then fail with "object not found". And it is shown by what is known to be
+//! harmless rather than by cutting out what is known to be secret: a URI that does not parse is
+//! just the one whose PIN is not where it should be.
 
 mod masked;
 mod syntax;
@@ -91,9 +91,9 @@ impl Pkcs11Uri {
         })
     }
 
-    /// Refuses what RFC 7512 allows and no device's key needs: vendor attributes, which neither OpenSSL's
-    /// engine nor its provider understands, and a bare `=` or `&` in a value of the path, which is how a
-    /// PIN gets there when the `?` before it is missing.
+    /// Refuses what RFC 7512 allows and no device's key needs: vendor attributes, which neither
+    /// OpenSSL's engine nor its provider understands, and a bare `=` or `&` in a value of the path,
+    /// which is how a PIN gets there when the `?` before it is missing.
     ///
     /// # Errors
     /// Says where the first of them is, and what to write instead.
@@ -113,7 +113,8 @@ impl Pkcs11Uri {
             if has_bare_separator(value) {
                 let name = attribute.name;
                 return Err(UriError(format!(
-                    "{name} has a = or & in its value: write %3D or %26, and PIN and module after a ?"
+                    "{name} has a = or & in its value: write %3D or %26, and PIN and module after \
+                     a ?"
                 )));
             }
         }

@@ -118,7 +118,8 @@ fn an_error_says_which_attribute() {
         ),
         (
             "pkcs11:x-vendor=ü",
-            "attribute 1 of the path: character 1 of the value must be percent-encoded (a space is %20)",
+            "attribute 1 of the path: character 1 of the value must be percent-encoded (a space is \
+             %20)",
         ),
         ("pkcs11:object=a%2", "attribute object: a % is not followed by two hexadecimal digits"),
         ("pkcs11:object=a%zz", "attribute object: a % is not followed by two hexadecimal digits"),
@@ -132,7 +133,8 @@ fn an_error_says_which_attribute() {
         ),
         (
             "pkcs11:object=a&pin-value=1234",
-            "attribute object has swallowed one of pin-source, pin-value, module-name, module-path: these come after a ?",
+            "attribute object has swallowed one of pin-source, pin-value, module-name, \
+             module-path: these come after a ?",
         ),
         (
             "pkcs11:object=a?pin-value",
@@ -143,7 +145,8 @@ fn an_error_says_which_attribute() {
         ("pkcs11:object=a?pin-value=%ff", "attribute pin-value is not text"),
         (
             "pkcs11:object=a?pin-value=12#4",
-            "attribute pin-value: character 3 of the value must be percent-encoded (a space is %20)",
+            "attribute pin-value: character 3 of the value must be percent-encoded (a space is \
+             %20)",
         ),
         (
             "pkcs11:object=a?pin-value=12&34",
@@ -172,7 +175,8 @@ fn what_no_key_needs_is_refused() {
     for text in ["pkcs11:token=a;object=b=c", "pkcs11:token=a;object=b&c?pin-value=1234"] {
         assert_eq!(
             refused(text),
-            "attribute object has a = or & in its value: write %3D or %26, and PIN and module after a ?"
+            "attribute object has a = or & in its value: write %3D or %26, and PIN and module \
+             after a ?"
         );
     }
 }

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::core::{backoff::Random, boottime::Boottime, class::Class};
 
-/// The longest `Retry-After` that is obeyed: beyond it a wrong header would cost more than it saves.
+/// The longest `Retry-After` that is obeyed: beyond it a wrong header would cost more than it
+/// saves.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// How often a refused PIN is looked at for a change. It costs one stat.
@@ -36,9 +37,11 @@ pub enum Event {
     /// Litestream was seen to start after the write.
     Restarted(Restart),
     RestartFailed(Restart),
-    /// Litestream is to be restarted with the credentials that it has, for the sake of what its start does.
+    /// Litestream is to be restarted with the credentials that it has, for the sake of what its
+    /// start does.
     RestartWanted,
-    /// A program asked for credentials and there are none: a try that waits out an outage may come sooner.
+    /// A program asked for credentials and there are none: a try that waits out an outage may come
+    /// sooner.
     CredentialsWanted,
 }
 
@@ -47,7 +50,8 @@ pub enum Event {
 pub enum Action {
     /// Ask the provider, once.
     Fetch(Fetch),
-    /// Put in the environment file what Litestream needs: the newest credentials, or where it asks for them.
+    /// Put in the environment file what Litestream needs: the newest credentials, or where it asks
+    /// for them.
     Write(Write),
     /// Restart Litestream and see it start.
     Restart(Restart),
@@ -123,7 +127,8 @@ pub(super) enum Acquire {
 
 #[derive(Debug)]
 pub(super) enum HandOver {
-    /// Litestream runs with the newest credentials (or there are none), or knows where to ask for them.
+    /// Litestream runs with the newest credentials (or there are none), or knows where to ask for
+    /// them.
     Done,
     WriteDue {
         at: Boottime,
@@ -159,7 +164,8 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// Starts the machine; the first actions come from a [`Event::Woke`] at `now`. `seed`: for all that is random.
+    /// Starts the machine; the first actions come from a [`Event::Woke`] at `now`. `seed`: for all
+    /// that is random.
     pub fn new(policy: Policy, seed: u64, left: Left, now: Boottime) -> Self {
         let mut random = Random::new(seed);
         let resumed = left.resumed.filter(|r| r.held.expires > now);
@@ -172,8 +178,8 @@ impl Rotation {
             _ if left.pin_refused => Acquire::PinRefused { look: now + PIN_LOOK },
             None => Acquire::due(turn.unwrap_or(now).max(now), Failed::NEVER),
             Some(held) => {
-                // Unexpired credentials are at hand, so there is time to come back spread out: a new
-                // image restarts the daemon on the whole fleet at once.
+                // Unexpired credentials are at hand, so there is time to come back spread out: a
+                // new image restarts the daemon on the whole fleet at once.
                 let spread = held.lifetime.mul_f64(JITTER).min(held.expires.since(now) / 2);
                 let at = policy.rotation_due(held).max(now + spread.mul_f64(random.share()));
                 Acquire::due(at, Failed::NEVER)
@@ -221,7 +227,8 @@ impl Rotation {
                 );
             }
             Event::RestartWanted => {
-                // With credentials that have expired its start would do nothing; and one that is due does as well.
+                // With credentials that have expired its start would do nothing; and one that is
+                // due does as well.
                 let is_good = self.held.is_some_and(|held| held.expires > now);
                 if is_good && matches!(self.hand_over, HandOver::Done) {
                     self.hand_over = write_at(now);
@@ -275,8 +282,8 @@ impl Rotation {
         }
     }
 
-    /// The moment before which this boot's first credentials are not asked for, to be kept for the daemons that follow:
-    /// one that starts again must not wait anew.
+    /// The moment before which this boot's first credentials are not asked for, to be kept for the
+    /// daemons that follow: one that starts again must not wait anew.
     pub fn turn(&self) -> Option<Boottime> {
         self.turn
     }
@@ -285,7 +292,8 @@ impl Rotation {
         let held = Held { expires: fetch.begun + lifetime, lifetime };
         self.held = Some(held);
         self.expiry_said = false;
-        // The floor is for credentials that came at the end of their life: the device slept meanwhile.
+        // The floor is for credentials that came at the end of their life: the device slept
+        // meanwhile.
         let at = self.policy.rotation_due(held).max(now + PASSING.floor);
         self.acquire = Acquire::due(at, Failed::NEVER);
         match (self.policy.delivery, &mut self.hand_over) {

@@ -13,8 +13,8 @@ pub struct Policy {
     /// This device's place in the fleet, from 0 to 1: a rotation begins earlier by this share of
     /// [`JITTER`] of the lifetime, so that devices which booted together drift apart.
     pub jitter: f64,
-    /// What the boot starts asks for its first credentials within this time, not at once: after a power cut a whole fleet
-    /// boots in the same second.
+    /// What the boot starts asks for its first credentials within this time, not at once: after a
+    /// power cut a whole fleet boots in the same second.
     pub boot_spread: Duration,
     pub delivery: HandOverPolicy,
 }
@@ -24,8 +24,8 @@ pub struct Policy {
 pub enum HandOverPolicy {
     /// Each time anew: the credentials are written, and Litestream restarts with them.
     EachTime,
-    /// It asks for them itself. Where to ask is written once, and Litestream is started with that; `done`: it was,
-    /// by an earlier daemon of this boot.
+    /// It asks for them itself. Where to ask is written once, and Litestream is started with that;
+    /// `done`: it was, by an earlier daemon of this boot.
     Once { done: bool },
 }
 
@@ -36,8 +36,9 @@ impl Policy {
         held.expires.before(lead + held.lifetime.mul_f64(JITTER * self.jitter.clamp(0.0, 1.0)))
     }
 
-    /// When a device that the boot started asks for its first credentials: a moment that is drawn once a boot, by a daemon
-    /// before this one if it was `drawn`. `share`: from 0 to 1, at random. None for a device that has not just booted.
+    /// When a device that the boot started asks for its first credentials: a moment that is drawn
+    /// once a boot, by a daemon before this one if it was `drawn`. `share`: from 0 to 1, at random.
+    /// None for a device that has not just booted.
     pub(super) fn turn(
         &self,
         drawn: Option<Boottime>,
@@ -52,30 +53,33 @@ impl Policy {
     }
 }
 
-/// A machine that starts within this time after the boot was started by the boot, also on a slow device.
+/// A machine that starts within this time after the boot was started by the boot, also on a slow
+/// device.
 const BOOTING: Boottime = Boottime::from_millis(5 * 60 * 1000);
 
 /// The share of the lifetime over which a fleet's rotations are spread.
 pub(super) const JITTER: f64 = 0.1;
 
-/// Faults that pass. The cap bounds what comes at an outage's end: of a fleet that waits for it, one in 75 asks in each
-/// second, and a device notices the end after 75 s on average. Where credentials are about to expire, it tries sooner.
+/// Faults that pass. The cap bounds what comes at an outage's end: of a fleet that waits for it,
+/// one in 75 asks in each second, and a device notices the end after 75 s on average. Where
+/// credentials are about to expire, it tries sooner.
 pub(super) const PASSING: Backoff = Backoff {
     floor: Duration::from_secs(1),
     first: Duration::from_secs(2),
     cap: Duration::from_secs(150),
 };
 
-/// Between a failed try and one that a program brings nearer by asking. A fleet whose programs all ask in an outage, each
-/// device from its own failure on, thus shows the provider 2 % of its devices in each second.
+/// Between a failed try and one that a program brings nearer by asking. A fleet whose programs all
+/// ask in an outage, each device from its own failure on, thus shows the provider 2 % of its
+/// devices in each second.
 pub(super) const WANTED_PAUSE: Duration = Duration::from_secs(50);
 
-/// A part of the device that does not answer is tried so often as if it passed, for two minutes at the most; after that as
-/// if a person must mend it.
+/// A part of the device that does not answer is tried so often as if it passed, for two minutes at
+/// the most; after that as if a person must mend it.
 pub(super) const SOON_TRIES: u32 = 6;
 
-/// Mistakes that a person mends: quick enough for the technician who waits, rare enough for a fleet whose
-/// role alias was deleted.
+/// Mistakes that a person mends: quick enough for the technician who waits, rare enough for a fleet
+/// whose role alias was deleted.
 pub(super) const SETUP: Backoff = Backoff {
     floor: Duration::from_secs(30),
     first: Duration::from_secs(120),

@@ -107,7 +107,8 @@ fn a_setup_fault_is_retried_slowly_and_retry_after_is_obeyed_up_to_its_bound() {
     assert!(next >= s(300) && next <= s(331), "{next:?}");
 }
 
-/// A bus that is late is there in a moment; one that stays away must not be asked for ever as if it came.
+/// A bus that is late is there in a moment; one that stays away must not be asked for ever as if it
+/// came.
 #[test]
 fn a_device_that_does_not_answer_is_tried_soon_and_then_slowly() {
     let (mut rotation, mut now, mut waits) = (fresh(), s(0), Vec::new());
@@ -231,7 +232,8 @@ fn where_litestream_asks_itself_it_is_started_once_and_before_any_credentials() 
     assert_eq!(rotation.handle(Event::Fetched { fetch: ticket, lifetime: HOUR }, s(3301)), []);
     assert_eq!(rotation.next_wake(), Some(s(6600)));
 
-    // The daemon alone was restarted; then nothing is done for Litestream, with credentials at hand or without.
+    // The daemon alone was restarted; then nothing is done for Litestream, with credentials at hand
+    // or without.
     let held = Held { expires: s(3600), lifetime: HOUR };
     let left = Left { resumed: Some(Resumed { held, handed_over: true }), ..Left::default() };
     let mut rotation = Rotation::new(once(true), 1, left, s(100));

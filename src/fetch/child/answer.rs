@@ -1,7 +1,7 @@
 //! The provider's answer: its status, headers and body, and what each of them means.
 //!
-//! Source of the messages: AWS IoT Core developer guide, "Authorizing direct calls to AWS services using AWS IoT
-//! Core credential provider", and the answers of the service itself.
+//! Source of the messages: AWS IoT Core developer guide, "Authorizing direct calls to AWS services
+//! using AWS IoT Core credential provider", and the answers of the service itself.
 
 use std::time::Duration;
 
@@ -61,7 +61,8 @@ impl HttpAnswer {
             let what = self.other_body().unwrap_or(what);
             Failure::new(Cause::AnswerNotUnderstood, self.in_words(&what))
         })?;
-        // Both times are the provider's: whatever the device's clock says, these credentials are of no use.
+        // Both times are the provider's: whatever the device's clock says, these credentials are of
+        // no use.
         if let Some(date) =
             self.header("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok())
         {
@@ -164,8 +165,8 @@ impl HttpAnswer {
     }
 }
 
-/// A URL without its query and fragment, which may hold a session token. One with a user and a password in it is not
-/// shown at all.
+/// A URL without its query and fragment, which may hold a session token. One with a user and a
+/// password in it is not shown at all.
 fn without_secrets(url: &str) -> &str {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     if url.contains('@') { "a URL with a user's name in it" } else { url }
@@ -235,7 +236,8 @@ mod tests {
             ),
             (
                 400,
-                "The requested CredentialDurationSeconds exceeds the MaxSessionDuration set for the role",
+                "The requested CredentialDurationSeconds exceeds the MaxSessionDuration set for \
+                 the role",
                 Cause::DurationTooLong,
             ),
             (400, "Bad", Cause::BadRequest),

@@ -13,8 +13,9 @@ pub fn words(code: c_ulong) -> String {
     }
 }
 
-/// Whether a start that ends so may go well the next time: a bus that is late, a daemon behind the module that restarts.
-/// CKR_HOST_MEMORY, CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, the device's own, and kryoptic's of a token that is not there.
+/// Whether a start that ends so may go well the next time: a bus that is late, a daemon behind the
+/// module that restarts. CKR_HOST_MEMORY, CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, the device's own,
+/// and kryoptic's of a token that is not there.
 pub fn may_pass(code: c_ulong) -> bool {
     matches!(code, 0x2 | 0x5 | 0x6 | 0x30..=0x32) || NO_TOKEN.contains(&code)
 }

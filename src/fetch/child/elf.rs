@@ -1,4 +1,5 @@
-//! For which machine a library was built: the dynamic loader says "no such file" of one for another machine.
+//! For which machine a library was built: the dynamic loader says "no such file" of one for another
+//! machine.
 
 use std::{fs::File, io::Read, path::Path};
 

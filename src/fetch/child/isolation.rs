@@ -70,7 +70,8 @@ pub fn enter() -> Result<Isolated, NotEntered> {
     let redirect = || -> io::Result<(File, File, OwnedFd)> {
         let order = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let reply = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        // Non-blocking: a module that prints more than the pipe holds loses the rest and does not wait.
+        // Non-blocking: a module that prints more than the pipe holds loses the rest and does not
+        // wait.
         let (printed, printer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         dup2_stdout(&printer)?;
         dup2_stderr(&printer)?;
@@ -107,8 +108,8 @@ fn read_order(pipe: File) -> Result<FetchOrder, NotEntered> {
 }
 
 impl ReplyPipe {
-    /// Writes the one reply, and the newline that tells the parent that it is whole. The pipe's end would not: a process
-    /// that the module has started may hold it open.
+    /// Writes the one reply, and the newline that tells the parent that it is whole. The pipe's end
+    /// would not: a process that the module has started may hold it open.
     pub fn send(mut self, envelope: &Envelope<impl Serialize>) -> io::Result<()> {
         let mut text = Zeroizing::new(Vec::with_capacity(2 * MAX_REPLY_BYTES));
         serde_json::to_writer(&mut *text, envelope)?;

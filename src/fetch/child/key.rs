@@ -1,4 +1,5 @@
-//! The key of a fetch: opened, with the marks of the PIN around its login, and kept until the reply is out.
+//! The key of a fetch: opened, with the marks of the PIN around its login, and kept until the reply
+//! is out.
 
 use std::{env, os::fd::OwnedFd, time::Duration};
 
@@ -21,8 +22,8 @@ use crate::{
     system::clock,
 };
 
-/// What is kept until the reply is out. The order is that of dropping: the key is closed, the module finalized, which
-/// logs out and ends its sessions, and then the next may use the token.
+/// What is kept until the reply is out. The order is that of dropping: the key is closed, the
+/// module finalized, which logs out and ends its sessions, and then the next may use the token.
 #[derive(Default)]
 pub(super) struct ChildState {
     /// What the module was given in its environment, which may be or hold a PIN.

@@ -1,6 +1,8 @@
-//! A look at the device's own part of a fetch: everything that goes before the network, told part by part.
+//! A look at the device's own part of a fetch: everything that goes before the network, told part
+//! by part.
 //!
-//! The proof that a key can be used is a signature. It is made here and checked here, so it works offline too.
+//! The proof that a key can be used is a signature. It is made here and checked here, so it works
+//! offline too.
 
 use chrono::{DateTime, Utc};
 use openssl::{
@@ -88,7 +90,8 @@ fn certificate(
     })
 }
 
-/// Whether it was found before the module was asked anything, so that nothing is known of the module.
+/// Whether it was found before the module was asked anything, so that nothing is known of the
+/// module.
 fn is_of_pin(cause: Cause) -> bool {
     matches!(
         cause,

@@ -1,8 +1,9 @@
 //! The fetch child: an order in, one reply out, and no trace of the PIN.
 //!
-//! In the order in which they work: `isolation` takes from the process what it must not have; `pin` reads the PIN;
-//! `token` takes the lock and opens the key; `request` asks; `answer` and `transport` explain what came. `look` stops
-//! before the network, for whoever wants to know whether the device's own part works.
+//! In the order in which they work: `isolation` takes from the process what it must not have; `pin`
+//! reads the PIN; `token` takes the lock and opens the key; `request` asks; `answer` and
+//! `transport` explain what came. `look` stops before the network, for whoever wants to know
+//! whether the device's own part works.
 
 mod answer;
 mod ckr;
@@ -43,8 +44,8 @@ use crate::{
     },
 };
 
-/// Does all that `edgerotate fetch --child` does. The order comes on standard input, the reply goes to standard output,
-/// and whatever else is printed goes into the reply, without its secrets.
+/// Does all that `edgerotate fetch --child` does. The order comes on standard input, the reply goes
+/// to standard output, and whatever else is printed goes into the reply, without its secrets.
 pub fn child() -> ExitCode {
     let Isolated { order, reply: pipe, printed } = match isolation::enter() {
         Ok(isolated) => isolated,
@@ -99,7 +100,8 @@ fn quote(failure: &mut Failure, notes: &str) {
 
 fn fetch(order: &FetchOrder, kept: &mut ChildState) -> Result<FetchReply, Failure> {
     let FetchOrder { provider, .. } = order;
-    // Files first, token second, network last: what is cheap to look at is not found out by a login.
+    // Files first, token second, network last: what is cheap to look at is not found out by a
+    // login.
     request::check_tls_backend()?;
     let chain = material::certificates(&provider.certificate)?;
     let authorities = provider.ca_file.as_deref().map(material::authorities).transpose()?;

@@ -1,7 +1,7 @@
 //! What PKCS#11 modules and libp11 print, made fit for a debug log.
 //!
-//! libp11 prints whole URIs, PIN included, when something fails, and a tracing module prints PINs as text and in
-//! hex. Only the child knows the PIN, so only the child can take it out.
+//! libp11 prints whole URIs, PIN included, when something fails, and a tracing module prints PINs
+//! as text and in hex. Only the child knows the PIN, so only the child can take it out.
 
 use std::{fs::File, io::Read, os::fd::OwnedFd};
 
@@ -20,7 +20,8 @@ const PIPE_BYTES: usize = 64 * 1024;
 /// Takes what is in the pipe now, without waiting for more.
 pub fn collect(printed: OwnedFd, pin: Option<&str>, secrets: &[Secret]) -> String {
     let mut raw = Zeroizing::new(Vec::with_capacity(PIPE_BYTES + 1));
-    // Ends with WouldBlock, as this process itself holds the writing end; what was read by then is kept.
+    // Ends with WouldBlock, as this process itself holds the writing end; what was read by then is
+    // kept.
     let _ = File::from(printed).take(PIPE_BYTES as u64).read_to_end(&mut raw);
     clean(&String::from_utf8_lossy(&raw), pin, secrets)
 }
@@ -38,8 +39,8 @@ const LIBP11: &[&str] = &[
     "No matching initialized token",
 ];
 
-/// The module's own last words in the notes: its last lines, as many as a message should hold. The reason stands often some
-/// lines before the last.
+/// The module's own last words in the notes: its last lines, as many as a message should hold. The
+/// reason stands often some lines before the last.
 pub fn last_words(notes: &str) -> Option<String> {
     let is_own = |line: &&str| {
         !line.trim().is_empty() && !LIBP11.iter().any(|begin| line.starts_with(begin))
@@ -118,7 +119,8 @@ mod tests {
     #[test]
     fn takes_the_pin_out_in_every_form() {
         // The first line is libp11 0.4.12's, the second pkcs11-spy's.
-        let text = "The private key was not found at: pkcs11:token=t;object=o?pin-value=648219&x=1\n\
+        let text = "The private key was not found at: \
+         pkcs11:token=t;object=o?pin-value=648219&x=1\n\
                     [in] pPin[ulPinLen] 36 34 38 32 31 39  648219\n\
                     pin-source=file:/run/pin;type=private \u{1b}[31m";
         assert_eq!(
@@ -134,11 +136,14 @@ mod tests {
     /// What was captured of tpm2-pkcs11 1.9.0 at a TPM that killed clients had filled.
     #[test]
     fn a_module_s_last_words_are_its_own() {
-        let notes = "WARNING:esys:src/tss2-esys/api/Esys_StartAuthSession.c:390 Received TPM Error | \
-                     ERROR: Esys_StartAuthSession: tpm:warn(2.0): out of memory for session contexts | \
+        let notes = "WARNING:esys:src/tss2-esys/api/Esys_StartAuthSession.c:390 Received TPM Error \
+         | \
+                     ERROR: Esys_StartAuthSession: tpm:warn(2.0): out of memory for session \
+                     contexts | \
                      ERROR: Could not start Auth Session with the TPM. | \
                      ERROR: Error unsealing wrapping key | Login failed | \
-                     Login to token failed, returning NULL... | PKCS11_get_private_key returned NULL";
+                     Login to token failed, returning NULL... | PKCS11_get_private_key returned \
+                     NULL";
         let words = last_words(notes).unwrap();
         assert!(words.starts_with("ERROR: Esys_StartAuthSession"), "{words}");
         assert!(words.ends_with("| ERROR: Error unsealing wrapping key"), "{words}");

@@ -6,8 +6,8 @@ use openssl::error::ErrorStack;
 
 use super::ckr;
 
-/// Under these names libp11's engine and OpenSSL's pkcs11 provider hand on what the PKCS#11 module answered; the codes
-/// are CKR_….
+/// Under these names libp11's engine and OpenSSL's pkcs11 provider hand on what the PKCS#11 module
+/// answered; the codes are CKR_….
 const MODULES: [&str; 2] = ["PKCS#11 module", "pkcs11"];
 
 /// One entry of the queue.
@@ -39,8 +39,8 @@ impl QueueEntry {
     }
 }
 
-/// Whether libcurl's words quote the PKCS#11 module: it takes the first entry of the queue into them, as
-/// `error:41800090:PKCS#11 module::Operation active`.
+/// Whether libcurl's words quote the PKCS#11 module: it takes the first entry of the queue into
+/// them, as `error:41800090:PKCS#11 module::Operation active`.
 pub fn quotes_module(words: &str) -> bool {
     words
         .split("error:")

@@ -1,9 +1,10 @@
-//! Whether a key and a certificate belong together: by comparison, or by a signature that is verified in software.
+//! Whether a key and a certificate belong together: by comparison, or by a signature that is
+//! verified in software.
 //!
-//! Nothing is verified through the token. OpenSSL takes a public key into the provider that has the private one, and
-//! there pkcs11-provider 1.0 finds no key, 1.3.0 waits for itself, and what is left in a TPM without a resource manager
-//! fails every later fetch. So the certificate's key is taken apart, put together anew from its numbers, and used by
-//! functions that know no provider.
+//! Nothing is verified through the token. OpenSSL takes a public key into the provider that has the
+//! private one, and there pkcs11-provider 1.0 finds no key, 1.3.0 waits for itself, and what is
+//! left in a TPM without a resource manager fails every later fetch. So the certificate's key is
+//! taken apart, put together anew from its numbers, and used by functions that know no provider.
 
 use std::path::Path;
 
@@ -66,8 +67,8 @@ impl<'a> Certified<'a> {
 
 /// Whether the certificate was issued for the key.
 ///
-/// A key whose public half the token does not have gets the certificate's, and has to prove by a signature that it is its
-/// own. Vendors' tools and imports often leave the private key alone.
+/// A key whose public half the token does not have gets the certificate's, and has to prove by a
+/// signature that it is its own. Vendors' tools and imports often leave the private key alone.
 pub fn check_match(
     certified: &Certified,
     key: &PKey<Private>,
@@ -89,7 +90,8 @@ pub fn check_match(
     prove(key, Some(certified), key_words)
 }
 
-/// Has the key sign, and looks whether the signature fits the certificate; the key itself, where there is none.
+/// Has the key sign, and looks whether the signature fits the certificate; the key itself, where
+/// there is none.
 ///
 /// # Errors
 /// That the token failed, refused a PIN, or signed something else.
@@ -111,7 +113,8 @@ pub fn prove(
     })?;
     let verified = match certified {
         Some(certified) => verify(&certified.key, digest, &signature),
-        // A token need not give the public half away, and there is no certificate that would: that it signs must do.
+        // A token need not give the public half away, and there is no certificate that would: that
+        // it signs must do.
         None if key.public_key_to_der().is_err() => {
             let _ = take_queue();
             Ok(true)

@@ -52,7 +52,8 @@ pub fn check_tls_backend() -> Result<(), Failure> {
     ))
 }
 
-/// Asks once, with the proxy's user and password if it has one. The answer may be any; a failure means that none came.
+/// Asks once, with the proxy's user and password if it has one. The answer may be any; a failure
+/// means that none came.
 pub fn ask(
     provider: &Provider,
     identity: ClientIdentity,
@@ -197,7 +198,8 @@ pub fn proxy_user(provider: &Provider) -> Result<Option<(String, Secret)>, Failu
 /// What libcurl calls back into.
 struct Exchange {
     proxy_user: Option<(String, Secret)>,
-    /// libcurl's next handshake is the one with the proxy, which is not shown the device's certificate.
+    /// libcurl's next handshake is the one with the proxy, which is not shown the device's
+    /// certificate.
     proxy_handshakes: bool,
     identity: ClientIdentity,
     headers: Vec<String>,
@@ -244,7 +246,8 @@ thread_local! {
     static SERVER: RefCell<Option<ServerCertificate>> = const { RefCell::new(None) };
 }
 
-/// Keeps the first certificate that was refused, else the last that was looked at, which is the server's own.
+/// Keeps the first certificate that was refused, else the last that was looked at, which is the
+/// server's own.
 fn witness(ok: bool, context: &X509StoreContextRef) {
     let Some(certificate) = context.current_cert() else {
         return;

@@ -51,8 +51,8 @@ pub struct TokenKey {
 /// Held while the token is used.
 pub struct TokenLock(#[allow(dead_code, reason = "held, not read")] Flock<File>);
 
-/// Waits for the token, but not for ever. Where there is no lock to take, nobody uses the token: one is made, unless
-/// whoever asks must `leave_nothing`, and has none then.
+/// Waits for the token, but not for ever. Where there is no lock to take, nobody uses the token:
+/// one is made, unless whoever asks must `leave_nothing`, and has none then.
 pub fn lock(
     runtime_directory: &Path,
     wait: Duration,
@@ -62,8 +62,9 @@ pub fn lock(
     let unusable = |e: &io::Error| {
         Failure::new(Cause::TokenLockUnusable, format!("{} ({})", path.display(), io_words(e)))
     };
-    // The directory's owner and group have it, also where root has fetched first; nobody else may open it, as whoever can
-    // may hold the lock. (A directory that root's fetch had to make is root's.)
+    // The directory's owner and group have it, also where root has fetched first; nobody else may
+    // open it, as whoever can may hold the lock. (A directory that root's fetch had to make is
+    // root's.)
     let open = || {
         if leave_nothing {
             return File::open(&path);
@@ -75,8 +76,8 @@ pub fn lock(
             .mode(0o640)
             .open(&path)?;
         let directory = fs::metadata(runtime_directory)?;
-        // Whatever the umask was. Only root and its owner may, and have done so. What is not a file of its own is left
-        // alone: the directory's owner must not get another's file through root.
+        // Whatever the umask was. Only root and its owner may, and have done so. What is not a file
+        // of its own is left alone: the directory's owner must not get another's file through root.
         let opened = file.metadata()?;
         if opened.is_file() && opened.nlink() == 1 {
             let _ = fchown(&file, Some(directory.uid()), Some(directory.gid()));
@@ -93,7 +94,8 @@ pub fn lock(
         Err((file, Errno::EWOULDBLOCK)) => file,
         Err((_, errno)) => return Err(unusable(&errno.into())),
     };
-    // flock has no timeout: a thread waits in it, and it goes with the process if nothing comes of it.
+    // flock has no timeout: a thread waits in it, and it goes with the process if nothing comes of
+    // it.
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(Flock::lock(file, FlockArg::LockExclusive)));
     match receiver.recv_timeout(wait) {
@@ -106,7 +108,8 @@ pub fn lock(
     }
 }
 
-/// Opens the key. `before_login` is called right before the PIN goes to the token, which may then not come to it.
+/// Opens the key. `before_login` is called right before the PIN goes to the token, which may then
+/// not come to it.
 pub fn open(
     token: &Token,
     module: &Module,
@@ -148,8 +151,8 @@ pub fn open(
         }
         Route::Provider => {
             let store = store()?;
-            // The provider hides why a login failed, so it gets a token that is logged in. (libp11 would end this login:
-            // it begins with C_CloseAllSessions.)
+            // The provider hides why a login failed, so it gets a token that is logged in. (libp11
+            // would end this login: it begins with C_CloseAllSessions.)
             let may_go_on = match pin {
                 Some(pin) => log_in(token, module, slot, pin, &mut before_login)?,
                 None => true,
@@ -245,7 +248,8 @@ fn c_string(text: &[u8]) -> Result<CString, Failure> {
     CString::new(text).map_err(|_| Failure::new(Cause::KeyUriInvalid, "it has a NUL in it"))
 }
 
-/// The loader's words, which say where OpenSSL looked, rather than OpenSSL's. It has looked for others as well (rdrand).
+/// The loader's words, which say where OpenSSL looked, rather than OpenSSL's. It has looked for
+/// others as well (rdrand).
 fn not_found(queue: &[QueueEntry]) -> String {
     let ours = |data: &str| data.starts_with("filename(") && data.contains("pkcs11");
     let loader = queue.iter().find(|entry| ours(&entry.data));

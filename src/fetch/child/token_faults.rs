@@ -27,8 +27,8 @@ pub const PIN_FLAGS: c_ulong =
 
 /// The slot and the flags of the one token that the URI names.
 ///
-/// Before any login, as neither of OpenSSL's ways tells a missing token from a missing key, and the provider tries the
-/// PIN on each token that fits.
+/// Before any login, as neither of OpenSSL's ways tells a missing token from a missing key, and the
+/// provider tries the PIN on each token that fits.
 pub fn one_of(
     seen: &SeenTokens,
     uri: &str,
@@ -97,7 +97,8 @@ pub fn explain(seen: &Observed) -> Failure {
             Cause::PinIncorrect if seen.flags & CKF_USER_PIN_FINAL_TRY != 0 => {
                 with_words(cause, ", and one more wrong PIN will lock it")
             }
-            // A TPM is locked for a time after too many tries, and power cuts count as tries. It shows no flag.
+            // A TPM is locked for a time after too many tries, and power cuts count as tries. It
+            // shows no flag.
             Cause::PinLocked if seen.flags & CKF_USER_PIN_LOCKED == 0 => {
                 with_words(Cause::TokenLockedOut, "")
             }
@@ -123,8 +124,8 @@ pub fn explain(seen: &Observed) -> Failure {
 /// The CKR_… codes that C_Login answers with when it is about the PIN.
 fn pin_cause(code: u32) -> Option<Cause> {
     match code {
-        // CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE: whether the last two cost a try is the token's
-        // secret, so they count as refused.
+        // CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE: whether the last two cost a try is
+        // the token's secret, so they count as refused.
         0xa0..=0xa2 => Some(Cause::PinIncorrect),
         0xa3 => Some(Cause::PinExpired),
         0xa4 => Some(Cause::PinLocked),
@@ -134,8 +135,8 @@ fn pin_cause(code: u32) -> Option<Cause> {
     }
 }
 
-/// Whether the URI's token attributes fit the token, compared as libp11 does: a slot without an initialized token fits
-/// none.
+/// Whether the URI's token attributes fit the token, compared as libp11 does: a slot without an
+/// initialized token fits none.
 pub fn fits(uri: &str, token: &SeenToken) -> bool {
     if token.flags & CKF_TOKEN_INITIALIZED == 0 {
         return false;

@@ -70,10 +70,12 @@ impl Engine {
             // SAFETY: the engine is live, both strings end with NUL and are copied by the engine.
             unsafe { control(engine.as_ptr(), name.as_ptr(), value.as_ptr(), 0) == 1 }
         };
-        // All controls before ENGINE_init, as openssl.cnf does it. The PIN on demand, so that what hangs before the login is
-        // known to be before it; but libp11 takes none below 4 or above 32 characters on demand.
+        // All controls before ENGINE_init, as openssl.cnf does it. The PIN on demand, so that what
+        // hangs before the login is known to be before it; but libp11 takes none below 4 or above
+        // 32 characters on demand.
         let at_once = pin.filter(|pin| is_configured || !(4..=32).contains(&pin.to_bytes().len()));
-        // The prompt by controls as well: libp11 asks it again for the signatures of a key with CKA_ALWAYS_AUTHENTICATE.
+        // The prompt by controls as well: libp11 asks it again for the signatures of a key with
+        // CKA_ALWAYS_AUTHENTICATE.
         if let Some(point) = function!("ENGINE_ctrl": Point) {
             for (what, at) in [
                 (ENGINE_CTRL_SET_USER_INTERFACE, prompt.method()),
@@ -98,8 +100,8 @@ impl Engine {
         Ok(Self { engine, has_pin: at_once.is_some(), load_key, finish, free, prompt })
     }
 
-    /// Opens a key. It must be dropped before the engine. `before_login` says whether the PIN may go to the token; it is
-    /// asked right before that.
+    /// Opens a key. It must be dropped before the engine. `before_login` says whether the PIN may
+    /// go to the token; it is asked right before that.
     pub fn key(
         &self,
         uri: &CStr,
@@ -131,7 +133,8 @@ fn is_listed() -> bool {
     let (Some(first), Some(next), Some(id), Some(free)) = (first, next, id, free) else {
         return false;
     };
-    // SAFETY: null, or an engine with a reference of ours, which ENGINE_get_next and ENGINE_free give back.
+    // SAFETY: null, or an engine with a reference of ours, which ENGINE_get_next and ENGINE_free
+    // give back.
     unsafe {
         let mut engine = first();
         while !engine.is_null() {
@@ -147,7 +150,8 @@ fn is_listed() -> bool {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // SAFETY: gives back the functional and the structural reference that `open` took, once each; keys are gone.
+        // SAFETY: gives back the functional and the structural reference that `open` took, once
+        // each; keys are gone.
         unsafe {
             (self.finish)(self.engine.as_ptr());
             (self.free)(self.engine.as_ptr());

@@ -6,10 +6,11 @@ use openssl::{
     pkey::{HasPublic, Id, PKeyRef, Private},
 };
 
-/// Gives a P-256 (or other EC) key of an engine the public half that another has; false where it can't be done.
+/// Gives a P-256 (or other EC) key of an engine the public half that another has; false where it
+/// can't be done.
 ///
-/// libp11 hands out an EC_KEY of OpenSSL's, whose private operations go to the token. Without a public key object in the
-/// token it has no point, and OpenSSL refuses it for TLS.
+/// libp11 hands out an EC_KEY of OpenSSL's, whose private operations go to the token. Without a
+/// public key object in the token it has no point, and OpenSSL refuses it for TLS.
 pub fn give_public_half(key: &PKeyRef<Private>, other: &PKeyRef<impl HasPublic>) -> bool {
     if key.id() != Id::EC || other.id() != Id::EC {
         return false;
@@ -18,8 +19,9 @@ pub fn give_public_half(key: &PKeyRef<Private>, other: &PKeyRef<impl HasPublic>)
         let _ = ErrorStack::get();
         return false;
     };
-    // SAFETY: both are live EC_KEYs; `theirs` has a group and a point, as it is a whole public key, and both are copied.
-    // `mine` is the one that `key` holds, so that what it gets is there for every user of `key`.
+    // SAFETY: both are live EC_KEYs; `theirs` has a group and a point, as it is a whole public key,
+    // and both are copied. `mine` is the one that `key` holds, so that what it gets is there for
+    // every user of `key`.
     let given = unsafe {
         let (mine, theirs) = (mine.as_ptr(), theirs.as_ptr());
         let group = openssl_sys::EC_KEY_get0_group(theirs);

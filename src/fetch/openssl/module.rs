@@ -18,8 +18,8 @@ pub enum NoModule {
 
 /// A PKCS#11 module that was loaded. It is never unloaded: modules leave threads behind.
 ///
-/// Its list of functions is asked for once: p11-kit answers each C_GetFunctionList with a new instance of the module, and
-/// what was started by one list is not started by the next.
+/// Its list of functions is asked for once: p11-kit answers each C_GetFunctionList with a new
+/// instance of the module, and what was started by one list is not started by the next.
 pub struct Module {
     functions: &'static FunctionList,
 }
@@ -61,7 +61,8 @@ const C_GET_TOKEN_INFO: usize = 6;
 const C_OPEN_SESSION: usize = 12;
 const C_LOGIN: usize = 18;
 
-/// CK_C_INITIALIZE_ARGS: the module may use the system's own locks, as libp11 and OpenSSL's provider have it too.
+/// CK_C_INITIALIZE_ARGS: the module may use the system's own locks, as libp11 and OpenSSL's
+/// provider have it too.
 #[repr(C)]
 struct Arguments {
     mutexes: [Option<NonNull<c_void>>; 4],
@@ -88,14 +89,16 @@ struct TokenInfo {
 }
 
 impl Module {
-    /// Loads the module as libp11 will, so that the loader's own words explain why it can't be loaded.
+    /// Loads the module as libp11 will, so that the loader's own words explain why it can't be
+    /// loaded.
     pub fn load(path: &Path) -> Result<Self, NoModule> {
         let name = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| NoModule::NotLoadable("its path has a NUL in it".to_owned()))?;
         // SAFETY: a C string. The module's constructors run, which is what it is loaded for.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         if handle.is_null() {
-            // SAFETY: the answer is null or a C string that lives until the next call, which comes later.
+            // SAFETY: the answer is null or a C string that lives until the next call, which comes
+            // later.
             let words = unsafe {
                 let words = libc::dlerror();
                 if words.is_null() {
@@ -121,7 +124,8 @@ impl Module {
         if unsafe { get_list(&mut list) } != 0 {
             return Err(NoModule::NotPkcs11);
         }
-        // SAFETY: null, or the module's CK_FUNCTION_LIST, which lives as long as the module, and that is never unloaded.
+        // SAFETY: null, or the module's CK_FUNCTION_LIST, which lives as long as the module, and
+        // that is never unloaded.
         let functions = unsafe { list.as_ref() }.ok_or(NoModule::NotPkcs11)?;
         Ok(Self { functions })
     }
@@ -138,7 +142,8 @@ impl Module {
         let initialize = self.function(C_INITIALIZE).ok_or(NOT_SUPPORTED)?;
         let mut arguments =
             Arguments { mutexes: [None; 4], flags: CKF_OS_LOCKING_OK, reserved: None };
-        // SAFETY: the type that PKCS#11 gives to this function, and its arguments, which it does not keep.
+        // SAFETY: the type that PKCS#11 gives to this function, and its arguments, which it does
+        // not keep.
         let code = unsafe {
             let initialize = transmute::<
                 NonNull<c_void>,
@@ -149,7 +154,8 @@ impl Module {
         if code == 0 { Ok(()) } else { Err(code) }
     }
 
-    /// Opens a session, in which nothing is written. It stays open: a login lasts as long as one does.
+    /// Opens a session, in which nothing is written. It stays open: a login lasts as long as one
+    /// does.
     ///
     /// # Errors
     /// The CKR_… code.
@@ -161,12 +167,14 @@ impl Module {
             *mut c_void,
             *mut c_ulong,
         ) -> c_ulong;
-        /// CKF_SERIAL_SESSION: as each session has to be; without CKF_RW_SESSION, as nothing is written.
+        /// CKF_SERIAL_SESSION: as each session has to be; without CKF_RW_SESSION, as nothing is
+        /// written.
         const READ_ONLY: c_ulong = 4;
 
         let open = self.function(C_OPEN_SESSION).ok_or(NOT_SUPPORTED)?;
         let mut session = 0;
-        // SAFETY: the type that PKCS#11 gives to this function; no notifications, and a place for the session.
+        // SAFETY: the type that PKCS#11 gives to this function; no notifications, and a place for
+        // the session.
         let code = unsafe {
             let open = transmute::<NonNull<c_void>, OpenSession>(open);
             open(slot, READ_ONLY, ptr::null_mut(), ptr::null_mut(), &mut session)
@@ -185,7 +193,8 @@ impl Module {
 
         let login = self.function(C_LOGIN).ok_or(NOT_SUPPORTED)?;
         let length = c_ulong::try_from(pin.len()).unwrap_or_default();
-        // SAFETY: the type that PKCS#11 gives to this function, which reads the PIN and does not change it.
+        // SAFETY: the type that PKCS#11 gives to this function, which reads the PIN and does not
+        // change it.
         let code = unsafe {
             let login = transmute::<NonNull<c_void>, Login>(login);
             login(session, CKU_USER, pin.as_ptr().cast_mut(), length)
@@ -214,7 +223,8 @@ impl Module {
             )
         };
         let mut count = 0;
-        // SAFETY: without a list the number of slots is all that is written (PKCS#11, C_GetSlotList).
+        // SAFETY: without a list the number of slots is all that is written (PKCS#11,
+        // C_GetSlotList).
         let code = unsafe { slots_of(1, ptr::null_mut(), &mut count) };
         if code != 0 {
             return Err(code);
@@ -259,11 +269,12 @@ impl SeenToken {
 }
 
 impl Drop for Module {
-    /// Logs out and ends the module's sessions: libp11 holds on to itself through its keys and never does.
+    /// Logs out and ends the module's sessions: libp11 holds on to itself through its keys and
+    /// never does.
     fn drop(&mut self) {
         if let Some(finalize) = self.function(C_FINALIZE) {
-            // SAFETY: the type that PKCS#11 gives to this function, and the null that it asks for. A module that was
-            // never started answers that.
+            // SAFETY: the type that PKCS#11 gives to this function, and the null that it asks for.
+            // A module that was never started answers that.
             unsafe {
                 let finalize = transmute::<
                     NonNull<c_void>,

@@ -10,8 +10,8 @@ use std::{
 use openssl::error::ErrorStack;
 use zeroize::Zeroizing;
 
-/// Answers with the PIN if it has one; else with nothing, and remembers that it was asked. A prompt on a terminal would
-/// wait for ever, and an empty PIN would cost the token a try.
+/// Answers with the PIN if it has one; else with nothing, and remembers that it was asked. A prompt
+/// on a terminal would wait for ever, and an empty PIN would cost the token a try.
 pub struct Prompt {
     pin: Option<Zeroizing<Vec<u8>>>,
     asked: Cell<bool>,
@@ -27,10 +27,12 @@ impl Prompt {
     /// # Errors
     /// `None` where this OpenSSL has no such thing, else its error queue.
     pub fn new(pin: Option<&CStr>) -> Result<Box<Self>, Option<ErrorStack>> {
-        let wrap = function!("UI_UTIL_wrap_read_pem_callback": unsafe extern "C" fn(Answer, c_int) -> *mut c_void).ok_or(None)?;
+        type Wrap = unsafe extern "C" fn(Answer, c_int) -> *mut c_void;
+        let wrap = function!("UI_UTIL_wrap_read_pem_callback": Wrap).ok_or(None)?;
         let destroy =
             function!("UI_destroy_method": unsafe extern "C" fn(*mut c_void)).ok_or(None)?;
-        // SAFETY: a function of the type that pem_password_cb has; 0 says that it is not asked for a new PIN.
+        // SAFETY: a function of the type that pem_password_cb has; 0 says that it is not asked for
+        // a new PIN.
         let method =
             NonNull::new(unsafe { wrap(answer, 0) }).ok_or_else(|| Some(ErrorStack::get()))?;
         let pin = pin.map(|pin| Zeroizing::new(pin.to_bytes().to_vec()));
@@ -52,7 +54,8 @@ impl Prompt {
     /// Runs `act`. Whenever OpenSSL asks for the PIN meanwhile, `before` says whether it gets it.
     pub fn with<R>(&self, before: &mut dyn FnMut() -> bool, act: impl FnOnce() -> R) -> R {
         let before: NonNull<dyn FnMut() -> bool + '_> = NonNull::from(before);
-        // SAFETY: only the lifetime is made longer. The pointer is taken back before this call ends.
+        // SAFETY: only the lifetime is made longer. The pointer is taken back before this call
+        // ends.
         let before: NonNull<dyn FnMut() -> bool> = unsafe { mem::transmute(before) };
         self.before.set(Some(before));
         let result = act();
@@ -74,11 +77,13 @@ impl Drop for Prompt {
 }
 
 extern "C" fn answer(buffer: *mut c_char, size: c_int, _: c_int, prompt: *mut c_void) -> c_int {
-    // SAFETY: OpenSSL hands back the pointer it was given, to a prompt that outlives the call it was given to.
+    // SAFETY: OpenSSL hands back the pointer it was given, to a prompt that outlives the call it
+    // was given to.
     let prompt = unsafe { &*prompt.cast::<Prompt>() };
     prompt.asked.set(true);
     let Some(pin) = &prompt.pin else { return -1 };
-    // SAFETY: set by `with`, whose caller lends the function until it is taken back; nobody else calls it meanwhile.
+    // SAFETY: set by `with`, whose caller lends the function until it is taken back; nobody else
+    // calls it meanwhile.
     if prompt.before.get().is_some_and(|mut before| unsafe { !(before.as_mut())() }) {
         return -1;
     }

@@ -1,6 +1,7 @@
 //! OpenSSL's pkcs11 provider (OpenSSL 3 and later), asked for a key by its URI through OSSL_STORE.
 //!
-//! libcurl has a key type of its own for this from 8.13 on, which takes the PIN only from the URI or from openssl.cnf.
+//! libcurl has a key type of its own for this from 8.13 on, which takes the PIN only from the URI
+//! or from openssl.cnf.
 
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
@@ -58,14 +59,15 @@ impl Store {
         let kind =
             function!("OSSL_STORE_INFO_get_type": unsafe extern "C" fn(*const c_void) -> c_int)
                 .ok_or(None)?;
-        let key = function!("OSSL_STORE_INFO_get1_PKEY": unsafe extern "C" fn(*const c_void) -> *mut c_void)
-            .ok_or(None)?;
+        type KeyOf = unsafe extern "C" fn(*const c_void) -> *mut c_void;
+        let key = function!("OSSL_STORE_INFO_get1_PKEY": KeyOf).ok_or(None)?;
         let free =
             function!("OSSL_STORE_INFO_free": unsafe extern "C" fn(*mut c_void)).ok_or(None)?;
         let close = function!("OSSL_STORE_close": Ask).ok_or(None)?;
         openssl::init();
-        // The default provider first, and by name: once another is loaded by name it no longer comes by itself, and
-        // what the token could do as well (digests, random numbers) is to stay with it.
+        // The default provider first, and by name: once another is loaded by name it no longer
+        // comes by itself, and what the token could do as well (digests, random numbers) is to stay
+        // with it.
         let default = Provider::load(None, "default").map_err(Some)?;
         let pkcs11 = Provider::load(None, "pkcs11").map_err(Some)?;
         let _ = ErrorStack::get();
@@ -93,14 +95,16 @@ impl Store {
         let Some(store) = NonNull::new(store) else {
             return Err(NoKey { errors: ErrorStack::get(), pin_needed: prompt.asked_in_vain() });
         };
-        // SAFETY: the store is live. If it does not know what to expect, the loop below sorts it out.
+        // SAFETY: the store is live. If it does not know what to expect, the loop below sorts it
+        // out.
         unsafe { (self.expect)(store.as_ptr(), PRIVATE_KEY) };
         let mut found = None;
         // SAFETY: the store is live.
         while found.is_none() && unsafe { (self.eof)(store.as_ptr()) } == 0 {
             // SAFETY: as before; the answer is null or ours to free.
             let Some(info) = NonNull::new(unsafe { (self.load)(store.as_ptr()) }) else { break };
-            // SAFETY: `info` is live until it is freed here, once; a key from it has a reference that is ours.
+            // SAFETY: `info` is live until it is freed here, once; a key from it has a reference
+            // that is ours.
             unsafe {
                 if (self.kind)(info.as_ptr()) == PRIVATE_KEY {
                     found = NonNull::new((self.key)(info.as_ptr()));

@@ -11,8 +11,8 @@ use openssl::{ssl::SslContextBuilder, x509::X509StoreContextRef};
 
 /// Runs `configure` on the SSL_CTX that libcurl hands to its callback.
 pub fn with_ssl_ctx<R>(ctx: *mut c_void, configure: impl FnOnce(&mut SslContextBuilder) -> R) -> R {
-    // SAFETY: libcurl with OpenSSL (the caller has checked that) passes a live SSL_CTX which stays its own: so the
-    // builder is never dropped.
+    // SAFETY: libcurl with OpenSSL (the caller has checked that) passes a live SSL_CTX which stays
+    // its own: so the builder is never dropped.
     let mut builder = ManuallyDrop::new(unsafe { SslContextBuilder::from_ptr(ctx.cast()) });
     configure(&mut builder)
 }
@@ -21,16 +21,16 @@ pub fn with_ssl_ctx<R>(ctx: *mut c_void, configure: impl FnOnce(&mut SslContextB
 pub type Witness = fn(ok: bool, &X509StoreContextRef);
 
 thread_local! {
-    // The openssl crate's own callback needs an Ssl that it made itself, and here libcurl makes it; OpenSSL's has no
-    // room for a pointer of ours. There is one request at a time, on one thread.
+    // The openssl crate's own callback needs an Ssl that it made itself, and here libcurl makes it;
+    // OpenSSL's has no room for a pointer of ours. There is one request at a time, on one thread.
     static WITNESS: Cell<Option<Witness>> = const { Cell::new(None) };
 }
 
 /// Has a witness look on, without a say in the verdict.
 pub fn watch_verification(tls: &mut SslContextBuilder, witness: Witness) {
     WITNESS.set(Some(witness));
-    // SAFETY: a live SSL_CTX, and a function of the type that OpenSSL calls here. The mode is libcurl's own for
-    // CURLOPT_SSL_VERIFYPEER.
+    // SAFETY: a live SSL_CTX, and a function of the type that OpenSSL calls here. The mode is
+    // libcurl's own for CURLOPT_SSL_VERIFYPEER.
     unsafe {
         openssl_sys::SSL_CTX_set_verify(tls.as_ptr(), openssl_sys::SSL_VERIFY_PEER, Some(verified))
     };

@@ -41,8 +41,8 @@ enum Known {
     Never,
 }
 
-/// Begins a login: leaves a mark that counts until the answer is known. To be called right before C_Login: nothing that
-/// goes before spends a try.
+/// Begins a login: leaves a mark that counts until the answer is known. To be called right before
+/// C_Login: nothing that goes before spends a try.
 ///
 /// # Errors
 /// If the PIN must be left alone, or no mark of it can be made.
@@ -80,7 +80,8 @@ pub(in crate::fetch) fn attempt<'a>(
             Ok(attempt)
         }
         Ok(begun) => {
-            // In the runtime directory it is as good: what may have been a refusal is behind a boot then.
+            // In the runtime directory it is as good: what may have been a refusal is behind a boot
+            // then.
             let is_tentative =
                 |path: &PathBuf| matches!(read(path), Read::Mark(mark) if mark.cause.is_none());
             if put(None, source, begun.mark.count, now, directories).is_err()
@@ -105,8 +106,8 @@ impl Accepted {
 }
 
 impl Attempt<'_> {
-    /// The token's flags speak against a PIN that it took before, after logins without an answer. From now on the PIN is
-    /// one that may be wrong, also for those who do not ask the token.
+    /// The token's flags speak against a PIN that it took before, after logins without an answer.
+    /// From now on the PIN is one that may be wrong, also for those who do not ask the token.
     fn left_alone(self, pin: &Pin, now: DateTime<Utc>) -> Failure {
         let count = self.memory.unanswered().max(MOST);
         forget_accepted(self.directories);
@@ -121,7 +122,8 @@ impl Attempt<'_> {
 
     /// The token took the PIN.
     pub(in crate::fetch) fn accepted(self) {
-        // Whatever can't be written or removed costs another tentative mark, or is in the way after the next refusal.
+        // Whatever can't be written or removed costs another tentative mark, or is in the way after
+        // the next refusal.
         let _ = forget(self.directories);
         if !self.memory.accepted && self.accepted.pin != Known::Never {
             let [state, runtime] = self.directories.accepted();

@@ -1,12 +1,13 @@
-//! The marks that logins leave, in files. When a PIN may be tried is decided in [`crate::core::pin_mark`].
+//! The marks that logins leave, in files. When a PIN may be tried is decided in
+//! [`crate::core::pin_mark`].
 //!
-//! The mark of a refused PIN knows the PIN's file by its inode and time of change: nothing in it tells anything about
-//! the PIN. Where these say nothing (a PIN in the settings, a file that is new at each start), the mark stays until a
-//! person removes it. A PIN that was accepted is remembered in the same way, so that nothing is written to flash at a
-//! fetch like the one before.
+//! The mark of a refused PIN knows the PIN's file by its inode and time of change: nothing in it
+//! tells anything about the PIN. Where these say nothing (a PIN in the settings, a file that is new
+//! at each start), the mark stays until a person removes it. A PIN that was accepted is remembered
+//! in the same way, so that nothing is written to flash at a fetch like the one before.
 //!
-//! Wherever it is unsure, a mark counts: one that is there for nothing costs a person one `rm`, and the message says
-//! which.
+//! Wherever it is unsure, a mark counts: one that is there for nothing costs a person one `rm`, and
+//! the message says which.
 
 pub(super) mod attempt;
 #[cfg(test)]
@@ -37,7 +38,8 @@ use crate::{
     },
 };
 
-/// Readable to all, so that the daemon sees the mark that root's fetch by hand has left in its directory.
+/// Readable to all, so that the daemon sees the mark that root's fetch by hand has left in its
+/// directory.
 const MARK_MODE: u32 = 0o644;
 
 /// Where a PIN came from, as far as it can be told again later.
@@ -50,8 +52,8 @@ pub enum Source {
     Passing(Identity),
 }
 
-/// A state of a file. The device's number is no part of it, as a partition can get another one at a boot, nor is the
-/// time of the last chmod or chown, which scripts like to do at each boot.
+/// A state of a file. The device's number is no part of it, as a partition can get another one at a
+/// boot, nor is the time of the last chmod or chown, which scripts like to do at each boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     inode: u64,
@@ -83,8 +85,8 @@ impl Mark {
     /// Whether it may be about the PIN that is there now.
     fn is_of(&self, pin: &Pin) -> bool {
         match (self.pin_file, pin) {
-            // Changed; or away, perhaps with its partition, and the fetch will say so. The mark stays until a PIN was
-            // accepted.
+            // Changed; or away, perhaps with its partition, and the fetch will say so. The mark
+            // stays until a PIN was accepted.
             (Some(marked), Pin::File(path)) => {
                 fs::metadata(path).is_ok_and(|now| Identity::of(&now) == marked)
             }
@@ -126,8 +128,8 @@ impl<'a> Directories<'a> {
     }
 }
 
-/// Whether the settings' PIN was refused earlier and must not be tried. Looks at three files and no token: cheap enough
-/// to ask before each fetch.
+/// Whether the settings' PIN was refused earlier and must not be tried. Looks at three files and no
+/// token: cheap enough to ask before each fetch.
 pub fn applies(provider: &Provider, directories: Directories) -> Option<Refused> {
     match &provider.key {
         PrivateKey::Token(token) => refused(&token.pin, directories),
@@ -135,8 +137,8 @@ pub fn applies(provider: &Provider, directories: Directories) -> Option<Refused>
     }
 }
 
-/// As [`applies`], for one PIN. Settings without a PIN are no exception: a token can be locked, or OpenSSL's own
-/// configuration can hold one.
+/// As [`applies`], for one PIN. Settings without a PIN are no exception: a token can be locked, or
+/// OpenSSL's own configuration can hold one.
 pub(super) fn refused(pin: &Pin, directories: Directories) -> Option<Refused> {
     directories.marks().into_iter().find_map(|mark| applies_to(pin, mark))
 }
@@ -145,9 +147,11 @@ pub(super) fn refused(pin: &Pin, directories: Directories) -> Option<Refused> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
     StillRefused(Refused),
-    /// Its mark was there, and no longer applies: the PIN file was changed, or a person has removed the mark.
+    /// Its mark was there, and no longer applies: the PIN file was changed, or a person has removed
+    /// the mark.
     Changed,
-    /// No mark of it was ever seen. It may be that none could be written, so nothing can be said of a change.
+    /// No mark of it was ever seen. It may be that none could be written, so nothing can be said of
+    /// a change.
     Unknown,
 }
 
@@ -158,7 +162,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Looks for the mark: at once after a refusal, so that it is known to have been there, and then now and again.
+    /// Looks for the mark: at once after a refusal, so that it is known to have been there, and
+    /// then now and again.
     pub fn look(&mut self, provider: &Provider, directories: Directories) -> Look {
         match applies(provider, directories) {
             Some(refused) => {
@@ -210,7 +215,8 @@ fn read(path: &Path) -> Read {
     }
 }
 
-/// Whether a refusal could be remembered; a PIN that may cost the token a try each minute is better not tried.
+/// Whether a refusal could be remembered; a PIN that may cost the token a try each minute is better
+/// not tried.
 pub(super) fn check_guard(directories: Directories) -> Result<(), Failure> {
     let writable = |directory: &Path| access(directory, AccessFlags::W_OK);
     let Err(errno) = writable(directories.state).or_else(|_| writable(directories.runtime)) else {
@@ -224,7 +230,8 @@ fn unguarded(directories: Directories, why: &str) -> Failure {
     Failure::new(Cause::PinUnguarded, format!("neither in {state} nor in {runtime} ({why})"))
 }
 
-/// Remembers at once that the token refused the PIN. The mark is whole and on the disk when this returns.
+/// Remembers at once that the token refused the PIN. The mark is whole and on the disk when this
+/// returns.
 ///
 /// # Errors
 /// In words, if it is remembered until the next boot at the most.
@@ -320,7 +327,8 @@ pub(crate) fn unanswered(directories: Directories) -> Unanswered {
 }
 
 impl Unanswered {
-    /// Whether the PIN is known to be good and the login ends without an answer all the same, as it did before.
+    /// Whether the PIN is known to be good and the login ends without an answer all the same, as it
+    /// did before.
     pub(crate) fn is_doubtful(self) -> bool {
         self.accepted && self.count >= MOST
     }
@@ -330,7 +338,8 @@ impl Unanswered {
         let Self { count, accepted } = self;
         if accepted {
             return format!(
-                "; it ended during the login to the token, {count} in a row, with a PIN that the token \
+                "; it ended during the login to the token, {count} in a row, with a PIN that the \
+                 token \
                  took before"
             );
         }
@@ -389,8 +398,8 @@ impl Source {
     }
 
     pub(super) fn of(file: &File) -> io::Result<Self> {
-        // On any other file system (tmpfs, overlay, systemd's credentials, FAT) a boot would look like a changed PIN,
-        // and cost the token a try.
+        // On any other file system (tmpfs, overlay, systemd's credentials, FAT) a boot would look
+        // like a changed PIN, and cost the token a try.
         let lasting = lasts_as_it_is(file).is_ok_and(|lasts| lasts == Lasts::Always);
         let identity = Identity::of(&file.metadata()?);
         Ok(if lasting { Self::Lasting(identity) } else { Self::Passing(identity) })

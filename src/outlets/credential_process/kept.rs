@@ -1,4 +1,5 @@
-//! What the provider gave, kept for the next `credential-process` of this user: on tmpfs, for its owner alone.
+//! What the provider gave, kept for the next `credential-process` of this user: on tmpfs, for its
+//! owner alone.
 
 use std::{
     env,

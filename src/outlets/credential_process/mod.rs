@@ -1,7 +1,9 @@
-//! `edgerotate credential-process`: the credentials for a program whose AWS profile names this command.
+//! `edgerotate credential-process`: the credentials for a program whose AWS profile names this
+//! command.
 //!
-//! The daemon's, where there is a daemon. Where there is none, the provider is asked, in a child as always, and the answer
-//! kept in memory: SDKs run this at each of their starts, and not each of them shall make the token sign.
+//! The daemon's, where there is a daemon. Where there is none, the provider is asked, in a child as
+//! always, and the answer kept in memory: SDKs run this at each of their starts, and not each of
+//! them shall make the token sign.
 
 use std::{
     fmt, fs,
@@ -34,12 +36,12 @@ mod kept;
 
 use self::kept::Cache;
 
-/// An SDK asks again only when what it has is said to have expired: so it is said to expire earlier, by this or a tenth of
-/// its life.
+/// An SDK asks again only when what it has is said to have expired: so it is said to expire
+/// earlier, by this or a tenth of its life.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// What has no more than this left is not given out. An SDK is told a time that is not over, in whole seconds; so it would be
-/// told one after the expiry, and sign with expired credentials.
+/// What has no more than this left is not given out. An SDK is told a time that is not over, in
+/// whole seconds; so it would be told one after the expiry, and sign with expired credentials.
 const SHORTEST: Duration = Duration::from_secs(2);
 
 /// Why there are no credentials. Each is one line, with what to do.
@@ -74,7 +76,8 @@ impl fmt::Display for NoCredentials {
     }
 }
 
-/// Prints what the daemon has on `out`, and nothing else. False where there is no daemon, and the provider is to be asked.
+/// Prints what the daemon has on `out`, and nothing else. False where there is no daemon, and the
+/// provider is to be asked.
 ///
 /// # Errors
 /// See [`NoCredentials`].
@@ -132,7 +135,8 @@ fn of_daemon(client: &ClientSettings, boot_id: &str) -> Result<Option<State>, No
     let looked_at = clients.unwrap_or(own).path;
     if is_denied(&looked_at) {
         return Err(NoCredentials::NotPermitted(format!(
-            "{}: permission denied; run it as edgerotate's user, or set EDGEROTATE_CLIENT_DIRECTORY and be in that \
+            "{}: permission denied; run it as edgerotate's user, or set \
+             EDGEROTATE_CLIENT_DIRECTORY and be in that \
              directory's group",
             looked_at.display()
         )));
@@ -140,12 +144,14 @@ fn of_daemon(client: &ClientSettings, boot_id: &str) -> Result<Option<State>, No
     let what = match daemon {
         Ok(None) => "edgerotate does not run: systemctl start edgerotate".to_owned(),
         Ok(Some(_)) => {
-            "edgerotate's daemon has no valid credentials now and tries to get some; its log says why (journalctl -u \
+            "edgerotate's daemon has no valid credentials now and tries to get some; its log says \
+             why (journalctl -u \
              edgerotate)"
                 .to_owned()
         }
         Err(e) => format!(
-            "there are no valid credentials now, and whether edgerotate runs can't be seen ({}: {e}): systemctl status \
+            "there are no valid credentials now, and whether edgerotate runs can't be seen ({}: \
+             {e}): systemctl status \
              edgerotate",
             client.runtime_directory.display()
         ),
@@ -217,7 +223,8 @@ fn margin(lifetime: Duration) -> Duration {
     MARGIN.min(lifetime / 10)
 }
 
-/// Early enough for the SDK to ask again in time, by the device's clock; but never past, which an SDK refuses.
+/// Early enough for the SDK to ask again in time, by the device's clock; but never past, which an
+/// SDK refuses.
 fn told_expiration(now: DateTime<Utc>, left: Duration, lifetime: Duration) -> DateTime<Utc> {
     let early = (now + left.saturating_sub(margin(lifetime))).trunc_subsecs(0);
     // Rounded up: what is told has whole seconds.

@@ -1,5 +1,5 @@
-//! A listening socket that systemd passes to the daemon (sd_listen_fds(3)): then the port is taken for as long as the
-//! socket unit is up, and nobody can squat on it while the daemon restarts.
+//! A listening socket that systemd passes to the daemon (sd_listen_fds(3)): then the port is taken
+//! for as long as the socket unit is up, and nobody can squat on it while the daemon restarts.
 
 use std::{
     ffi::OsString,
@@ -30,23 +30,24 @@ pub fn listener(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Pa
     }
     if count > 1 {
         return Err(format!(
-            "systemd passes {count} sockets, and edgerotate takes one: edgerotate.socket needs exactly one ListenStream="
+            "systemd passes {count} sockets, and edgerotate takes one: edgerotate.socket needs \
+             exactly one ListenStream="
         ));
     }
     let listener =
         adopt(FIRST).map_err(|e| format!("the socket from systemd can't be used: {e}"))?;
     if !listens_for_streams(&listener) {
-        return Err(
-            "what edgerotate.socket passes is no listening TCP socket: set ListenStream=127.0.0.1:PORT and Accept=no"
-                .to_owned(),
-        );
+        return Err("what edgerotate.socket passes is no listening TCP socket: set \
+             ListenStream=127.0.0.1:PORT and Accept=no"
+            .to_owned());
     }
     match listener.local_addr() {
         Ok(SocketAddr::V4(address)) if *address.ip() == Ipv4Addr::LOCALHOST => {
             Ok(Some((listener, address)))
         }
         Ok(address) => Err(format!(
-            "edgerotate.socket listens on {address}, where others than this device's programs may ask: set \
+            "edgerotate.socket listens on {address}, where others than this device's programs may \
+             ask: set \
              ListenStream=127.0.0.1:PORT"
         )),
         Err(e) => Err(format!(
@@ -63,8 +64,8 @@ fn listens_for_streams(passed: &TcpListener) -> bool {
 
 #[allow(unsafe_code, reason = "a number in the environment is all that tells of the descriptor")]
 fn adopt(fd: RawFd) -> io::Result<TcpListener> {
-    // SAFETY: the service manager passed this descriptor to this very process, by LISTEN_PID; nothing here has opened
-    // or closed it, and it is not looked at again under its number.
+    // SAFETY: the service manager passed this descriptor to this very process, by LISTEN_PID;
+    // nothing here has opened or closed it, and it is not looked at again under its number.
     let passed = unsafe { BorrowedFd::borrow_raw(fd) };
     // systemd can't pass it on close-on-exec, and the daemon's children have no use for it.
     fcntl(passed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;

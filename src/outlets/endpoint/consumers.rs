@@ -1,7 +1,8 @@
-//! The programs that ask the endpoint: by which name, when last, and how long what they got is good.
+//! The programs that ask the endpoint: by which name, when last, and how long what they got is
+//! good.
 //!
-//! A program goes by its `User-Agent` and by the user that it runs as: two of one kind of one user can't be told apart,
-//! and count as one. Nothing is read or written here; time is an argument.
+//! A program goes by its `User-Agent` and by the user that it runs as: two of one kind of one user
+//! can't be told apart, and count as one. Nothing is read or written here; time is an argument.
 
 use nix::unistd::Uid;
 
@@ -31,7 +32,8 @@ pub struct Consumer {
     pub times: u64,
     /// Until when the credentials are good that it got last; none if there were none yet.
     pub served_until: Option<Boottime>,
-    /// It asked again for newer credentials before the last ones ran out: so it stays, and is missed if it does not ask.
+    /// It asked again for newer credentials before the last ones ran out: so it stays, and is
+    /// missed if it does not ask.
     pub stays: bool,
     missed: bool,
 }
@@ -48,7 +50,8 @@ impl Consumer {
 pub struct Consumers(Vec<Consumer>);
 
 impl Consumers {
-    /// A program asked and got credentials that are good for so long, or none. Returns its name if it is a new one.
+    /// A program asked and got credentials that are good for so long, or none. Returns its name if
+    /// it is a new one.
     pub fn asked(
         &mut self,
         asker: &Asker,
@@ -100,7 +103,8 @@ impl Consumers {
 }
 
 impl Asker {
-    /// The program's name with its user's, since many programs are of one kind: `Go-http-client/1.1 (litestream)`.
+    /// The program's name with its user's, since many programs are of one kind: `Go-http-client/1.1
+    /// (litestream)`.
     fn name(&self, name_of: impl FnOnce(Uid) -> String) -> String {
         match self.user {
             Some(user) => format!("{} ({})", self.program, name_of(user)),

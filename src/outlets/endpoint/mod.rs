@@ -1,11 +1,13 @@
-//! The loopback endpoint: programs on this device ask it for the credentials, as they ask an ECS agent in a container.
+//! The loopback endpoint: programs on this device ask it for the credentials, as they ask an ECS
+//! agent in a container.
 //!
-//! Every AWS SDK speaks this protocol (SDKs and Tools Reference Guide, "Container credential provider"): a GET with a
-//! token, answered with the keys and their expiry as JSON, errors with `code` and `message`. So a rotation concerns
-//! nobody: whoever is about to run out asks again.
+//! Every AWS SDK speaks this protocol (SDKs and Tools Reference Guide, "Container credential
+//! provider"): a GET with a token, answered with the keys and their expiry as JSON, errors with
+//! `code` and `message`. So a rotation concerns nobody: whoever is about to run out asks again.
 //!
-//! One request a connection: SDKs ask once in some minutes, and what is closed can't pile up. A client may be slow, idle
-//! or large; each limit below ends it. Many of them can make another client wait, and not for long.
+//! One request a connection: SDKs ask once in some minutes, and what is closed can't pile up. A
+//! client may be slow, idle or large; each limit below ends it. Many of them can make another
+//! client wait, and not for long.
 
 use std::{
     collections::VecDeque,
@@ -48,12 +50,13 @@ use self::{
     token::EndpointToken,
 };
 
-/// Connections at a time. The oldest is closed for one more, if it had its time: most likely it does not ask. The others
-/// wait in the kernel's queue.
+/// Connections at a time. The oldest is closed for one more, if it had its time: most likely it
+/// does not ask. The others wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 32;
 
-/// The same once descriptors or memory were short: a rotation, heartbeats and status need them more. An answer takes a
-/// millisecond, so these serve all programs of a device too. It stays so: the limit that was met is there still.
+/// The same once descriptors or memory were short: a rotation, heartbeats and status need them
+/// more. An answer takes a millisecond, so these serve all programs of a device too. It stays so:
+/// the limit that was met is there still.
 const FEW_CONNECTIONS: usize = 4;
 
 /// An answer takes a millisecond, so whoever is still there after this is slow.
@@ -62,7 +65,8 @@ const TIME_OF_ITS_OWN: Duration = Duration::from_millis(250);
 /// From the connection to the end of the request's head, and as much again for taking the answer.
 const TIME_TO_ASK: Duration = Duration::from_secs(5);
 
-/// How long a request waits for credentials that are about to come. A client that does not wait so long asks again.
+/// How long a request waits for credentials that are about to come. A client that does not wait so
+/// long asks again.
 const HOLD: Duration = Duration::from_secs(5);
 
 /// So many requests wait at a time; one more is told at once that there is nothing.
@@ -74,13 +78,15 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Between two tries to take a connection, where descriptors or memory are short.
 const SHORT_OF_MEANS: Duration = Duration::from_millis(500);
 
-/// What is served, and who asked. It is shared between the daemon, which fills it, and the connections.
+/// What is served, and who asked. It is shared between the daemon, which fills it, and the
+/// connections.
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddrV4,
     token: EndpointToken,
     state: Mutex<EndpointState>,
-    /// Whether credentials are about to come; each change of it, and newer credentials, wake whoever waits.
+    /// Whether credentials are about to come; each change of it, and newer credentials, wake
+    /// whoever waits.
     expected: watch::Sender<bool>,
     held: Semaphore,
     wanted: Notify,
@@ -136,13 +142,14 @@ impl Endpoint {
         self.state().consumers.all()
     }
 
-    /// Those who asked again and again, and no longer did although what they hold has run out; each is told once.
+    /// Those who asked again and again, and no longer did although what they hold has run out; each
+    /// is told once.
     pub fn ran_out(&self, now: Boottime) -> Vec<Consumer> {
         self.state().consumers.ran_out(now)
     }
 
-    /// Takes connections for as long as the daemon runs. `listener`: from systemd, else it listens itself, and tries again
-    /// for as long as it can't.
+    /// Takes connections for as long as the daemon runs. `listener`: from systemd, else it listens
+    /// itself, and tries again for as long as it can't.
     pub async fn run(self: Arc<Self>, listener: Option<std::net::TcpListener>) -> Infallible {
         let listener = match listener.map(TcpListener::from_std) {
             Some(Ok(listener)) => listener,
@@ -179,7 +186,8 @@ impl Endpoint {
                     Err(e) => {
                         if let Some(times) = faults.came(e.to_string(), clock::boottime()) {
                             log::warn!(
-                                "a connection to the endpoint could not be taken{}: {e}; it is tried again",
+                                "a connection to the endpoint could not be taken{}: {e}; it is \
+                                 tried again",
                                 in_a_row(times)
                             );
                         }
@@ -208,8 +216,10 @@ impl Endpoint {
             };
             if !said {
                 log::error!(
-                    "EDGEROTATE_ENDPOINT_LISTEN: {} can't be listened on ({error}): programs that ask there get no \
-                     credentials, or another program's; see who has it (ss -ltnp), or set another port. It is tried again",
+                    "EDGEROTATE_ENDPOINT_LISTEN: {} can't be listened on ({error}): programs that \
+                     ask there get no \
+                     credentials, or another program's; see who has it (ss -ltnp), or set another \
+                     port. It is tried again",
                     self.address
                 );
                 said = true;
@@ -265,8 +275,8 @@ impl Endpoint {
         }
     }
 
-    /// Returns as soon as there are credentials, or none are to be expected, or they take too long. A program that is told
-    /// "none yet" may well end.
+    /// Returns as soon as there are credentials, or none are to be expected, or they take too long.
+    /// A program that is told "none yet" may well end.
     async fn wait_for_credentials(&self) {
         let mut news = self.expected.subscribe();
         let Ok(_place) = self.held.try_acquire() else { return };
@@ -299,7 +309,8 @@ struct Served<'a> {
 }
 
 impl<'a> Served<'a> {
-    /// The expiry is the device's time plus what remains: whoever asks compares it with the device's clock.
+    /// The expiry is the device's time plus what remains: whoever asks compares it with the
+    /// device's clock.
     fn new(credentials: &'a Credentials, expires: Boottime, now: Boottime) -> Self {
         Self {
             access_key_id: &credentials.access_key_id,
@@ -323,14 +334,16 @@ fn refuse(refusal: &Refusal) -> Zeroizing<Vec<u8>> {
     }
 }
 
-/// The whole answer, its connection's last word. `headers`: further ones, each with its line's end. `size`: what the body surely fits in.
+/// The whole answer, its connection's last word. `headers`: further ones, each with its line's end.
+/// `size`: what the body surely fits in.
 fn http(status: u16, headers: &str, body: &impl Serialize, size: usize) -> Zeroizing<Vec<u8>> {
     // Allocated once: a buffer that grows leaves copies of the secrets behind.
     let mut json = Zeroizing::new(Vec::with_capacity(size));
     // Strings and a number go into memory: this does not fail.
     let _ = serde_json::to_writer(&mut *json, body);
     let head = format!(
-        "HTTP/1.1 {status} {}\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+        "HTTP/1.1 {status} {}\r\n{headers}Content-Type: application/json\r\nContent-Length: \
+         {}\r\nCache-Control: no-store\r\n\
          Connection: close\r\n\r\n",
         request::reason(status),
         json.len()
@@ -347,7 +360,8 @@ fn is_short_of_means(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(&code))
 }
 
-/// Reads on until the head of a request is whole, or too long. An error: there will be no more of it.
+/// Reads on until the head of a request is whole, or too long. An error: there will be no more of
+/// it.
 async fn read_head(
     stream: &mut TcpStream,
     read: &mut Vec<u8>,

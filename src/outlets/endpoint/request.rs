@@ -1,7 +1,8 @@
 //! What a request must be to be answered with credentials. Nothing is read or written here.
 //!
-//! The token keeps out the device's other programs. It does not keep out a web page in a browser on the device whose
-//! host name was made to point to 127.0.0.1, or a proxy that passes on what others ask: these are told by their headers.
+//! The token keeps out the device's other programs. It does not keep out a web page in a browser on
+//! the device whose host name was made to point to 127.0.0.1, or a proxy that passes on what others
+//! ask: these are told by their headers.
 
 use serde::Serialize;
 
@@ -51,7 +52,8 @@ impl Refusal {
     const NO_TOKEN: Self = Self::new(
         401,
         "Unauthorized",
-        "the header Authorization has no token, or another; AWS_CONTAINER_AUTHORIZATION_TOKEN in edgerotate's \
+        "the header Authorization has no token, or another; AWS_CONTAINER_AUTHORIZATION_TOKEN in \
+         edgerotate's \
          endpoint.env has the one of this boot",
     )
     .with_headers("WWW-Authenticate: Bearer\r\n");
@@ -60,7 +62,8 @@ impl Refusal {
     const PASSED_ON: Self = Self::new(
         403,
         "Forbidden",
-        "this request came by way of a proxy (X-Forwarded-For, Forwarded or Via); credentials are for this device alone",
+        "this request came by way of a proxy (X-Forwarded-For, Forwarded or Via); credentials are \
+         for this device alone",
     );
     const NOT_HERE: Self = Self::new(404, "NotFound", "only /credentials is served here");
     const NO_GET: Self =
@@ -210,12 +213,17 @@ mod tests {
     #[test]
     fn what_an_sdk_sends_is_answered() {
         for head in [
-            "GET /credentials HTTP/1.1\nHost: 127.0.0.1:9170\nUser-Agent: sdk/1\nAuthorization: TOKEN\n\n",
-            "GET /credentials HTTP/1.1\nhost: LOCALHOST\nuser-agent: sdk/1\nauthorization: Bearer TOKEN\n\n",
-            "GET /credentials HTTP/1.0\nHost: 127.0.0.1\nUser-Agent: sdk/1\nAuthorization: bearer TOKEN\n\n",
+            "GET /credentials HTTP/1.1\nHost: 127.0.0.1:9170\nUser-Agent: sdk/1\nAuthorization: \
+             TOKEN\n\n",
+            "GET /credentials HTTP/1.1\nhost: LOCALHOST\nuser-agent: sdk/1\nauthorization: Bearer \
+             TOKEN\n\n",
+            "GET /credentials HTTP/1.0\nHost: 127.0.0.1\nUser-Agent: sdk/1\nAuthorization: bearer \
+             TOKEN\n\n",
             "GET /credentials HTTP/1.0\nUser-Agent: sdk/1\nAuthorization: TOKEN\n\n",
-            "GET /credentials? HTTP/1.1\nHost: 127.0.0.1\nUser-Agent: sdk/1\nAuthorization: TOKEN\n\n",
-            "GET http://127.0.0.1:9170/credentials HTTP/1.1\nHost: 127.0.0.1:9170\nUser-Agent: sdk/1\nAuthorization: TOKEN\n\n",
+            "GET /credentials? HTTP/1.1\nHost: 127.0.0.1\nUser-Agent: sdk/1\nAuthorization: \
+             TOKEN\n\n",
+            "GET http://127.0.0.1:9170/credentials HTTP/1.1\nHost: 127.0.0.1:9170\nUser-Agent: \
+             sdk/1\nAuthorization: TOKEN\n\n",
         ] {
             assert_eq!(judge(head).as_deref(), Ok("sdk/1"), "{head}");
         }

@@ -1,4 +1,5 @@
-//! The secret between the endpoint and the programs that may ask it: new at each boot, kept over the daemon's restarts.
+//! The secret between the endpoint and the programs that may ask it: new at each boot, kept over
+//! the daemon's restarts.
 
 use std::{
     fmt::Write as _,
@@ -39,7 +40,8 @@ impl EndpointToken {
     /// A new one, from the kernel.
     ///
     /// # Errors
-    /// As reading `/dev/random` gives them. Unlike `/dev/urandom`, it waits at boot until there is entropy.
+    /// As reading `/dev/random` gives them. Unlike `/dev/urandom`, it waits at boot until there is
+    /// entropy.
     pub fn random() -> io::Result<Self> {
         let mut bytes = Zeroizing::new([0; BYTES]);
         File::open("/dev/random")?.read_exact(&mut *bytes)?;
@@ -90,7 +92,8 @@ impl TokenFile {
     /// The token of the boot `boot_id`, made if there is none yet.
     ///
     /// # Errors
-    /// None could be made, or not kept: after the daemon's next restart the programs' would be wrong.
+    /// None could be made, or not kept: after the daemon's next restart the programs' would be
+    /// wrong.
     pub fn load_or_make(&self, boot_id: &str) -> io::Result<TokenRecord> {
         let kept = fs::read(&self.0).map(Zeroizing::new).ok();
         let kept = kept.and_then(|text| serde_json::from_slice::<TokenRecord>(&text).ok());

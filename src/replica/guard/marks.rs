@@ -1,4 +1,5 @@
-//! The marks of suspect replicas, as the guard's thread makes them: said once each, and kept, if need be at a later try.
+//! The marks of suspect replicas, as the guard's thread makes them: said once each, and kept, if
+//! need be at a later try.
 
 use std::path::{Path, PathBuf};
 
@@ -92,7 +93,8 @@ impl Marks {
         self.look(clock::boottime());
     }
 
-    /// Litestream 0.3 begins anew with it: that is the reason instead of those `seen`, until it is proven.
+    /// Litestream 0.3 begins anew with it: that is the reason instead of those `seen`, until it is
+    /// proven.
     pub fn begun(&mut self, path: &Path, seen: &Suspect) {
         // First: a power cut in between must not take the mark away.
         let marked = self.file.mark(path, BEGUN, clock::wall(), &self.databases);
@@ -110,7 +112,8 @@ impl Marks {
         self.look(clock::boottime());
     }
 
-    /// Tries again to keep what could not be kept, and tells what is suspect. Another program may have cleared it.
+    /// Tries again to keep what could not be kept, and tells what is suspect. Another program may
+    /// have cleared it.
     pub fn look(&mut self, now: Boottime) {
         let mut fault = None;
         self.unkept.retain(|(path, why, since)| {
@@ -124,7 +127,8 @@ impl Marks {
             Some(e) => {
                 if let Some(times) = self.fault.came(e.clone(), now) {
                     log::error!(
-                        "that a replica may lack rows could not be kept{}: {e}; it is tried again. Look at \
+                        "that a replica may lack rows could not be kept{}: {e}; it is tried again. \
+                         Look at \
                          EDGEROTATE_STATE_DIRECTORY: its rights, and its room",
                         in_a_row(times)
                     );
@@ -136,7 +140,8 @@ impl Marks {
         let mut suspect = loaded.unwrap_or_else(|e| {
             if !self.told_unknown {
                 log::error!(
-                    "which replicas may lack rows can't be told: {e}; look at `suspect` in EDGEROTATE_STATE_DIRECTORY: let \
+                    "which replicas may lack rows can't be told: {e}; look at `suspect` in \
+                     EDGEROTATE_STATE_DIRECTORY: let \
                      edgerotate's user read it; if it is broken, remove it and make new snapshots"
                 );
             }

@@ -1,4 +1,5 @@
-//! When a new snapshot of suspect replicas is wanted: at most so often, however often Litestream starts.
+//! When a new snapshot of suspect replicas is wanted: at most so often, however often Litestream
+//! starts.
 
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ impl Mending {
     /// It came to an end: what was suspect when it began.
     pub fn ended(&mut self, succeeded: bool) -> Option<Suspect> {
         if succeeded {
-            // The next may come as early as after a first failure, no earlier: Litestream may be ending again and again.
+            // The next may come as early as after a first failure, no earlier: Litestream may be
+            // ending again and again.
             self.tries = 0;
         }
         self.under_way.take()

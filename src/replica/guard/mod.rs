@@ -1,9 +1,11 @@
-//! The thread that guards the databases while Litestream restarts, and knows when one was not guarded.
+//! The thread that guards the databases while Litestream restarts, and knows when one was not
+//! guarded.
 //!
-//! For each database it is one of three: Litestream holds its own read transaction, and this thread watches that
-//! process; or it does not, and the guard is held; or the guard can't be had. The daemon tells when a restart is about to
-//! begin and how it ended; what Litestream does by itself is seen here. SQLite may wait for locks and disks, so it is a
-//! thread of its own, and the daemon waits for the guard no longer than [`GuardThread::taken_within`].
+//! For each database it is one of three: Litestream holds its own read transaction, and this thread
+//! watches that process; or it does not, and the guard is held; or the guard can't be had. The
+//! daemon tells when a restart is about to begin and how it ended; what Litestream does by itself
+//! is seen here. SQLite may wait for locks and disks, so it is a thread of its own, and the daemon
+//! waits for the guard no longer than [`GuardThread::taken_within`].
 
 pub mod transaction;
 
@@ -50,7 +52,8 @@ use self::{orders::GuardOrder, watcher::Watcher};
 
 pub use self::orders::News;
 
-/// How long the daemon waits for the guard of the heartbeat's database; then the rotation goes on without.
+/// How long the daemon waits for the guard of the heartbeat's database; then the rotation goes on
+/// without.
 const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 
 /// How much longer for each further database: they are guarded one after the other.
@@ -119,8 +122,9 @@ impl GuardThread {
         Ok(Self { taken_within, orders, news })
     }
 
-    /// Takes the guard on each database; `false` if that did not come to an end in time. `again`: for a restart that
-    /// failed before, after which the Litestream that it started may be there all the same.
+    /// Takes the guard on each database; `false` if that did not come to an end in time. `again`:
+    /// for a restart that failed before, after which the Litestream that it started may be there
+    /// all the same.
     pub fn take(&self, again: bool) -> impl Future<Output = bool> + use<> {
         let (taken, is_taken) = oneshot::channel();
         let _ = self.orders.send(GuardOrder::Take { again, taken });
@@ -133,8 +137,8 @@ impl GuardThread {
         let _ = self.orders.send(GuardOrder::Over { restarted });
     }
 
-    /// Waits until what was seen last is in the record, for the next daemon: else it would take a database that Litestream
-    /// has kept for one that nobody did.
+    /// Waits until what was seen last is in the record, for the next daemon: else it would take a
+    /// database that Litestream has kept for one that nobody did.
     pub fn end(&self) -> impl Future<Output = ()> + use<> {
         let (recorded, is_recorded) = oneshot::channel();
         let _ = self.orders.send(GuardOrder::End { recorded });

@@ -1,10 +1,12 @@
-//! `edgerotate mend`: a new snapshot of a suspect replica, at the only moment at which it can be made.
+//! `edgerotate mend`: a new snapshot of a suspect replica, at the only moment at which it can be
+//! made.
 //!
-//! A hole in a replica is mended by a forced snapshot, and that needs a stopped Litestream. The daemon may not stop it:
-//! it has the right to restart it, or not even that. But at each start Litestream is by nature stopped. So whatever
-//! starts it runs this first (`ExecStartPre=`), as Litestream's user and with its environment. This asks the daemon
-//! whether a snapshot is wanted, makes it, and tells what came of it. The daemon keeps the databases guarded meanwhile,
-//! and decides how often it is tried. Whatever goes wrong here, Litestream starts all the same.
+//! A hole in a replica is mended by a forced snapshot, and that needs a stopped Litestream. The
+//! daemon may not stop it: it has the right to restart it, or not even that. But at each start
+//! Litestream is by nature stopped. So whatever starts it runs this first (`ExecStartPre=`), as
+//! Litestream's user and with its environment. This asks the daemon whether a snapshot is wanted,
+//! makes it, and tells what came of it. The daemon keeps the databases guarded meanwhile, and
+//! decides how often it is tried. Whatever goes wrong here, Litestream starts all the same.
 
 pub(crate) mod socket;
 
@@ -39,11 +41,12 @@ const ANSWER_WITHIN: Duration = QUICK.saturating_add(Duration::from_secs(15));
 /// A line of the two sides is not longer than this.
 const LONGEST_LINE: u64 = 256 * 1024;
 
-/// What all but the snapshot may take. With it, this ends within TimeoutStartSec= of Litestream's unit (90 s): systemd would
-/// count a start that takes longer as failed.
+/// What all but the snapshot may take. With it, this ends within TimeoutStartSec= of Litestream's
+/// unit (90 s): systemd would count a start that takes longer as failed.
 const BESIDE_THE_SNAPSHOT: Duration = Duration::from_secs(20);
 
-/// What the daemon answers: the databases whose replicas want a new snapshot, none if nothing is to be done.
+/// What the daemon answers: the databases whose replicas want a new snapshot, none if nothing is to
+/// be done.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     pub databases: Vec<PathBuf>,
@@ -186,10 +189,12 @@ async fn mend(
     Ok(MendOutcome { mended, unlisted, ..MendOutcome::default() })
 }
 
-/// Litestream 0.3 has no forced snapshot. Without its note of the generation it begins a new one, with a snapshot.
+/// Litestream 0.3 has no forced snapshot. Without its note of the generation it begins a new one,
+/// with a snapshot.
 fn begin_anew(database: &Path) -> Result<(), String> {
     let notes = notes_of_litestream(database);
-    // As root this may stand beside a hostile user: what is a link, or becomes one, is not followed.
+    // As root this may stand beside a hostile user: what is a link, or becomes one, is not
+    // followed.
     let remove = || -> io::Result<()> {
         let directory = Directory::open(database.parent().unwrap_or(Path::new("/")))?;
         let name = notes.file_name().unwrap_or_default();
@@ -217,12 +222,14 @@ async fn force_snapshot(
     match timeout(limit, command.status()).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(format!(
-            "litestream replicate -once -force-snapshot failed ({status}); its own words are in the log of Litestream's \
+            "litestream replicate -once -force-snapshot failed ({status}); its own words are in \
+             the log of Litestream's \
              unit"
         )),
         Ok(Err(e)) => Err(not_run(litestream, &e)),
         Err(_) => Err(format!(
-            "litestream replicate -once -force-snapshot took more than {} s (EDGEROTATE_SNAPSHOT_TIMEOUT)",
+            "litestream replicate -once -force-snapshot took more than {} s \
+             (EDGEROTATE_SNAPSHOT_TIMEOUT)",
             limit.as_secs()
         )),
     }

@@ -1,4 +1,5 @@
-//! The daemon's side of `edgerotate mend`: who starts Litestream asks here whether a new snapshot is wanted.
+//! The daemon's side of `edgerotate mend`: who starts Litestream asks here whether a new snapshot
+//! is wanted.
 
 use std::{
     fs::{self, Permissions},
@@ -94,7 +95,8 @@ pub async fn answer(
     asked.ended(outcome.unwrap_or_else(|_| MendOutcome::failed("it was cut off")));
 }
 
-/// At the daemon's start, after its first fetch if it has to make one, and before each start of Litestream that asks: the program may be another by then.
+/// At the daemon's start, after its first fetch if it has to make one, and before each start of
+/// Litestream that asks: the program may be another by then.
 pub async fn look_at_version(version: &Mutex<LitestreamVersion>, asked: &GuardHandle) {
     let mut version = version.lock().await;
     let why = version.change().await;
@@ -107,7 +109,8 @@ pub async fn look_at_version(version: &Mutex<LitestreamVersion>, asked: &GuardHa
     }
 }
 
-/// What is said here takes back the mark of a suspect replica: root may, this user, and a process of Litestream's unit.
+/// What is said here takes back the mark of a suspect replica: root may, this user, and a process
+/// of Litestream's unit.
 fn may_ask(stream: &UnixStream, litestream: &Service) -> Result<(), String> {
     let peer = stream.peer_cred().map_err(|e| e.to_string())?;
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());

@@ -1,9 +1,11 @@
-//! An application's database: restored and compared as the heartbeat's is, but with no heartbeats to tell the time by.
+//! An application's database: restored and compared as the heartbeat's is, but with no heartbeats
+//! to tell the time by.
 //!
-//! So it is asked for what was there before the first restore began, and a row that looks lost is looked for again. What
-//! settles it is a row in the replica that is newer than the doubt: then all that is older must be there as well. Where no
-//! such row comes, the last restore must do for rows that are missing between others; but a row that only differs may
-//! as well wait for its upload, and is told as that.
+//! So it is asked for what was there before the first restore began, and a row that looks lost is
+//! looked for again. What settles it is a row in the replica that is newer than the doubt: then all
+//! that is older must be there as well. Where no such row comes, the last restore must do for rows
+//! that are missing between others; but a row that only differs may as well wait for its upload,
+//! and is told as that.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,12 +1,15 @@
-//! Which ids the replica lacks: two ordered lists walked side by side, neither of them held in memory.
+//! Which ids the replica lacks: two ordered lists walked side by side, neither of them held in
+//! memory.
 //!
-//! The replica is restored first and the live database is read afterwards, so the replica is the older of the two, and
-//! each id has one honest meaning. A live id up to the largest restored one that was not restored is *missing*: later
-//! rows arrived, this one did not, and no upload will bring it. A live id above it is *newer*: it may be on its way. A
-//! restored id below all live ones has been pruned since, which is as it should be. Any other restored id is *foreign*:
-//! this database never had it or has lost it, so the replica is not this database's.
+//! The replica is restored first and the live database is read afterwards, so the replica is the
+//! older of the two, and each id has one honest meaning. A live id up to the largest restored one
+//! that was not restored is *missing*: later rows arrived, this one did not, and no upload will
+//! bring it. A live id above it is *newer*: it may be on its way. A restored id below all live ones
+//! has been pruned since, which is as it should be. Any other restored id is *foreign*: this
+//! database never had it or has lost it, so the replica is not this database's.
 
-/// A list of ids as a person reads it: ranges of ids that follow each other, and only the first of many.
+/// A list of ids as a person reads it: ranges of ids that follow each other, and only the first of
+/// many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ranges {
     /// The first ranges, both ends included.
@@ -18,7 +21,8 @@ pub struct Ranges {
     last: Option<i64>,
 }
 
-/// More than anyone reads; a replica that lacks every second of a million rows must not fill the memory.
+/// More than anyone reads; a replica that lacks every second of a million rows must not fill the
+/// memory.
 const RANGES_KEPT: usize = 1000;
 
 impl Ranges {

@@ -1,8 +1,9 @@
 //! The two databases: the live one, only read, and the restored one, which is ours.
 //!
-//! The rules of `replica::sqlite` hold for the live one here as well: no checkpoint, not even when it is closed, and
-//! nothing but SQLite opens it or its -wal and -shm. What is compared is read in one transaction, so that it is the
-//! state of one moment; it begins after the restore, so that this moment is the later one.
+//! The rules of `replica::sqlite` hold for the live one here as well: no checkpoint, not even when
+//! it is closed, and nothing but SQLite opens it or its -wal and -shm. What is compared is read in
+//! one transaction, so that it is the state of one moment; it begins after the restore, so that
+//! this moment is the later one.
 
 use std::{
     path::Path,

@@ -78,7 +78,10 @@ pub fn tables(tables: &Tables) -> Value {
         let differing = match table.is_keyed {
             true => json!({ "rows": table.differing.rows }),
             false => {
-                json!({ "rows": table.differing.rows, "first_ranges": table.differing.ranges().first })
+                json!({
+                    "rows": table.differing.rows,
+                    "first_ranges": table.differing.ranges().first,
+                })
             }
         };
         json!({

@@ -1,8 +1,8 @@
 //! The rows of a WITHOUT ROWID table, by its primary key.
 //!
-//! Both sides are read in the order of the key's bytes, whatever the order that the table keeps, and walked in step. The
-//! order is SQLite's own rule for values; where a database does not keep to it, as one in UTF-16 does not, that is noticed,
-//! and the table is not compared.
+//! Both sides are read in the order of the key's bytes, whatever the order that the table keeps,
+//! and walked in step. The order is SQLite's own rule for values; where a database does not keep to
+//! it, as one in UTF-16 does not, that is noticed, and the table is not compared.
 
 use std::{
     cmp::Ordering,
@@ -30,7 +30,8 @@ pub fn compare(
     let sql = sql(&table.name, &columns);
     let mut live_rows = match live.prepare(&sql) {
         Ok(rows) => rows,
-        // The key is in an order of the application's own, without which SQLite does not read the table.
+        // The key is in an order of the application's own, without which SQLite does not read the
+        // table.
         Err(e) if e.sqlite_error_code() == Some(ErrorCode::Unknown) => return Ok(false),
         Err(e) => return Err(Unreadable::Live(e)),
     };
@@ -125,7 +126,8 @@ fn part(row: &Row, column: usize) -> rusqlite::Result<Part> {
     })
 }
 
-/// As SQLite sorts: numbers before texts, texts before blobs, both by their bytes. Before the first key there is none.
+/// As SQLite sorts: numbers before texts, texts before blobs, both by their bytes. Before the first
+/// key there is none.
 fn order(a: &[Part], b: &[Part]) -> Ordering {
     let parts = a.iter().zip(b).map(|(a, b)| match (a, b) {
         (Part::Integer(a), Part::Integer(b)) => a.cmp(b),

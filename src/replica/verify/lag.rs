@@ -1,14 +1,16 @@
 //! How long the oldest row that is not in the replica has been waiting.
 //!
-//! The rows carry a time, `created_at`, but it is the wall clock's, and that clock steps: a device without an RTC
-//! writes its first rows in the past, and the next ones years later. So the age is not taken as "now less
-//! `created_at`". It is added up from row to row: heartbeats come at an interval that is known, so a distance of more
-//! than two intervals between neighbours means that the clock was set or the device was off, and counts as two; a
-//! distance backwards counts as nothing. What is added after the last row is the time by the wall clock until now, but
-//! no more than the device has been up. The sum is time during which the device ran and the row waited.
+//! The rows carry a time, `created_at`, but it is the wall clock's, and that clock steps: a device
+//! without an RTC writes its first rows in the past, and the next ones years later. So the age is
+//! not taken as "now less `created_at`". It is added up from row to row: heartbeats come at an
+//! interval that is known, so a distance of more than two intervals between neighbours means that
+//! the clock was set or the device was off, and counts as two; a distance backwards counts as
+//! nothing. What is added after the last row is the time by the wall clock until now, but no more
+//! than the device has been up. The sum is time during which the device ran and the row waited.
 //!
-//! Where it errs: a pause of the heartbeat while the device ran counts as two intervals only, so the lag can be too
-//! small there; and a clock set forward after the last heartbeat makes it too large until the next one.
+//! Where it errs: a pause of the heartbeat while the device ran counts as two intervals only, so
+//! the lag can be too small there; and a clock set forward after the last heartbeat makes it too
+//! large until the next one.
 
 use std::time::Duration;
 
@@ -86,7 +88,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_while_rows_wait_adds_two_intervals_at_most() {
-        // Forward by fifty years, as a device without an RTC does after its first time synchronisation.
+        // Forward by fifty years, as a device without an RTC does after its first time
+        // synchronisation.
         assert_eq!(lag(&[10, 15, 1_800_000_000, 1_800_000_005], 1_800_000_007, 60), 22);
         // Backward.
         assert_eq!(lag(&[1000, 1005, 200, 205], 207, 60), 12);

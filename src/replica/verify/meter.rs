@@ -1,4 +1,5 @@
-//! Tells a person that a long restore gets on: one line that is redrawn on a terminal, a line now and then elsewhere.
+//! Tells a person that a long restore gets on: one line that is redrawn on a terminal, a line now
+//! and then elsewhere.
 
 use std::{
     io::{self, IsTerminal, Write},

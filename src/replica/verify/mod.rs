@@ -1,9 +1,11 @@
 //! `edgerotate verify`: is what is in S3 what is on the device?
 //!
-//! The only proof is a restore. So the real Litestream restores the replica, with the credentials it always has: first the
-//! heartbeat's database, whose ids are compared with the live ones, then those of the applications (`application`). The order matters: restored first, read afterwards, so that a
-//! row that is in neither later state can't look like a loss. What "missing", "newer" and "behind" mean is in
-//! `comparison` and `lag`; this file does one step after the other and tidies up, however it ends.
+//! The only proof is a restore. So the real Litestream restores the replica, with the credentials
+//! it always has: first the heartbeat's database, whose ids are compared with the live ones, then
+//! those of the applications (`application`). The order matters: restored first, read afterwards,
+//! so that a row that is in neither later state can't look like a loss. What "missing", "newer" and
+//! "behind" mean is in `comparison` and `lag`; this file does one step after the other and tidies
+//! up, however it ends.
 
 mod application;
 mod application_report;
@@ -119,7 +121,8 @@ fn text_of_trouble(database: &Path, trouble: &Trouble) -> String {
     )
 }
 
-/// Restores, compares, and writes what came of it; answers with the exit code. `program` is edgerotate itself.
+/// Restores, compares, and writes what came of it; answers with the exit code. `program` is
+/// edgerotate itself.
 ///
 /// # Errors
 /// The answer could not be written.
@@ -236,7 +239,8 @@ async fn look_and_compare(
 ) -> Result<HeartbeatFound, Trouble> {
     let live = &config.heartbeat.database;
     let interval = config.heartbeat.interval;
-    // The clocks and the newest row belong together: what is written during a long restore is not late.
+    // The clocks and the newest row belong together: what is written during a long restore is not
+    // late.
     let now = LagClocks {
         wall: clock::wall(),
         uptime: clock::boottime().since(Boottime::from_millis(0)),

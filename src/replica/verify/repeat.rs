@@ -1,4 +1,5 @@
-//! What is the same for each database: how often it is restored, and how SQLite is let work meanwhile.
+//! What is the same for each database: how often it is restored, and how SQLite is let work
+//! meanwhile.
 
 use std::{sync::Arc, time::Duration};
 

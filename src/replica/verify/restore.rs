@@ -1,4 +1,5 @@
-//! A restore by Litestream's program, watched: ended where it gets nowhere, or where the room is gone.
+//! A restore by Litestream's program, watched: ended where it gets nowhere, or where the room is
+//! gone.
 
 use std::{path::Path, time::Duration};
 
@@ -18,11 +19,12 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How often a restore is begun again because files vanished under it.
 const AGAIN: u32 = 4;
 
-/// Restores the newest state of `database` into the workplace; `watch` is told how far it is. It is ended where nothing
-/// has happened for `stall`.
+/// Restores the newest state of `database` into the workplace; `watch` is told how far it is. It is
+/// ended where nothing has happened for `stall`.
 ///
-/// A long restore can outlive its credentials. Where there are newer ones by then, it is begun again, once. And Litestream's
-/// retention may delete a file that the restore has listed and not read yet: what it was compacted into is in the next list.
+/// A long restore can outlive its credentials. Where there are newer ones by then, it is begun
+/// again, once. And Litestream's retention may delete a file that the restore has listed and not
+/// read yet: what it was compacted into is in the next list.
 ///
 /// # Errors
 /// What Litestream said, or that it got nowhere and was ended.

@@ -1,6 +1,8 @@
-//! The rows of a database, whatever its schema: table by table, by rowid, both sides walked in step and neither of them held
-//! in memory (but for what SQLite sorts, where a key's order is another than the table's). Litestream copies pages, so a row has the same rowid in the replica, also where the table has no INTEGER
-//! PRIMARY KEY. Those without rowids are in `keyed`; what comes of it all is in `tables`.
+//! The rows of a database, whatever its schema: table by table, by rowid, both sides walked in step
+//! and neither of them held in memory (but for what SQLite sorts, where a key's order is another
+//! than the table's). Litestream copies pages, so a row has the same rowid in the replica, also
+//! where the table has no INTEGER PRIMARY KEY. Those without rowids are in `keyed`; what comes of
+//! it all is in `tables`.
 
 use rusqlite::{Connection, OptionalExtension, Rows};
 

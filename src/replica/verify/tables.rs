@@ -1,12 +1,13 @@
 //! What was found of a database's tables, and what of it stays in doubt.
 //!
-//! A live row up to the largest restored one that was not restored is *missing*; one that is there with other content
-//! *differs*; one above is *newer*. A restored row that is not live was deleted since, which is the application's right.
-//! The application may as well have changed a row, or chosen a smaller rowid, just now: so a first find is a doubt, and
-//! `still_in_doubt` keeps of it what a later restore has not settled.
+//! A live row up to the largest restored one that was not restored is *missing*; one that is there
+//! with other content *differs*; one above is *newer*. A restored row that is not live was deleted
+//! since, which is the application's right. The application may as well have changed a row, or
+//! chosen a smaller rowid, just now: so a first find is a doubt, and `still_in_doubt` keeps of it
+//! what a later restore has not settled.
 //!
-//! The keys of a WITHOUT ROWID table tell no time: a live row that the replica does not hold *differs*, be it another one
-//! there or none.
+//! The keys of a WITHOUT ROWID table tell no time: a live row that the replica does not hold
+//! *differs*, be it another one there or none.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +37,8 @@ pub struct Table {
     pub differing: Differing,
     /// A WITHOUT ROWID table: its rows are known by a digest of their primary key.
     pub is_keyed: bool,
-    /// More was in doubt than is remembered, and nothing of what is remembered is in doubt still: of the rest nothing is
-    /// known, so that no restore so far proves a loss.
+    /// More was in doubt than is remembered, and nothing of what is remembered is in doubt still:
+    /// of the rest nothing is known, so that no restore so far proves a loss.
     pub is_unsure: bool,
     pub newest_live: Option<i64>,
     pub newest_restored: Option<i64>,
@@ -64,7 +65,8 @@ impl Differing {
         ranges
     }
 
-    /// Those that differed earlier as well and were not written since; and whether these are all of them.
+    /// Those that differed earlier as well and were not written since; and whether these are all of
+    /// them.
     fn still(mut self, earlier: &Self) -> (Self, bool) {
         let is_complete = [&self, earlier].iter().all(|all| all.rows == all.first.len() as u64);
         self.first.retain(|id, content| earlier.first.get(id) == Some(content));
@@ -175,7 +177,8 @@ impl Table {
         self.restored_rows += 1;
     }
 
-    /// A live row of a WITHOUT ROWID table, and what the restored one with its key holds, if there is one.
+    /// A live row of a WITHOUT ROWID table, and what the restored one with its key holds, if there
+    /// is one.
     pub fn live_by_key(&mut self, key: u64, content: u64, copied: Option<u64>) {
         self.live_rows += 1;
         if copied != Some(content) {

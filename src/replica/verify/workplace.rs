@@ -1,8 +1,10 @@
-//! The directory that a replica is restored into: room first, one user at a time, nothing left behind.
+//! The directory that a replica is restored into: room first, one user at a time, nothing left
+//! behind.
 //!
-//! It is on the data partition, since a replica is as large as the database, and tmpfs is memory. Each run makes one of
-//! its own, and removes what is in that one alone, by the descriptor that it holds: whatever else has a name like it,
-//! or is put in its place, is somebody else's. What a killed run left is known by its owner and by a mark in it.
+//! It is on the data partition, since a replica is as large as the database, and tmpfs is memory.
+//! Each run makes one of its own, and removes what is in that one alone, by the descriptor that it
+//! holds: whatever else has a name like it, or is put in its place, is somebody else's. What a
+//! killed run left is known by its owner and by a mark in it.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -29,11 +31,12 @@ use crate::{
 /// Who made the directory, and that all in it may go.
 const MARK: &str = ".made-by-edgerotate-verify";
 
-/// What stays free for the application and the heartbeat, and is used up by the WAL files that Litestream 0.3
-/// downloads eight at a time.
+/// What stays free for the application and the heartbeat, and is used up by the WAL files that
+/// Litestream 0.3 downloads eight at a time.
 const MARGIN: u64 = 32 * 1024 * 1024;
 
-/// A restore is ended when less than this is left: the replica was larger than the database let expect.
+/// A restore is ended when less than this is left: the replica was larger than the database let
+/// expect.
 const LEAST_LEFT: u64 = 4 * 1024 * 1024;
 
 /// A directory of one's own, gone when this is dropped.
@@ -55,8 +58,8 @@ pub struct Progress {
 }
 
 impl Workplace {
-    /// Makes it below the state directory, if there is room for a restore of `database`; what killed runs left goes
-    /// first.
+    /// Makes it below the state directory, if there is room for a restore of `database`; what
+    /// killed runs left goes first.
     ///
     /// # Errors
     /// No room, no right, or another run that is at work.
@@ -175,7 +178,8 @@ fn remove(state: &Directory, own: &Directory, name: &OsStr) {
     let _ = state.remove_directory(name);
 }
 
-/// What a restore of this database takes: the database, what its WAL will add to it, and the margin.
+/// What a restore of this database takes: the database, what its WAL will add to it, and the
+/// margin.
 fn needed(database: &Path) -> u64 {
     // A look at the names; nothing is opened, since closing it would drop this process's locks.
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());

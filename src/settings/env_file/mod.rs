@@ -1,9 +1,11 @@
-//! The text of a settings file: what systemd reads in an `EnvironmentFile=`, character by character.
+//! The text of a settings file: what systemd reads in an `EnvironmentFile=`, character by
+//! character.
 //!
-//! The same file can then be read by edgerotate and by a unit. The rules are those of systemd.exec(5) and of
-//! systemd's own parser, quirks included (two quoted pieces are joined, quotes after the first plain
-//! character are plain). Where systemd drops a line without a word, or takes the rest of a file into an open
-//! quote, this parser says so: a setting that is silently not there is found on the device, not on the desk.
+//! The same file can then be read by edgerotate and by a unit. The rules are those of
+//! systemd.exec(5) and of systemd's own parser, quirks included (two quoted pieces are joined,
+//! quotes after the first plain character are plain). Where systemd drops a line without a word, or
+//! takes the rest of a file into an open quote, this parser says so: a setting that is silently not
+//! there is found on the device, not on the desk.
 
 use zeroize::Zeroizing;
 
@@ -13,7 +15,8 @@ use crate::core::secret::Secret;
 #[derive(Default)]
 pub(super) struct Parsed {
     pub assignments: Vec<Assignment>,
-    /// Line (from 1) and what is wrong there; the text itself is never quoted, as it may hold a PIN.
+    /// Line (from 1) and what is wrong there; the text itself is never quoted, as it may hold a
+    /// PIN.
     pub errors: Vec<(usize, String)>,
     pub warnings: Vec<(usize, String)>,
 }
@@ -35,7 +38,8 @@ pub(super) fn parse(text: &[u8]) -> Parsed {
     }
     let text = match text.strip_prefix("\u{feff}".as_bytes()) {
         Some(rest) => {
-            let what = "begins with a byte order mark, which is passed over here, and which systemd takes for a part \
+            let what = "begins with a byte order mark, which is passed over here, and which \
+             systemd takes for a part \
                         of the first name";
             parsed.warnings.push((1, what.to_owned()));
             rest
@@ -140,7 +144,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads what follows the `=`: quoted pieces first, then plain characters to the end of the line.
+    /// Reads what follows the `=`: quoted pieces first, then plain characters to the end of the
+    /// line.
     fn value(&mut self) -> Result<Zeroizing<Vec<u8>>, String> {
         let mut value = Zeroizing::new(Vec::new());
         let mut plain = false;

@@ -127,8 +127,9 @@ fn a_comment_that_seems_to_go_on_is_pointed_out() {
     assert_eq!(parsed.warnings[0].0, 1);
 }
 
-/// systemd-tmpfiles reads os-release with systemd's parser and writes a field of it into a file: so the
-/// parser can be asked without a running systemd. Where there is none, there is nothing to compare with.
+/// systemd-tmpfiles reads os-release with systemd's parser and writes a field of it into a file: so
+/// the parser can be asked without a running systemd. Where there is none, there is nothing to
+/// compare with.
 #[test]
 fn made_up_lines_are_read_as_systemds_parser_reads_them() {
     let root = std::env::temp_dir().join(format!("edgerotate-env-file-{}", std::process::id()));

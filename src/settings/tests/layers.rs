@@ -71,9 +71,12 @@ fn both_names_are_an_error_that_names_both_places() {
     assert_eq!(
         files.lines(&checked),
         [
-            "image.env:6: CREDENTIAL_ENDPOINT: is another name for EDGEROTATE_ENDPOINT, which is set as well (image.env:1): remove one of them",
-            "device.env:2: SQLITE3_SAMPLE_DB_PATH: is another name for EDGEROTATE_DATABASE, which is set as well (image.env:5): remove one of them",
-            "environment: CREDENTIAL_ROLE_ALIAS: is another name for EDGEROTATE_ROLE_ALIAS, which is set as well (image.env:2): remove one of them",
+            "image.env:6: CREDENTIAL_ENDPOINT: is another name for EDGEROTATE_ENDPOINT, which is \
+             set as well (image.env:1): remove one of them",
+            "device.env:2: SQLITE3_SAMPLE_DB_PATH: is another name for EDGEROTATE_DATABASE, which \
+             is set as well (image.env:5): remove one of them",
+            "environment: CREDENTIAL_ROLE_ALIAS: is another name for EDGEROTATE_ROLE_ALIAS, which \
+             is set as well (image.env:2): remove one of them",
         ]
     );
 }
@@ -93,9 +96,13 @@ fn everything_wrong_is_told_at_once_in_the_order_of_the_layers() {
             "image.env:2: EDGEROTATE_LOG: must be error, warn, info or debug (got \"loud\")",
             "image.env:3: has no =: a setting is KEY=value, a comment begins with #",
             "device.env:1: EDGEROTATE_DATABASE: must be an absolute path (got \"heartbeat.db\")",
-            "environment: EDGEROTATE_PRIVATE_KEY: is empty, but needed: the certificate's key, such as pkcs11:token=edgerotate;object=device;type=private",
-            "settings: EDGEROTATE_ENDPOINT: is not set, but needed (looked in image.env, device.env, the environment): where to ask for credentials, such as c1a2b3c4d5e6f7.credentials.iot.eu-west-1.amazonaws.com",
-            "settings: EDGEROTATE_ROLE_ALIAS: is not set, but needed (looked in image.env, device.env, the environment): which role to ask for, such as litestream-replica",
+            "environment: EDGEROTATE_PRIVATE_KEY: is empty, but needed: the certificate's key, \
+             such as pkcs11:token=edgerotate;object=device;type=private",
+            "settings: EDGEROTATE_ENDPOINT: is not set, but needed (looked in image.env, \
+             device.env, the environment): where to ask for credentials, such as \
+             c1a2b3c4d5e6f7.credentials.iot.eu-west-1.amazonaws.com",
+            "settings: EDGEROTATE_ROLE_ALIAS: is not set, but needed (looked in image.env, \
+             device.env, the environment): which role to ask for, such as litestream-replica",
             "device.env:2: EDGEROTATE_ENDPONT: is not a setting; is EDGEROTATE_ENDPOINT meant?",
         ]
     );

@@ -80,10 +80,9 @@ fn two_settings_do_not_name_one_file() {
     ];
     assert_eq!(
         lines(&check_token_with(&uri)),
-        [
-            "environment: EDGEROTATE_ENVIRONMENT_FILE: is the same file as EDGEROTATE_PKCS11_PIN_FILE \
-          (got \"/run/pin\")"
-        ]
+        ["environment: EDGEROTATE_ENVIRONMENT_FILE: is the same file as \
+             EDGEROTATE_PKCS11_PIN_FILE \
+          (got \"/run/pin\")"]
     );
 }
 
@@ -159,10 +158,9 @@ fn a_region_is_needed_where_the_name_has_none() {
     let endpoint = ("EDGEROTATE_ENDPOINT", "provider.test");
     assert_eq!(
         lines(&check_with(&[endpoint])),
-        [
-            "settings: EDGEROTATE_REGION: is not set, but needed (looked in the environment): the bucket's region, \
-          as the endpoint's name has none, such as eu-west-1"
-        ]
+        ["settings: EDGEROTATE_REGION: is not set, but needed (looked in the environment): the \
+             bucket's region, \
+          as the endpoint's name has none, such as eu-west-1"]
     );
     assert_eq!(
         lines(&check_with(&[endpoint, ("EDGEROTATE_REGION", "Ireland")])),
@@ -220,7 +218,8 @@ fn module_and_pin_come_from_one_place() {
     );
     assert_eq!(
         line("", &[]),
-        "settings: EDGEROTATE_PKCS11_MODULE: is not set, but needed (looked in the environment): the library that \
+        "settings: EDGEROTATE_PKCS11_MODULE: is not set, but needed (looked in the environment): \
+         the library that \
          talks to the HSM, such as /usr/lib/softhsm/libsofthsm2.so"
     );
     assert_eq!(
@@ -245,17 +244,17 @@ fn module_and_pin_come_from_one_place() {
     assert_eq!(
         line("pin-valeu=1234", &[module]),
         key_line(
-            "is not a usable pkcs11: URI: attribute 1 of the query is not a known one (known: pin-source, \
+            "is not a usable pkcs11: URI: attribute 1 of the query is not a known one (known: \
+             pin-source, \
              pin-value, module-name, module-path; a & inside a PIN is written %26)",
             "…"
         )
     );
     assert_eq!(
         lines(&check_token_with(&[("EDGEROTATE_PRIVATE_KEY", "pkcs11:object=k;type=cert")])),
-        [
-            "environment: EDGEROTATE_PRIVATE_KEY: must name a private key: attribute type is another \
-          (got \"pkcs11:object=k;type=cert\")"
-        ]
+        ["environment: EDGEROTATE_PRIVATE_KEY: must name a private key: attribute type is \
+             another \
+          (got \"pkcs11:object=k;type=cert\")"]
     );
 }
 
@@ -286,8 +285,7 @@ fn a_tokens_settings_for_a_key_in_a_file_are_pointed_out() {
     assert!(checked.is_ok());
     assert_eq!(
         lines(&checked),
-        [
-            "environment: EDGEROTATE_PKCS11_MODULE: has no effect: EDGEROTATE_PRIVATE_KEY is no pkcs11: URI"
-        ]
+        ["environment: EDGEROTATE_PKCS11_MODULE: has no effect: EDGEROTATE_PRIVATE_KEY is no \
+             pkcs11: URI"]
     );
 }

@@ -176,7 +176,8 @@ fn a_bad_value_is_told_in_one_line() {
         (
             "ENDPOINT",
             "http://a1-ats.iot.eu-west-1.amazonaws.com",
-            "must be https: credentials go over it; and is the endpoint for MQTT; the credential provider's is told by `aws \
+            "must be https: credentials go over it; and is the endpoint for MQTT; the credential \
+             provider's is told by `aws \
              iot describe-endpoint --endpoint-type iot:CredentialProvider`",
         ),
         ("ENDPOINT", "mqtt://a.test", "must be https: credentials go over it"),
@@ -306,7 +307,8 @@ fn what_could_be_a_secret_is_not_shown() {
     assert_eq!(
         lines(&check_with(&[("EDGEROTATE_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----")])),
         [format!(
-            "environment: EDGEROTATE_PRIVATE_KEY: must be a pkcs11: URI or the absolute path of a PEM file {HIDDEN}"
+            "environment: EDGEROTATE_PRIVATE_KEY: must be a pkcs11: URI or the absolute path of a \
+             PEM file {HIDDEN}"
         )]
     );
     const VARIABLES: &str =
@@ -317,7 +319,8 @@ fn what_could_be_a_secret_is_not_shown() {
         assert_eq!(
             lines(&check_token_with(&[("EDGEROTATE_MODULE_ENVIRONMENT", value)])),
             [format!(
-                "environment: EDGEROTATE_MODULE_ENVIRONMENT: {VARIABLES}; word {word} is neither {HIDDEN}"
+                "environment: EDGEROTATE_MODULE_ENVIRONMENT: {VARIABLES}; word {word} is neither \
+                 {HIDDEN}"
             )]
         );
     }

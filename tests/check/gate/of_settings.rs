@@ -1,4 +1,5 @@
-//! Settings that are wrong, missing or the device's own: whose fault they are, for the gate and for a build.
+//! Settings that are wrong, missing or the device's own: whose fault they are, for the gate and for
+//! a build.
 
 use super::*;
 
@@ -22,11 +23,13 @@ fn whose_settings_are_wrong_decides() {
     );
     assert_kept(
         &with("own.env", "EDGEROTATE_OF_A_NEWER_IMAGE=1\n"),
-        "warning settings DEVICE/own.env:1: EDGEROTATE_OF_A_NEWER_IMAGE: is not a setting [setting-unknown-here]",
+        "warning settings DEVICE/own.env:1: EDGEROTATE_OF_A_NEWER_IMAGE: is not a setting \
+         [setting-unknown-here]",
     );
     assert_kept(
         &with("own.env", "EDGEROTATE_ROLE_ALIAS=\n"),
-        "warning settings DEVICE/own.env:1: EDGEROTATE_ROLE_ALIAS: is empty, but needed: * [setting-wrong]",
+        "warning settings DEVICE/own.env:1: EDGEROTATE_ROLE_ALIAS: is empty, but needed: * \
+         [setting-wrong]",
     );
     // A device that was provisioned needs what an image no longer brings.
     fs::write(bench.path("image.env"), "EDGEROTATE_ROLE_ALIAS=\n").unwrap();
@@ -36,15 +39,18 @@ fn whose_settings_are_wrong_decides() {
     assert_given_back(
         &bench.check_as(By::Owner, &arguments, &[]),
         78,
-        "WRONG settings settings: EDGEROTATE_ROLE_ALIAS: is empty in DEVICE/image.env:1, * [setting-missing]",
+        "WRONG settings settings: EDGEROTATE_ROLE_ALIAS: is empty in DEVICE/image.env:1, * \
+         [setting-missing]",
     );
 }
 
-/// The image's value below a device's slip is what the rest is looked at with; and a slip gives no image back.
+/// The image's value below a device's slip is what the rest is looked at with; and a slip gives no
+/// image back.
 #[test]
 fn a_slip_in_the_device_s_own_file_gives_no_image_back_whichever_setting_it_hits() {
     let mut bench = Bench::new("slips", Generation::V05);
-    // Values that matter: without them, check finds no token, or takes the database for lost at the next reboot.
+    // Values that matter: without them, check finds no token, or takes the database for lost at the
+    // next reboot.
     let softhsm2_conf = bench.environment.remove("SOFTHSM2_CONF").unwrap();
     bench.set("MODULE_ENVIRONMENT", format!("SOFTHSM2_CONF={softhsm2_conf}"));
     bench.set("PKCS11_ROUTE", "engine");
@@ -120,13 +126,20 @@ fn an_image_whose_daemon_may_not_read_the_device_s_settings_goes() {
         bench.check_as(By::Nobody, &arguments, &[])
     };
     let answer = gate(0o600);
-    answer.assert_has("WRONG settings DEVICE/own.env: cannot be read: Permission denied * [settings-not-permitted]");
-    answer.assert_has("-> let the group of the user that runs edgerotate read it: chown root:edgerotate DEVICE/own.env && *");
+    answer.assert_has(
+        "WRONG settings DEVICE/own.env: cannot be read: Permission denied * \
+     [settings-not-permitted]",
+    );
+    answer.assert_has(
+        "-> let the group of the user that runs edgerotate read it: chown \
+     root:edgerotate DEVICE/own.env && *",
+    );
     assert!(answer.text.contains("this image is not good for this device"), "{}", answer.text);
     assert!(!gate(0o644).text.contains("settings-not-permitted"));
 }
 
-/// A device that is not provisioned brings no settings of its own yet; what the image brings is looked at all the same.
+/// A device that is not provisioned brings no settings of its own yet; what the image brings is
+/// looked at all the same.
 #[test]
 fn what_the_settings_allow_is_looked_at_on_a_device_that_has_none_of_its_own() {
     let bench = Bench::new("blank", Generation::V05);
@@ -262,14 +275,18 @@ fn a_build_looks_at_the_settings_alone() {
         .unwrap();
     let answer = build(text, &["--device-config", "DEVICE/own.env"]);
     assert_eq!(answer.code, 0, "{answer:?}");
-    answer.assert_has("warning settings DEVICE/own.env:2: EDGEROTATE_NEWER: is not a setting [setting-unknown-here]");
+    answer.assert_has(
+        "warning settings DEVICE/own.env:2: EDGEROTATE_NEWER: is not a setting \
+     [setting-unknown-here]",
+    );
     let answer = build(&without(text, &["CERTIFICATE"]), &["--device-config", "DEVICE/own.env"]);
     assert_eq!(answer.code, 78, "this device is to have all it needs: {answer:?}");
 
     let answer = build(&format!("{text}EDGEROTATE_THING_NAM=x\n"), &[]);
     assert_eq!(answer.code, 78, "{answer:?}");
     answer.assert_has(
-        "WRONG settings DEVICE/image.env:7: EDGEROTATE_THING_NAM: is not a setting; is EDGEROTATE_THING_NAME meant? \
+        "WRONG settings DEVICE/image.env:7: EDGEROTATE_THING_NAM: is not a setting; is \
+         EDGEROTATE_THING_NAME meant? \
          [setting-unknown]",
     );
 }

@@ -1,4 +1,5 @@
-//! Microchip's cryptoauthlib over an emulated ATECC608A (tests/hsm/atecc608), as `tests/prepare` built them.
+//! Microchip's cryptoauthlib over an emulated ATECC608A (tests/hsm/atecc608), as `tests/prepare`
+//! built them.
 
 use std::path::PathBuf;
 

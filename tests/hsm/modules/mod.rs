@@ -1,4 +1,5 @@
-//! Tokens, each made with its module's own means: a key `device` in a token `edgerotate`, and its certificate request.
+//! Tokens, each made with its module's own means: a key `device` in a token `edgerotate`, and its
+//! certificate request.
 
 pub mod atecc608;
 pub mod kryoptic;
@@ -113,8 +114,8 @@ impl Hsm {
 
     /// A certificate request that the key signed in the token.
     ///
-    /// By `org.openssl.engine:` and without `-engine`, which would make libp11 the default of the whole process: modules
-    /// that compute with OpenSSL themselves fail then.
+    /// By `org.openssl.engine:` and without `-engine`, which would make libp11 the default of the
+    /// whole process: modules that compute with OpenSSL themselves fail then.
     pub fn certificate_request(&self) -> String {
         let key = format!("org.openssl.engine:pkcs11:{}", self.uri);
         let mut command = self.command("openssl");

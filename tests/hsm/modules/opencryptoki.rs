@@ -1,7 +1,7 @@
 //! opencryptoki's soft token, with its daemon pkcsslotd.
 //!
-//! Daemon, tokens and locks have fixed places on a machine. So they get mounts and shared memory of their own here, which
-//! needs root.
+//! Daemon, tokens and locks have fixed places on a machine. So they get mounts and shared memory of
+//! their own here, which needs root.
 
 use std::{fs, path::PathBuf};
 

@@ -1,4 +1,5 @@
-//! p11-kit's client module, with SoftHSM behind a p11-kit server: a token in another process, or on another machine.
+//! p11-kit's client module, with SoftHSM behind a p11-kit server: a token in another process, or on
+//! another machine.
 
 use std::path::PathBuf;
 

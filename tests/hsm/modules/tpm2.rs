@@ -1,5 +1,5 @@
-//! tpm2-pkcs11 on a TPM in software, swtpm. It talks to that TPM directly, as there is no kernel's resource manager
-//! here: what a killed client leaves stays in the TPM until the power goes.
+//! tpm2-pkcs11 on a TPM in software, swtpm. It talks to that TPM directly, as there is no kernel's
+//! resource manager here: what a killed client leaves stays in the TPM until the power goes.
 
 use std::{
     fs,

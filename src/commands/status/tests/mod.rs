@@ -198,7 +198,8 @@ fn what_a_person_must_mend_is_one() {
     let mut record = record();
     record.fetch.state = Acquiring::Retrying;
     record.fetch.next = Some(at(500));
-    let detail = "c1.credentials.iot.eu-west-1.amazonaws.com, role alias litestream-replica: HTTP 403, Access Denied";
+    let detail = "c1.credentials.iot.eu-west-1.amazonaws.com, role alias litestream-replica: HTTP \
+     403, Access Denied";
     record.fetch.failure = failure(Cause::AccessDenied, detail, 12, -4200, -120);
     assert_screen("denied", 77, &seen(record.clone()));
     record.credentials = None;
@@ -214,7 +215,8 @@ fn the_way_to_litestream() {
     let mut record = record();
     record.hand_over.state = HandingOver::Due;
     record.hand_over.next = Some(at(32));
-    let what = "/usr/bin/systemctl restart litestream.service failed (exit status: 1); its own words stand before this line";
+    let what = "/usr/bin/systemctl restart litestream.service failed (exit status: 1); its own \
+     words stand before this line";
     record.hand_over.failing =
         Some(Failing { what: what.to_owned(), times: 6, since: at(-63), last: at(-1) });
     assert_screen("hand-over", 69, &seen(record.clone()));
@@ -238,7 +240,8 @@ fn the_way_to_litestream() {
 #[test]
 fn heartbeat_guard_and_replica() {
     let mut record = record();
-    let full = "/data/edgerotate/heartbeat.db: database or disk is full; make room on the file system; nothing is lost but this row";
+    let full = "/data/edgerotate/heartbeat.db: database or disk is full; make room on the file \
+     system; nothing is lost but this row";
     record.heartbeat.last = Some(at(-400));
     record.heartbeat.failing =
         Some(Failing { what: full.to_owned(), times: 80, since: at(-395), last: at(-2) });
@@ -374,11 +377,13 @@ fn what_can_not_be_looked_at() {
 #[test]
 fn settings_that_are_wrong() {
     let mut seen = seen(record());
-    let unknown = "/etc/edgerotate/edgerotate.env:3: EDGEROTATE_LITESTREAM_METRIC: is not a setting; is \
+    let unknown = "/etc/edgerotate/edgerotate.env:3: EDGEROTATE_LITESTREAM_METRIC: is not a \
+     setting; is \
                    EDGEROTATE_LITESTREAM_METRICS meant?";
     seen.settings = vec![StatusFinding::line(Kind::SettingIgnored, unknown.to_owned())];
     assert_screen("setting-ignored", 0, &seen);
-    let wrong = "/data/edgerotate/device.env:1: EDGEROTATE_LOG: must be error, warn, info or debug (got \"loud\")";
+    let wrong = "/data/edgerotate/device.env:1: EDGEROTATE_LOG: must be error, warn, info or debug \
+     (got \"loud\")";
     seen.settings.push(StatusFinding::line(Kind::SettingWrong, wrong.to_owned()));
     assert_screen("setting-wrong", 78, &seen);
 }

@@ -1,7 +1,7 @@
 //! Years of a device's life in a second, and what must hold in every moment of them.
 //!
-//! The world is a queue of things that will happen. It steps from one to the next, so nothing sleeps; its
-//! seed is printed by a failing check, and repeats the run.
+//! The world is a queue of things that will happen. It steps from one to the next, so nothing
+//! sleeps; its seed is printed by a failing check, and repeats the run.
 
 use std::{collections::BTreeMap, mem, time::Duration};
 
@@ -105,7 +105,8 @@ struct World {
     excused_until: Boottime,
     /// A fetch is under way that began while the provider was not willing.
     doomed: bool,
-    /// The least that was ever left of the credentials when newer ones had come, or anything else happened.
+    /// The least that was ever left of the credentials when newer ones had come, or anything else
+    /// happened.
     lowest_left: Duration,
 }
 
@@ -274,8 +275,8 @@ impl World {
                 self.valid_until = truly;
                 self.written = false;
                 self.not_before = self.now + PASSING.floor;
-                // The device may have slept through their life; and a clock that is wrong by some hours
-                // fools a device whose provider sends no Date. Both end with the next fetch.
+                // The device may have slept through their life; and a clock that is wrong by some
+                // hours fools a device whose provider sends no Date. Both end with the next fetch.
                 match lifetime.known_by {
                     KnownBy::WallClock => self.excuse((begun + lifetime.duration).since(self.now)),
                     _ => self.excuse(PASSING.floor),

@@ -1,4 +1,5 @@
-//! The provider's part in the simulation: willing, down, set up wrong; or the token keeps the device from asking it.
+//! The provider's part in the simulation: willing, down, set up wrong; or the token keeps the
+//! device from asking it.
 
 use super::*;
 

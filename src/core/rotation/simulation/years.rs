@@ -17,7 +17,8 @@ fn a_calm_year_has_no_gap_and_no_fetch_too_many() {
     assert!(count.fetches.abs_diff(expected) < expected / 50, "{count:?}, expected {expected}");
 }
 
-/// SDKs ask again five minutes before expiry: whoever were given less would ask before each of its requests.
+/// SDKs ask again five minutes before expiry: whoever were given less would ask before each of its
+/// requests.
 #[test]
 fn what_is_asked_for_in_a_calm_year_has_more_than_five_minutes_left_and_nothing_restarts() {
     let mut world = World::with(ENDPOINT, 1, CALM);

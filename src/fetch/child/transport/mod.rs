@@ -1,4 +1,5 @@
-//! Why no answer came: from libcurl's code, OpenSSL's error queue and the server's certificate to a cause.
+//! Why no answer came: from libcurl's code, OpenSSL's error queue and the server's certificate to a
+//! cause.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use openssl::x509::X509Ref;
@@ -28,7 +29,8 @@ pub enum Phase {
     Answer,
 }
 
-/// The certificate the server showed: the one that was refused, else the last that was looked at, its own.
+/// The certificate the server showed: the one that was refused, else the last that was looked at,
+/// its own.
 #[derive(Clone, Debug, Default)]
 pub struct ServerCertificate {
     /// X509_V_ERR_…, 0 if nothing was wrong with it.
@@ -119,7 +121,8 @@ pub fn explain(fault: &TransportFault) -> Failure {
         _ if fault.queue.iter().any(|e| is_version_reason(&e.reason)) => {
             at(Cause::TlsVersion, &in_words(&fault.queue))
         }
-        // Through an https proxy's TLS libcurl only sees the handshake end, not that this side did not trust the server.
+        // Through an https proxy's TLS libcurl only sees the handshake end, not that this side did
+        // not trust the server.
         curl_sys::CURLE_SSL_CONNECT_ERROR
             if fault.server.as_ref().is_some_and(|server| server.verdict != 0) =>
         {
@@ -169,7 +172,8 @@ fn of_proxy(fault: &TransportFault) -> Option<Failure> {
     }
 }
 
-/// Some keys ask for the PIN again at each signature: a PIN that is refused there is refused all the same.
+/// Some keys ask for the PIN again at each signature: a PIN that is refused there is refused all
+/// the same.
 pub fn signing_cause(words: &str) -> Cause {
     [
         ("PIN incorrect", Cause::PinIncorrect),
@@ -215,7 +219,8 @@ fn not_verified(fault: &TransportFault, at: impl Fn(Cause, &str) -> Failure) -> 
             Cause::ServerCertificateNotYetValid,
             &format!("{} is valid from {}; here it is {now}", server.subject, server.not_before),
         ),
-        // X509_V_ERR_CERT_HAS_EXPIRED, and it is a root: those come out of the CA file, not from the server.
+        // X509_V_ERR_CERT_HAS_EXPIRED, and it is a root: those come out of the CA file, not from
+        // the server.
         10 if server.is_root && fault.provider.ca_file.is_some() => {
             let path = fault.provider.ca_file.iter().map(|path| path.display().to_string());
             let words = format!(
@@ -251,8 +256,8 @@ struct Alert {
     words: String,
 }
 
-/// The server's TLS alert: OpenSSL's reason is 1000 and the alert's number. libcurl's words hold it where the queue
-/// was emptied before it could be read.
+/// The server's TLS alert: OpenSSL's reason is 1000 and the alert's number. libcurl's words hold it
+/// where the queue was emptied before it could be read.
 fn alert(fault: &TransportFault) -> Option<Alert> {
     let from_queue = fault
         .queue

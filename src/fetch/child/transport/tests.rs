@@ -75,18 +75,21 @@ fn what_libcurl_says() {
         (52, "Empty reply from server", Cause::ConnectionCut),
         (
             56,
-            "OpenSSL SSL_read: OpenSSL/3.0.22: error:0A000126:SSL routines::unexpected eof while reading, errno 0",
+            "OpenSSL SSL_read: OpenSSL/3.0.22: error:0A000126:SSL routines::unexpected eof while \
+             reading, errno 0",
             Cause::ConnectionCut,
         ),
         (18, "transfer closed with 434 bytes remaining to read", Cause::ConnectionCut),
         (
             56,
-            "OpenSSL SSL_read: OpenSSL/3.0.22: error:0A000415:SSL routines::sslv3 alert certificate expired, errno 0",
+            "OpenSSL SSL_read: OpenSSL/3.0.22: error:0A000415:SSL routines::sslv3 alert \
+             certificate expired, errno 0",
             Cause::DeviceCertificateExpired,
         ),
         (
             56,
-            "OpenSSL SSL_read: OpenSSL/3.5.7: error:0A000418:SSL routines::tlsv1 alert unknown ca, errno 0",
+            "OpenSSL SSL_read: OpenSSL/3.5.7: error:0A000418:SSL routines::tlsv1 alert unknown ca, \
+             errno 0",
             Cause::DeviceCertificateUnknown,
         ),
         (
@@ -97,7 +100,8 @@ fn what_libcurl_says() {
         (35, "OpenSSL/3.0.22: error:41800090:PKCS#11 module::Operation active", Cause::TokenFault),
         (
             35,
-            "TLS connect error: error:40800030:pkcs11::Some problem has occurred with the token and/or slot",
+            "TLS connect error: error:40800030:pkcs11::Some problem has occurred with the token \
+             and/or slot",
             Cause::TokenFault,
         ),
         (35, "OpenSSL/3.0.22: error:418000A0:PKCS#11 module::PIN incorrect", Cause::PinIncorrect),

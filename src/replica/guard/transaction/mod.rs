@@ -1,21 +1,26 @@
 //! The guard over Litestream's restart: a read transaction that keeps a database's WAL as it is.
 //!
-//! Litestream replicates by reading the WAL, and holds a read transaction so that the WAL is not begun anew before it has
-//! read it. While it restarts it holds none. A checkpoint and a few rows are enough then to overwrite what it has not
-//! read; 0.5.17 goes on behind the hole, with nothing logged. So somebody else holds the read transaction meanwhile.
+//! Litestream replicates by reading the WAL, and holds a read transaction so that the WAL is not
+//! begun anew before it has read it. While it restarts it holds none. A checkpoint and a few rows
+//! are enough then to overwrite what it has not read; 0.5.17 goes on behind the hole, with nothing
+//! logged. So somebody else holds the read transaction meanwhile.
 //!
 //! Each rule below was paid for:
-//! - **Only databases in WAL mode.** On a rollback journal a read transaction locks the writers out.
-//! - **Never a checkpoint**, neither when the WAL is long nor when a connection closes: it is what does the damage. Only
-//!   where the replica is suspect already and the WAL would fill the disk, one is made ([`Guard::checkpoint`]).
-//! - **The database, its -wal and its -shm are opened through SQLite alone.** Closing another descriptor of them
-//!   would drop all of this process's locks, SQLite's included.
-//! - **Only a proven guard counts.** A reader that finds all of the WAL copied into the database takes slot 0, which
-//!   pins nothing: the next write begins the WAL anew under it. /proc/locks shows which slot it got ([`wal_locks`]).
-//!   So something is written first, while Litestream still runs and can read it: a heartbeat, or in another
-//!   database Litestream's own counter ([`Guard::count_up`]). Where that can't be, the next commit is waited for.
-//!   No other connection of this process may be reading meanwhile: the table knows processes only.
-//! - **Slot 0 is good enough for a database in which nothing is written**: what is not overwritten is not lost.
+//! - **Only databases in WAL mode.** On a rollback journal a read transaction locks the writers
+//!   out.
+//! - **Never a checkpoint**, neither when the WAL is long nor when a connection closes: it is what
+//!   does the damage. Only where the replica is suspect already and the WAL would fill the disk,
+//!   one is made ([`Guard::checkpoint`]).
+//! - **The database, its -wal and its -shm are opened through SQLite alone.** Closing another
+//!   descriptor of them would drop all of this process's locks, SQLite's included.
+//! - **Only a proven guard counts.** A reader that finds all of the WAL copied into the database
+//!   takes slot 0, which pins nothing: the next write begins the WAL anew under it. /proc/locks
+//!   shows which slot it got ([`wal_locks`]). So something is written first, while Litestream still
+//!   runs and can read it: a heartbeat, or in another database Litestream's own counter
+//!   ([`Guard::count_up`]). Where that can't be, the next commit is waited for. No other connection
+//!   of this process may be reading meanwhile: the table knows processes only.
+//! - **Slot 0 is good enough for a database in which nothing is written**: what is not overwritten
+//!   is not lost.
 //!
 //! When it is taken and let go, `core::guard` decides.
 
@@ -107,7 +112,8 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Tries again to get a slot that pins, after something was written; or takes up a guard that rests.
+    /// Tries again to get a slot that pins, after something was written; or takes up a guard that
+    /// rests.
     ///
     /// # Errors
     /// As for [`Self::take`]; there is no guard then.
@@ -116,17 +122,18 @@ impl Guard {
         self.begin()
     }
 
-    /// Writes to `_litestream_seq`, so that the WAL holds something again: a table of Litestream's, which it writes to
-    /// for the same reason. Only while Litestream runs: on a WAL that was all copied this is the write that begins it
-    /// anew. Whether it was written; an application's own tables are never touched.
+    /// Writes to `_litestream_seq`, so that the WAL holds something again: a table of Litestream's,
+    /// which it writes to for the same reason. Only while Litestream runs: on a WAL that was all
+    /// copied this is the write that begins it anew. Whether it was written; an application's own
+    /// tables are never touched.
     pub fn count_up(&self) -> bool {
         let count = "INSERT INTO _litestream_seq (id, seq) VALUES (1, 1)
                      ON CONFLICT (id) DO UPDATE SET seq = seq + 1";
         self.looking.execute(count, ()) == Ok(1)
     }
 
-    /// Whether Litestream ever took the database up: the first thing that it does is to make that table. What can't be
-    /// known counts as taken up.
+    /// Whether Litestream ever took the database up: the first thing that it does is to make that
+    /// table. What can't be known counts as taken up.
     pub fn was_replicated(&self) -> bool {
         let sql = "SELECT 1 FROM sqlite_schema WHERE name = '_litestream_seq'";
         !matches!(self.looking.query_row(sql, (), |_| Ok(())).optional(), Ok(None))
@@ -182,8 +189,8 @@ impl Guard {
         self.file
     }
 
-    /// Copies the WAL into the database, so that the next write begins it anew: what Litestream has not read is gone from
-    /// it. For a guard that rests, and a replica that is marked as suspect.
+    /// Copies the WAL into the database, so that the next write begins it anew: what Litestream has
+    /// not read is gone from it. For a guard that rests, and a replica that is marked as suspect.
     ///
     /// # Errors
     /// As SQLite gives them.
@@ -202,7 +209,8 @@ impl NotGuarded {
         use rusqlite::ErrorCode as Code;
         let remedy = match error.sqlite_error_code() {
             Some(Code::CannotOpen | Code::ReadOnly | Code::PermissionDenied) => {
-                "let edgerotate's user read and write the file, its -wal and -shm, and their directory"
+                "let edgerotate's user read and write the file, its -wal and -shm, and their \
+                 directory"
             }
             Some(Code::NotADatabase) => "name a SQLite database in EDGEROTATE_GUARD_DATABASES",
             Some(Code::DatabaseBusy | Code::DatabaseLocked) => {

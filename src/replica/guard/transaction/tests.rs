@@ -20,7 +20,8 @@ impl Scratch {
         let path = self.0.join("app.db");
         let app = Connection::open(&path).unwrap();
         app.execute_batch(&format!(
-            "PRAGMA journal_mode={mode}; CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (NULL)"
+            "PRAGMA journal_mode={mode}; CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t \
+             VALUES (NULL)"
         ))
         .unwrap();
         (path, app)

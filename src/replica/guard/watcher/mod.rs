@@ -281,7 +281,8 @@ impl Watcher {
                 let _ = self.tell.send(News::RestartWanted);
             }
             Action::SayLarge => log::warn!(
-                "{path}: its WAL is beyond EDGEROTATE_GUARD_MAX_WAL, and Litestream's read lock keeps \
+                "{path}: its WAL is beyond EDGEROTATE_GUARD_MAX_WAL, and Litestream's read lock \
+                 keeps \
                  it; look at Litestream's log"
             ),
         }

@@ -53,7 +53,8 @@ impl Watcher {
         }
         for path in &outcome.unlisted {
             log::warn!(
-                "{}: its replica stays suspect: EDGEROTATE_LITESTREAM_CONFIG does not name the database",
+                "{}: its replica stays suspect: EDGEROTATE_LITESTREAM_CONFIG does not name the \
+                 database",
                 path.display()
             );
             self.unlisted.push(path.clone());

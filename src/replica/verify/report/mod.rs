@@ -18,15 +18,18 @@ const RANGES_SHOWN: usize = 8;
 /// Why a mark stays.
 pub const NOT_WHOLE: &str = "not all of the database was found whole";
 
-/// The same. A hole may be in what is to come: what Litestream makes of its next start is not known yet.
-const NOT_NEWEST: &str = "the newest rows are not in the replica yet; verify again once Litestream runs and has uploaded";
+/// The same. A hole may be in what is to come: what Litestream makes of its next start is not known
+/// yet.
+const NOT_NEWEST: &str = "the newest rows are not in the replica yet; verify again once Litestream \
+ runs and has uploaded";
 
 /// What `edgerotate verify` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeartbeatVerdict {
     Whole,
     RowsMissing,
-    /// Rows that this database never had: two devices share a path, or litestream.yml names another's.
+    /// Rows that this database never had: two devices share a path, or litestream.yml names
+    /// another's.
     OtherDatabase,
     Damaged,
     Behind,
@@ -72,10 +75,12 @@ pub struct HeartbeatRestored {
     pub took: Duration,
     pub integrity: String,
     pub comparison: Comparison,
-    /// How long the oldest row that was there before the restore, and is not in the replica, has waited.
+    /// How long the oldest row that was there before the restore, and is not in the replica, has
+    /// waited.
     pub lag: Duration,
     pub tables: Tables,
-    /// Whether what is in doubt of other tables was looked for again, after the replica had moved on.
+    /// Whether what is in doubt of other tables was looked for again, after the replica had moved
+    /// on.
     pub is_sure: bool,
     /// Whether all that was there before the first restore is in the replica.
     pub has_newest: bool,
@@ -114,7 +119,8 @@ impl HeartbeatReport {
         }
     }
 
-    /// Whether every table was compared, and nothing is missing: then the replica is not suspect any more. Else why not.
+    /// Whether every table was compared, and nothing is missing: then the replica is not suspect
+    /// any more. Else why not.
     pub fn proven(&self) -> Result<(), String> {
         match &self.found {
             HeartbeatFound::Restored(restored) if self.verdict() == HeartbeatVerdict::Whole => {
@@ -154,13 +160,18 @@ impl HeartbeatReport {
                 Some(new_snapshot(&self.litestream, &self.database))
             }
             HeartbeatVerdict::OtherDatabase => Some(
-                "see that no other device replicates to this path (EDGEROTATE_THING_NAME in litestream.yml's path)"
+                "see that no other device replicates to this path (EDGEROTATE_THING_NAME in \
+                 litestream.yml's path)"
                     .to_owned(),
             ),
             HeartbeatVerdict::Behind => Some(
                 "see that Litestream runs, and what its log says; then verify again".to_owned(),
             ),
-            HeartbeatVerdict::TooEarly => Some("wait for heartbeats and uploads, then verify again".to_owned()),
+            HeartbeatVerdict::TooEarly => Some(
+                "wait for heartbeats and uploads, then verify \
+             again"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -216,7 +227,8 @@ impl HeartbeatRestored {
         self.is_sound() && !self.is_sure
     }
 
-    /// Whether another restore would tell more of a replica in which nothing is wrong so far: it has not all yet.
+    /// Whether another restore would tell more of a replica in which nothing is wrong so far: it
+    /// has not all yet.
     pub fn waits_for_newest(&self) -> bool {
         self.is_sound() && !self.has_newest
     }
@@ -231,8 +243,9 @@ impl HeartbeatRestored {
         let found = &later.comparison;
         let restored = found.restored.map(|(_, last)| last);
         let tables = later.tables.clone().still_in_doubt(&self.tables);
-        // A replica with a heartbeat that is newer than the doubt has all that was there before it. Where heartbeats have
-        // stopped, the last one must do for rows between others; what only differs may wait for its upload.
+        // A replica with a heartbeat that is newer than the doubt has all that was there before it.
+        // Where heartbeats have stopped, the last one must do for rows between others; what only
+        // differs may wait for its upload.
         let have_stopped = restored == newest && found.newest_live == newest;
         let is_settled = restored > newest || (have_stopped && tables.lack_only_rows());
         let is_sure = !tables.is_in_doubt() || (is_settled && tables.lack_something());
@@ -292,7 +305,8 @@ impl HeartbeatRestored {
                 span(self.lag)
             ),
             HeartbeatVerdict::TooEarly if self.tables.are_unsure() => format!(
-                "too early to tell: more is written between two restores than can be remembered, and the replica does \
+                "too early to tell: more is written between two restores than can be remembered, \
+                 and the replica does \
                  not have {}",
                 gaps(&self.tables).join("; ")
             ),
@@ -363,7 +377,8 @@ pub fn new_snapshot(litestream: &str, database: &Path) -> String {
             metadata.display()
         )
     } else {
-        "stop Litestream, run `litestream replicate -once -force-snapshot` as its unit would, start it, and verify \
+        "stop Litestream, run `litestream replicate -once -force-snapshot` as its unit would, \
+         start it, and verify \
          again"
             .to_owned()
     }

@@ -140,7 +140,8 @@ fn the_text_is_short_and_says_what_to_do() {
            newer rows    none\n  \
            litestream    0.5.17\n  \
            not looked at /data/app.db\n  \
-           what to do    stop Litestream, run `litestream replicate -once -force-snapshot` as its unit would, start \
+           what to do    stop Litestream, run `litestream replicate -once -force-snapshot` as its \
+           unit would, start \
          it, and verify again\n"
     );
     let old =
