@@ -207,7 +207,7 @@ causes! {
         "write the token's user PIN into it; for one in /run/credentials: into the file that \
          LoadCredential= names, and restart edgerotate";
     PinUnfit "pin-unfit" Setup DEVICE
-        "the PIN cannot be one"
+        "the PIN is not valid text"
         "the PIN is one line of UTF-8 text and nothing else, without blanks or quotes around it; \
          it was not tried";
     PinNeeded "pin-needed" Setup SETTINGS
@@ -239,8 +239,7 @@ causes! {
         "set a new user PIN, then write it into the PIN file";
     PinRefusedEarlier "pin-refused-earlier" PinRefused NOT_PERMITTED
         "the token refused this PIN earlier, so it is not tried again"
-        "correct the PIN in its file; if it is seen to be right, edgerotate check --pin-changed \
-         takes the mark away";
+        "correct the PIN in its file; if the PIN is right, run edgerotate check --pin-changed";
     PinUncertain "pin-uncertain" PinRefused NOT_PERMITTED
         "the PIN is not tried again, as the token may have refused it: the fetch ended twice in \
          the middle of the login"

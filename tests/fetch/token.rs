@@ -369,7 +369,7 @@ fn tokens_and_keys_that_are_not_there() {
     bench.set_variable("SHIM", "info-fault");
     bench.assert_fails(Cause::TokenFault, &["C_GetTokenInfo answers CKR_DEVICE_ERROR (0x30)"]);
     bench.set_variable("SHIM", "blank");
-    bench.assert_fails(Cause::TokenNotInitialized, &["sees one in slot"]);
+    bench.assert_fails(Cause::TokenNotInitialized, &["that is not initialized in slot"]);
     assert_eq!(count(&log, "C_Login"), 0);
 }
 

@@ -256,10 +256,12 @@ impl Machine {
         self.wait_until("no guard and no mark", 3 * SOON, |machine| {
             // What the next daemon goes by, too; kept after each mark that comes of what it tells.
             let record = read(machine.path("/run/edgerotate/guard.json"));
-            let keeper = &record["databases"][&database]["pid"];
-            keeper
-                .as_u64()
-                .is_some_and(|pid| pid.to_string() == machine.show("litestream.service", "MainPID"))
+            let memory = &record["databases"][&database];
+            let holder = memory["evidence"]["holder"].as_u64();
+            memory["keeper"] == "Litestream"
+                && holder.is_some_and(|pid| {
+                    pid.to_string() == machine.show("litestream.service", "MainPID")
+                })
                 && read(marks.clone())["databases"].as_object().is_none_or(Map::is_empty)
         });
     }

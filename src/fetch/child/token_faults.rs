@@ -63,7 +63,10 @@ fn none_fits(seen: &SeenTokens, uri: &str, module: &Path) -> Failure {
             failure(Cause::TokenMissing, format!("{uri}; module {module} sees {labels}"))
         }
         (_, true, Some(blank)) => {
-            let what = format!("{uri}; module {module} sees one in slot {:#x}", blank.slot);
+            let what = format!(
+                "{uri}; module {module} sees a token that is not initialized in slot {:#x}",
+                blank.slot
+            );
             failure(Cause::TokenNotInitialized, format!("{what}, {}", blank.model))
         }
         (_, true, None) => failure(Cause::TokenAbsent, format!("{uri}; module {module} sees none")),
@@ -237,7 +240,12 @@ mod tests {
         let blank = SeenToken { slot: 9, flags: 1, model, ..SeenToken::default() };
         let blank = said(&SeenTokens { tokens: vec![blank], unreadable: None });
         assert_eq!(blank.cause, Cause::TokenNotInitialized);
-        assert!(blank.detail.ends_with("/m.so sees one in slot 0x9, ATECC608A"), "{blank}");
+        assert!(
+            blank
+                .detail
+                .ends_with("/m.so sees a token that is not initialized in slot 0x9, ATECC608A"),
+            "{blank}"
+        );
 
         let broken = said(&SeenTokens { tokens: Vec::new(), unreadable: Some(0x30) });
         assert_eq!(broken.cause, Cause::TokenFault);

@@ -10,16 +10,12 @@ use std::{
         mpsc::Sender,
     },
     thread,
-    time::Duration,
 };
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::orders::GuardOrder;
 use crate::system::process_end::ProcessEnd;
-
-/// What comes in one go is looked at once.
-const SETTLE: Duration = Duration::from_millis(20);
 
 /// Tells the guard's thread.
 #[derive(Clone, Debug)]
@@ -32,7 +28,6 @@ struct Teller {
 impl Teller {
     /// Whether there is anybody to tell.
     fn tell(&self) -> bool {
-        thread::park_timeout(SETTLE);
         self.is_told.swap(true, Ordering::AcqRel) || self.orders.send(GuardOrder::Changed).is_ok()
     }
 }

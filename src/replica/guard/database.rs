@@ -3,12 +3,12 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
-    thread,
     time::Duration,
 };
 
 use super::{
     looking::LookFound,
+    orders::Inbox,
     transaction::{Guard, NotGuarded},
     wal_file,
 };
@@ -170,15 +170,15 @@ impl Database {
     }
 
     /// Seeks the guard, for some seconds at most.
-    pub fn take(&mut self, heartbeat: &HeartbeatHandle) -> Event {
+    pub fn take(&mut self, heartbeat: &HeartbeatHandle, inbox: &mut Inbox) -> Event {
         let begun = clock::boottime();
         let litestream_keeps = self.machine.keeper == Keeper::Litestream && self.is_locked;
         let old = self.guard.take().filter(Guard::is_of_this_file);
         let litestream_keeps = litestream_keeps && old.is_some();
         let taken = if self.is_heartbeat {
-            take_heartbeats(&self.path, old, heartbeat, begun)
+            take_heartbeats(&self.path, old, heartbeat, begun, inbox)
         } else {
-            take_others(&self.path, old, litestream_keeps, begun)
+            take_others(&self.path, old, litestream_keeps, begun, inbox)
         };
         self.is_held = taken.is_ok();
         match taken {
@@ -246,6 +246,7 @@ fn take_heartbeats(
     mut old: Option<Guard>,
     heartbeat: &HeartbeatHandle,
     begun: Boottime,
+    inbox: &mut Inbox,
 ) -> Result<Guard, NotGuarded> {
     let mut tries = 0;
     loop {
@@ -264,7 +265,7 @@ fn take_heartbeats(
         // Not while the heartbeat stands still for it, and not at once where a heartbeat fails at
         // once.
         drop(still);
-        thread::park_timeout(LOOK_FOR_COMMIT);
+        inbox.pause(LOOK_FOR_COMMIT);
     }
 }
 
@@ -273,6 +274,7 @@ fn take_others(
     old: Option<Guard>,
     litestream_keeps: bool,
     begun: Boottime,
+    inbox: &mut Inbox,
 ) -> Result<Guard, NotGuarded> {
     let mut guard = taken(path, old)?;
     let mut tries = 0;
@@ -283,7 +285,7 @@ fn take_others(
         if (litestream_keeps && guard.count_up()) || count(&guard) != before {
             guard.renew()?;
         } else {
-            thread::park_timeout(LOOK_FOR_COMMIT);
+            inbox.pause(LOOK_FOR_COMMIT);
         }
     }
     Ok(guard)

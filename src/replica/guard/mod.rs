@@ -48,7 +48,10 @@ mod record;
 mod wal_file;
 mod watcher;
 
-use self::{orders::GuardOrder, watcher::Watcher};
+use self::{
+    orders::{GuardOrder, Inbox},
+    watcher::Watcher,
+};
 
 pub use self::orders::News;
 
@@ -113,10 +116,18 @@ impl GuardThread {
         let (orders, ordered) = channel();
         let (tell, news) = unbounded_channel();
         let own = orders.clone();
-        let mut watcher = Watcher::new(config, boot_id, litestream, heartbeat, tell, board, own);
+        let mut watcher = Watcher::new(
+            config,
+            boot_id,
+            litestream,
+            heartbeat,
+            tell,
+            board,
+            (own, Inbox::new(ordered)),
+        );
         thread::Builder::new()
             .name("guard".to_owned())
-            .spawn(move || watcher.run_until_stopped(&ordered))?;
+            .spawn(move || watcher.run_until_stopped())?;
         let further = u32::try_from(config.guard.databases.len()).unwrap_or(u32::MAX);
         let taken_within = TAKEN_WITHIN.saturating_add(FOR_EACH_FURTHER.saturating_mul(further));
         Ok(Self { taken_within, orders, news })

@@ -1,6 +1,11 @@
 //! What the guard's thread is told, and what it tells.
 
-use std::path::PathBuf;
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 
@@ -38,4 +43,64 @@ pub enum News {
     Suspect(Option<Suspect>),
     /// Litestream is to be restarted, as something is to be mended and its start will mend it.
     RestartWanted,
+}
+
+/// The orders, as the guard's thread takes them. Whatever it waits for, it waits here, so that it
+/// hears of the daemon's end.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    orders: Receiver<GuardOrder>,
+    /// What came while it waited for something else.
+    kept: VecDeque<GuardOrder>,
+}
+
+impl Inbox {
+    pub fn new(orders: Receiver<GuardOrder>) -> Self {
+        Self { orders, kept: VecDeque::new() }
+    }
+
+    /// The next order, if one comes within `wait`.
+    ///
+    /// # Errors
+    /// None came, or the daemon has gone.
+    pub fn next(&mut self, wait: Duration) -> Result<GuardOrder, RecvTimeoutError> {
+        match self.kept.pop_front() {
+            Some(order) => Ok(order),
+            None => self.orders.recv_timeout(wait),
+        }
+    }
+
+    /// Waits for `wait`, or until an order comes, which is kept for later. Whether the daemon is
+    /// still there.
+    pub fn pause(&mut self, wait: Duration) -> bool {
+        match self.orders.recv_timeout(wait) {
+            Ok(order) => {
+                self.kept.push_back(order);
+                true
+            }
+            Err(e) => e == RecvTimeoutError::Timeout,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_during_a_pause_is_kept_and_comes_first() {
+        let (order, orders) = channel();
+        let mut inbox = Inbox::new(orders);
+        assert!(inbox.pause(Duration::ZERO));
+        order.send(GuardOrder::Over { restarted: true }).unwrap();
+        order.send(GuardOrder::Changed).unwrap();
+        assert!(inbox.pause(Duration::from_secs(60)), "an order ends it");
+        let next = inbox.next(Duration::ZERO);
+        assert!(matches!(next, Ok(GuardOrder::Over { restarted: true })));
+        assert!(matches!(inbox.next(Duration::ZERO), Ok(GuardOrder::Changed)));
+        drop(order);
+        assert!(!inbox.pause(Duration::from_secs(60)), "the daemon has gone");
+    }
 }

@@ -1,14 +1,11 @@
 //! The daemon is told to stop, perhaps in the middle of a restart of Litestream.
 
-use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::Watcher;
 use crate::{
     core::guard::{Event, Keeper},
-    replica::guard::{database::Database, orders::GuardOrder},
+    replica::guard::database::Database,
     system::clock,
 };
 
@@ -23,7 +20,7 @@ impl Watcher {
     /// Waits for a Litestream that is about to take over, and leaves in the record what was seen
     /// last. A guard that nobody took over by then ends with this daemon; the next one finds out
     /// what happened.
-    pub(super) fn end(&mut self, orders: &Receiver<GuardOrder>) {
+    pub(super) fn end(&mut self) {
         let begun = clock::boottime();
         if self.restarting {
             // Nobody waits for its end any more. If the old Litestream goes on, it is as good.
@@ -33,9 +30,7 @@ impl Watcher {
         }
         while self.may_be_taken_over() && clock::boottime().since(begun) < TAKES_OVER_WITHIN {
             // Whoever asks anything now is told nothing: the daemon ends.
-            if matches!(orders.recv_timeout(LOOK), Err(RecvTimeoutError::Disconnected)) {
-                break;
-            }
+            self.inbox.pause(LOOK);
             self.look();
         }
         self.record.keep_all(self.memories());

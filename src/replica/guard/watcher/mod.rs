@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender},
+        mpsc::{RecvTimeoutError, Sender},
     },
     time::Duration,
 };
@@ -18,7 +18,7 @@ use super::{
     database::{self, Database},
     marks::Marks,
     mending::Mending,
-    orders::{GuardOrder, News},
+    orders::{GuardOrder, Inbox, News},
     record::GuardRecord,
 };
 use crate::{
@@ -35,6 +35,9 @@ use crate::{
 mod end;
 mod snapshots;
 
+/// What comes in one go is looked at once.
+const SETTLE: Duration = Duration::from_millis(20);
+
 /// A Litestream that is slow is left alone: with S3 away, 0.5 was seen to read nothing for more
 /// than eight seconds.
 const STANDS_STILL: Duration = Duration::from_secs(60);
@@ -45,6 +48,7 @@ pub struct Watcher {
     litestream: Arc<Service>,
     heartbeat: HeartbeatHandle,
     changes: Changes,
+    inbox: Inbox,
     marks: Marks,
     mending: Mending,
     /// Suspect, and not replicated.
@@ -67,7 +71,7 @@ impl Watcher {
         heartbeat: HeartbeatHandle,
         tell: UnboundedSender<News>,
         board: Board,
-        orders: Sender<GuardOrder>,
+        (orders, inbox): (Sender<GuardOrder>, Inbox),
     ) -> Self {
         let own = &config.heartbeat.database;
         let others = config.guard.databases.iter().filter(|path| *path != own);
@@ -90,6 +94,7 @@ impl Watcher {
             litestream,
             heartbeat,
             changes: Changes::tell(orders),
+            inbox,
             marks: Marks::new(file, paths, tell.clone()),
             mending: Mending::default(),
             unlisted: Vec::new(),
@@ -101,7 +106,7 @@ impl Watcher {
         }
     }
 
-    pub fn run_until_stopped(&mut self, orders: &Receiver<GuardOrder>) {
+    pub fn run_until_stopped(&mut self) {
         self.marks.look(clock::boottime());
         if let Some(summary) = self.marks.told().summary() {
             log::warn!("replicas that may lack rows since before this start: {summary}");
@@ -118,8 +123,14 @@ impl Watcher {
         loop {
             self.keep_record();
             self.publish();
-            match orders.recv_timeout(self.wait()) {
-                Ok(GuardOrder::Changed) | Err(RecvTimeoutError::Timeout) => self.look(),
+            let wait = self.wait();
+            match self.inbox.next(wait) {
+                Ok(GuardOrder::Changed) => {
+                    // What comes in one go is looked at once.
+                    self.inbox.pause(SETTLE);
+                    self.look();
+                }
+                Err(RecvTimeoutError::Timeout) => self.look(),
                 Ok(GuardOrder::Take { again, taken }) => {
                     self.take_all(again);
                     self.keep_record();
@@ -141,7 +152,7 @@ impl Watcher {
                 }
                 Ok(GuardOrder::Mended(outcome)) => self.mended(&outcome),
                 Ok(GuardOrder::End { recorded }) => {
-                    self.end(orders);
+                    self.end();
                     let _ = recorded.send(());
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -256,7 +267,7 @@ impl Watcher {
                 if is_lost {
                     log::warn!("{path}: Litestream let go of its read lock; it is guarded now");
                 }
-                return Some(self.databases[number].take(&self.heartbeat));
+                return Some(self.databases[number].take(&self.heartbeat, &mut self.inbox));
             }
             Action::LetGo(proof) => {
                 let process = database.holder.map_or(0, |pid| pid);
