@@ -143,7 +143,7 @@ fn a_database_on_tmpfs_is_refused_until_the_settings_are_mended() {
         0o640,
     );
     machine.boot();
-    machine.wait_for_log("EDGEROTATE_DATABASE: /run/edgerotate/heartbeat.db is on tmpfs", 1);
+    machine.wait_for_log("EDGEROTATE_DATABASE: /run/edgerotate/heartbeat.db is in memory", 1);
     machine.wait_until("an end that is for good", SOON, |machine| {
         machine.show("edgerotate.service", "ActiveState") == "failed"
     });
